@@ -1,0 +1,69 @@
+"""How results reach the disk: whole or not at all, and with a fingerprint of what they were made from."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+LIBRARIES = ("circuitseer-trl", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets")
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; a `with` block that ends well renames it, so a kill leaves no half file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, payload: Any) -> None:
+    """Writes `payload` as indented JSON. NaN is refused: it is not JSON, and no result of ours may be one unnoticed."""
+    write_text(path, json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_table(path: str | Path, table: pa.Table) -> None:
+    """Writes `table` as one Parquet file; the same table gives the same bytes."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: str | Path) -> pa.Table:
+    """Reads one Parquet file, or all Parquet files of a folder in the order of their names."""
+    path = Path(path)
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    return pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
+
+
+def fingerprint(payload: Any) -> str:
+    """Sixteen hexadecimal digits that change with any value in `payload` (anything JSON can hold)."""
+    canonical = json.dumps(payload, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that a result depends on."""
+    installed = {distribution.name.lower().replace("_", "-") for distribution in metadata.distributions()}
+    return {name: metadata.version(name) for name in LIBRARIES if name in installed}

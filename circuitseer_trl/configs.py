@@ -1,0 +1,124 @@
+"""The keys of the pool and of selection, with their defaults (the paper's) and their checks."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
+
+Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
+TextFormat = Literal["plain", "chat"]
+ProbeStrategy = Literal["max_loss", "random"]
+HeadSetName = Literal["detected", "all", "random"]
+ScoreOn = Literal["problem", "solution"]
+Statistic = Literal["variance", "entropy"]
+Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k"]
+
+
+def check_choice(name: str, value: Any, choices: Any) -> None:
+    """Raises where `value` is none of the values of the `Literal` `choices`."""
+    if value not in get_args(choices):
+        raise ValueError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}.")
+
+
+def check_count(name: str, value: Any, smallest: int = 1) -> None:
+    """Raises where `value` is not a whole number of at least `smallest`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+        raise ValueError(f"`{name}` must be a whole number of at least {smallest}, got {value!r}.")
+
+
+def check_share(name: str, value: Any) -> None:
+    """Raises where `value` is not in (0, 1]."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
+        raise ValueError(f"`{name}` must be a number in (0, 1], got {value!r}.")
+
+
+@dataclass
+class PoolConfig:
+    """Where the pool comes from and which of its columns are what: a data recipe, read by selection and training."""
+
+    dataset_name: str = field(
+        metadata={"help": "Hub id, or a local file or folder (JSONL, JSON, Parquet, CSV, or made by `save_to_disk`)."}
+    )
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration (subset) of a Hub dataset."})
+    dataset_split: str = field(default="train", metadata={"help": "Split to read."})
+    dataset_revision: str | None = field(default=None, metadata={"help": "Commit, branch or tag of a Hub dataset."})
+    prompt_column: str = field(default="problem", metadata={"help": "Column of the problem: text, or chat messages."})
+    completion_column: str = field(
+        default="solution",
+        metadata={"help": "Column of the worked solution: text, chat messages, or a list of traces."},
+    )
+    correct_column: str = field(
+        default="correctness_math_verify",
+        metadata={"help": "For a list of traces: list of booleans; the first trace marked true is taken."},
+    )
+    id_column: str | None = field(
+        default=None, metadata={"help": "Column whose values name the rows. By default a hash of the row's content."}
+    )
+    category_column: str | None = field(default=None, metadata={"help": "Column of the problem's category or source."})
+    system_prompt: str = field(
+        default=SYSTEM_PROMPT,
+        metadata={"help": "System message wherever a chat template is used; an empty one leaves the message out."},
+    )
+
+
+@dataclass
+class SelectionConfig:
+    """All keys of the three selection steps (find heads, score, select), so that one recipe serves them all."""
+
+    output_dir: str = field(metadata={"help": "Folder for what the selection steps write."})
+    method: str = field(default="circuitseer", metadata={"help": "Selection method; see `METHODS`."})
+    reference_model: str | None = field(default=None, metadata={"help": "Hub id or folder of the model to look into."})
+    reference_revision: str | None = field(default=None, metadata={"help": "Commit, branch or tag of that model."})
+    reference_dtype: Dtype = field(
+        default="auto",
+        metadata={"help": "auto: float32 on CPU; on CUDA bfloat16 for losses and heads, float32 for scores."},
+    )
+    reference_max_length: int = field(
+        default=4096, metadata={"help": "Longer sequences are cut to this many tokens, and marked."}
+    )
+    probe_strategy: ProbeStrategy = field(
+        default="max_loss", metadata={"help": "How the examples are chosen that heads are judged on."}
+    )
+    probe_size: int = field(
+        default=300, metadata={"help": "Number of probe examples; the pool's size or more takes the whole pool."}
+    )
+    probe_format: TextFormat | None = field(
+        default=None, metadata={"help": "Form of probe examples; by default chat if the tokenizer has a template."}
+    )
+    head_ratio: float = field(default=0.05, metadata={"help": "Share of the query heads to select, rounded half up."})
+    head_set: HeadSetName = field(
+        default="detected", metadata={"help": "Heads to score with; random draws as many as detected has."}
+    )
+    heads_file: str | None = field(default=None, metadata={"help": "A `heads.json` of an earlier run to score with."})
+    head_seed: int = field(default=0, metadata={"help": "Seed of `head_set: random` and `probe_strategy: random`."})
+    score_format: TextFormat = field(default="plain", metadata={"help": "plain: the text alone, as in the paper."})
+    score_on: ScoreOn = field(default="problem", metadata={"help": "Text to score: the problem, or the solution."})
+    statistic: Statistic = field(default="variance", metadata={"help": "What is measured of the attention received."})
+    sink_tokens: int = field(default=0, metadata={"help": "Leave out the first tokens of a text, the attention sink."})
+    sampling: Sampling | None = field(default=None, metadata={"help": "How scores become a subset (the method's)."})
+    budget_ratio: float = field(default=0.1, metadata={"help": "Share of the usable rows to keep, in (0, 1]."})
+    budget_size: int | None = field(default=None, metadata={"help": "Number of rows to keep, instead of the share."})
+    selection_seed: int = field(default=42, metadata={"help": "Seed of the draw."})
+    max_batch_tokens: int = field(default=8192, metadata={"help": "Tokens of one forward pass, padding counted."})
+
+    def __post_init__(self) -> None:
+        check_choice("reference_dtype", self.reference_dtype, Dtype)
+        check_count("reference_max_length", self.reference_max_length, smallest=2)
+        check_choice("probe_strategy", self.probe_strategy, ProbeStrategy)
+        check_count("probe_size", self.probe_size)
+        if self.probe_format is not None:
+            check_choice("probe_format", self.probe_format, TextFormat)
+        check_share("head_ratio", self.head_ratio)
+        check_choice("head_set", self.head_set, HeadSetName)
+        check_count("head_seed", self.head_seed, smallest=0)
+        check_choice("score_format", self.score_format, TextFormat)
+        check_choice("score_on", self.score_on, ScoreOn)
+        check_choice("statistic", self.statistic, Statistic)
+        check_count("sink_tokens", self.sink_tokens, smallest=0)
+        if self.sampling is not None:
+            check_choice("sampling", self.sampling, Sampling)
+        check_share("budget_ratio", self.budget_ratio)
+        if self.budget_size is not None:
+            check_count("budget_size", self.budget_size)
+        check_count("selection_seed", self.selection_seed, smallest=0)
+        check_count("max_batch_tokens", self.max_batch_tokens)
