@@ -270,3 +270,12 @@ def load_pool(
     with PartialState().main_process_first():
         dataset = read_dataset(dataset_name, dataset_config, dataset_split, dataset_revision)
     return build_pool(dataset, name=os.fspath(dataset_name), **columns)
+
+
+def conversation(problem: str, completion: str, system_prompt: str) -> dict[str, list[dict[str, str]]]:
+    """A row in TRL's conversational prompt/completion form, of which the loss covers the answer alone."""
+    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    return {
+        "prompt": [*system, {"role": "user", "content": problem}],
+        "completion": [{"role": "assistant", "content": completion}],
+    }
