@@ -84,12 +84,12 @@ def selection_stability(increases: np.ndarray, size: int, draws: int = BOOTSTRAP
     return counts / draws
 
 
-def undetected_heads(reference: Reference, name: str, size: int | None = None, ratio: float = 0.05, seed: int = 0) -> HeadSet:
+def undetected_heads(
+    reference: Reference, name: str, size: int | None = None, ratio: float = 0.05, seed: int = 0
+) -> HeadSet:
     """The ablations of Table 2: all query heads, or a random draw of `size` (by default as many as `ratio` would select)."""
     config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision).get_text_config()
-    heads = [
-        (layer, head) for layer in range(config.num_hidden_layers) for head in range(config.num_attention_heads)
-    ]
+    heads = [(layer, head) for layer in range(config.num_hidden_layers) for head in range(config.num_attention_heads)]
     card: dict[str, Any] = {"model": reference.describe(), "mode": name}
     if name == "random":
         drawn = np.random.default_rng(seed).choice(len(heads), size or num_selected(len(heads), ratio), replace=False)

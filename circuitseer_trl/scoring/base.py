@@ -119,7 +119,11 @@ def score_pool(
 
 def check_scores(table: pa.Table) -> None:
     """Raises where more rows than `MAX_ERROR_SHARE` could not be scored because of an error."""
-    failed = [uid for uid, status in zip(table["uid"].to_pylist(), table["status"].to_pylist(), strict=True) if status == "error"]
+    failed = [
+        uid
+        for uid, status in zip(table["uid"].to_pylist(), table["status"].to_pylist(), strict=True)
+        if status == "error"
+    ]
     if len(failed) > MAX_ERROR_SHARE * len(table):
         raise ValueError(
             f"{len(failed)} of {len(table)} rows have no finite score, for instance {failed[:3]}. Check the reference model "

@@ -51,7 +51,10 @@ class CircuitSeerScorer(Scorer):
             text = example.problem if self.score_on == "problem" else example.completion
             tokens = encode_prompt(reference.tokenizer, text, self.score_format, self.system_prompt)
             truncated = len(tokens) > reference.max_length
-            rows[index] = {"status": "truncated" if truncated else "ok", "num_tokens": len(tokens[: reference.max_length])}
+            rows[index] = {
+                "status": "truncated" if truncated else "ok",
+                "num_tokens": len(tokens[: reference.max_length]),
+            }
             if tokens:
                 ids[index] = tokens[: reference.max_length]
             else:

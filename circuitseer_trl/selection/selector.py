@@ -37,7 +37,9 @@ def pool_from_config(config: PoolConfig) -> Pool:
 
 def reference_from_config(config: SelectionConfig) -> Reference:
     if config.reference_model is None:
-        raise ValueError(f"`method: {config.method}` looks into a model: set `reference_model` to a Hub id or a folder.")
+        raise ValueError(
+            f"`method: {config.method}` looks into a model: set `reference_model` to a Hub id or a folder."
+        )
     return Reference(
         config.reference_model, config.reference_revision, config.reference_dtype, config.reference_max_length
     )
@@ -195,11 +197,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         if isinstance(pool, str):
             pool = pool_from_config(config)
         elif isinstance(pool, datasets.Dataset):
-            columns = {
-                key: value
-                for key, value in asdict(config).items()
-                if key.endswith("_column")
-            }
+            columns = {key: value for key, value in asdict(config).items() if key.endswith("_column")}
             pool = build_pool(pool, **columns)
         elif not isinstance(pool, Pool):
             raise TypeError(f"`pool` must be a datasets.Dataset, a Pool or a name, got a {type(pool).__name__}.")
@@ -221,9 +219,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         """What `trainer_state.json` keeps of the selection."""
         return {"args": {}, "attributes": {"card": self.card}}
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.card is not None and state.is_world_process_zero:
             write_card(Path(args.output_dir) / f"checkpoint-{state.global_step}" / "selection.json", self.card)
 
