@@ -73,7 +73,10 @@ def sink_model() -> PreTrainedModel:
 
 def _build(model_type: str, options: dict, dtype: torch.dtype, seed: int, attn_implementation: str) -> PreTrainedModel:
     config = AutoConfig.for_model(model_type, **options)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation=attn_implementation).to(dtype)
+    # The default kernel for experts has no float64.
+    model = AutoModelForCausalLM.from_config(
+        config, attn_implementation=attn_implementation, experts_implementation="eager"
+    ).to(dtype)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
