@@ -126,7 +126,9 @@ def response_losses(
         ids = pad_right([examples[index].input_ids for index in batch], model.device)
         hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
         rows = torch.cat([hidden[row, spans[index]] for row, index in enumerate(batch)])
-        targets = torch.cat([ids[row, spans[index].start + 1 : spans[index].stop + 1] for row, index in enumerate(batch)])
+        targets = torch.cat(
+            [ids[row, spans[index].start + 1 : spans[index].stop + 1] for row, index in enumerate(batch)]
+        )
         parts = token_losses(model, rows, targets).split([spans[index].stop - spans[index].start for index in batch])
         for index, part in zip(batch, parts, strict=True):
             losses[index] = part.double().mean().item()

@@ -27,7 +27,10 @@ ARCHITECTURES: dict[str, tuple[str, dict]] = {
     "qwen2": ("qwen2", {}),
     "qwen3": ("qwen3", {"head_dim": 8}),
     "mistral": ("mistral", {"sliding_window": WINDOW}),
-    "gemma3": ("gemma3_text", {"head_dim": 8, "sliding_window": WINDOW, "layer_types": SLIDING, "query_pre_attn_scalar": 8}),
+    "gemma3": (
+        "gemma3_text",
+        {"head_dim": 8, "sliding_window": WINDOW, "layer_types": SLIDING, "query_pre_attn_scalar": 8},
+    ),
     "gemma2": (
         "gemma2",
         {
@@ -62,7 +65,13 @@ def tiny_model(
     if arch == "gpt_oss":
         raise ValueError("gpt_oss has learned attention sinks; see `sink_model`.")
     model_type, options = ARCHITECTURES[arch]
-    return _build(model_type, {**COMMON, **options}, dtype, seed, attn_implementation or ("eager" if arch in EAGER_ONLY else "sdpa"))
+    return _build(
+        model_type,
+        {**COMMON, **options},
+        dtype,
+        seed,
+        attn_implementation or ("eager" if arch in EAGER_ONLY else "sdpa"),
+    )
 
 
 def sink_model() -> PreTrainedModel:

@@ -99,11 +99,15 @@ def _eager_kernel(module: nn.Module) -> Callable[..., Any]:
         names = vars(sys.modules[base.__module__])
         if "eager_attention_forward" in names:
             return names["eager_attention_forward"]
-    raise ValueError(f"{type(module).__name__} has no `eager_attention_forward`. Load the model with attn_implementation='sdpa'.")
+    raise ValueError(
+        f"{type(module).__name__} has no `eager_attention_forward`. Load the model with attn_implementation='sdpa'."
+    )
 
 
 def _refuse_unsupported(call: AttentionCall) -> None:
-    reason = next((UNSUPPORTED[name] for name, value in call.options.items() if name in UNSUPPORTED and value is not None), None)
+    reason = next(
+        (UNSUPPORTED[name] for name, value in call.options.items() if name in UNSUPPORTED and value is not None), None
+    )
     if reason is None and isinstance(call.mask, torch.Tensor) and call.mask.is_floating_point():
         if not ((call.mask == 0) | (call.mask < -1e4)).all():
             reason = "a mask that weighs tokens instead of hiding them (ALiBi)"
@@ -134,14 +138,23 @@ def observe(
     before = mapping.get(name)
     fired: set[int] = set()
 
-    def wrapper(module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **kwargs: Any):  # type: ignore[no-untyped-def]  # noqa: E501
+    def wrapper(
+        module: nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: Any,
+        **kwargs: Any,
+    ):  # type: ignore[no-untyped-def]  # noqa: E501
         kernel = before if before is not None else _eager_kernel(module)
         if id(module) in owner:
             layer = owner[id(module)]
             call = AttentionCall(module, name, query, key, attention_mask, kwargs)
             _refuse_unsupported(call)
             if layer in fired:
-                raise ValueError(f"Layer {layer} attended twice in one block: run one forward in it, without cross-attention.")
+                raise ValueError(
+                    f"Layer {layer} attended twice in one block: run one forward in it, without cross-attention."
+                )
             if query.shape[0] != key.shape[0]:
                 raise ValueError(f"Layer {layer} shares keys between layers, which the head sweep does not support.")
             fired.add(layer)

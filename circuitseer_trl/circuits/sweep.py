@@ -35,10 +35,14 @@ class HeadSweep:
 def _grow(num_rows: int) -> Callable[..., Any]:
     """A hook that appends copies of row 0 to the batch before a layer. Masks and positions have one row and broadcast."""
 
-    def hook(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def hook(
+        module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         hidden = args[0] if args else kwargs["hidden_states"]
         if hidden.ndim != 3:
-            raise ValueError(f"{type(module).__name__} takes states of shape {tuple(hidden.shape)}, not (rows, tokens, size).")
+            raise ValueError(
+                f"{type(module).__name__} takes states of shape {tuple(hidden.shape)}, not (rows, tokens, size)."
+            )
         hidden = torch.cat([hidden, hidden[:1].expand(num_rows, -1, -1)])
         return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
 

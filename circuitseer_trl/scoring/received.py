@@ -115,7 +115,9 @@ def attention_received(
             pass
     alphas = [row[: len(text)].numpy() / len(heads) for row, text in zip(sums, batch, strict=True)]
     if not all(np.isfinite(alpha).all() for alpha in alphas):
-        raise ValueError("The attention is not finite. Are the model's weights whole? If its dtype is float16, use float32.")
+        raise ValueError(
+            "The attention is not finite. Are the model's weights whole? If its dtype is float16, use float32."
+        )
     for alpha in alphas:
         assert abs(alpha.mean() - 1) < MEAN_TOLERANCE, f"Attention received must average 1 a token, got {alpha.mean()}."
     return alphas
