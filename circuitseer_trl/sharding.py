@@ -46,6 +46,12 @@ def on_main_rank(work: Callable[[], Result]) -> Result:
     return holder[0]
 
 
+def say(text: str) -> None:
+    """Prints on rank 0."""
+    if PartialState().is_main_process:
+        print(text, flush=True)
+
+
 def check_manifest(path: Path, made_from: dict[str, Any]) -> None:
     """Writes what a folder of shards is made from, or raises where it was made from something else."""
     expected = {"fingerprint": fingerprint(made_from), "made_from": made_from}

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from transformers import AutoConfig
 
-from circuitseer_trl.artifacts import library_versions, read_json, write_json, write_table
+from circuitseer_trl.artifacts import library_versions, read_json, write_card, write_table
 from circuitseer_trl.circuits.probe import choose_probe, encode_all, probe_form, probe_table
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.data import Pool
-from circuitseer_trl.models import Reference
+from circuitseer_trl.models import Reference, model_path
 from circuitseer_trl.sharding import on_main_rank, run_shards
 
 Head = tuple[int, int]  # layer, query head
@@ -26,13 +27,16 @@ class HeadSet:
 
     Attributes:
         selected: (layer, head) pairs, the most important first.
-        importance (`np.ndarray` of shape `(layers, heads)`): Mean increase of the response loss, in nats per token.
-        card: The whole of `heads.json`.
+        card: The whole of `heads.json`; for heads that were not detected, only how they were chosen.
     """
 
     selected: list[Head]
-    importance: np.ndarray
     card: dict[str, Any]
+
+    @property
+    def importance(self) -> np.ndarray:
+        """Mean increase of the response loss, in nats per token; shape `(layers, heads)`."""
+        return np.array(self.card["importance"])
 
     @classmethod
     def read(cls, path: str | Path) -> "HeadSet":
@@ -40,7 +44,7 @@ class HeadSet:
         if not path.is_file():
             raise FileNotFoundError(f"There is no {path}. `python -m circuitseer_trl.scripts.find_heads` writes it.")
         card = read_json(path)
-        return cls([(layer, head) for layer, head in card["selected"]], np.array(card["importance"]), card)
+        return cls([(layer, head) for layer, head in card["selected"]], card)
 
     def check_model(self, reference: Reference) -> None:
         """Raises where these heads were found in another model than `reference`."""
@@ -78,6 +82,20 @@ def selection_stability(increases: np.ndarray, size: int, draws: int = BOOTSTRAP
         mean = increases[rng.integers(len(increases), size=len(increases))].mean(axis=0)
         counts[np.argsort(-mean, kind="stable")[:size]] += 1
     return counts / draws
+
+
+def undetected_heads(
+    reference: Reference, name: str, size: int | None = None, ratio: float = 0.05, seed: int = 0
+) -> HeadSet:
+    """The ablations of Table 2: all query heads, or a random draw of `size` (by default as many as `ratio` would select)."""
+    config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision).get_text_config()
+    heads = [(layer, head) for layer in range(config.num_hidden_layers) for head in range(config.num_attention_heads)]
+    card: dict[str, Any] = {"model": reference.describe(), "mode": name}
+    if name == "random":
+        drawn = np.random.default_rng(seed).choice(len(heads), size or num_selected(len(heads), ratio), replace=False)
+        heads = [heads[index] for index in sorted(drawn.tolist())]
+        card["seed"] = seed
+    return HeadSet(heads, card | {"selected": [list(head) for head in heads]})
 
 
 def importance_table(uid: str, base_loss: float, increase: np.ndarray) -> pa.Table:
@@ -192,7 +210,7 @@ def find_heads(
         write_table(output_dir / "importance.parquet", table)
         write_table(output_dir / "probe.parquet", probe_table(probe, encoded, base_losses.tolist()))
         pool.write_dropped(output_dir / "dropped.parquet")
-        write_json(output_dir / "heads.json", card)
+        write_card(output_dir / "heads.json", card)
 
     on_main_rank(write)
-    return HeadSet(selected, importance, card)
+    return HeadSet(selected, card)

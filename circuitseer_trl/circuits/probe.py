@@ -109,7 +109,9 @@ def hardest(losses: pa.Table, size: int) -> np.ndarray:
     tokens, truncated = losses["num_completion_tokens"].to_numpy(), losses["truncated"].to_numpy()
     eligible = np.flatnonzero(np.isfinite(loss) & (~truncated | (tokens >= MIN_TRUNCATED_TOKENS)))
     if len(eligible) == 0:
-        raise ValueError("No row of the pool has a finite response loss: is the model whole, and `reference_max_length` enough?")
+        raise ValueError(
+            "No row of the pool has a finite response loss: is the model whole, and `reference_max_length` enough?"
+        )
     return eligible[np.lexsort((eligible, -loss[eligible]))][:size]
 
 
