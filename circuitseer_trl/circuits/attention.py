@@ -108,7 +108,7 @@ def _refuse_unsupported(call: AttentionCall) -> None:
     reasons = [reason for name, reason in UNSUPPORTED.items() if call.options.get(name) is not None]
     additive = isinstance(call.mask, torch.Tensor) and call.mask.is_floating_point()
     if additive and not ((call.mask == 0) | (call.mask < -1e4)).all():
-        reasons.append("a mask that weighs tokens instead of hiding them (ALiBi)")
+        reasons.append("a mask that weighs tokens instead of hiding them (such as ALiBi)")
     if reasons:
         raise ValueError(
             f"{type(call.module).__name__} uses {reasons[0]}: a query of zeros would not give undifferentiated "

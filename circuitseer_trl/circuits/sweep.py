@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import Ablation, Head, ablate, check_heads, decoder_layers, head_grid
-from circuitseer_trl.losses import check_ready, response_span, token_losses
+from circuitseer_trl.losses import check_ready, last_hidden_states, response_span, token_losses
 from circuitseer_trl.models import EncodedExample
 
 # R rows (1 + heads of the group), T tokens, D hidden size
@@ -61,7 +61,7 @@ def _group_losses(model: PreTrainedModel, example: EncodedExample, heads: Sequen
     ids = torch.tensor([example.input_ids], device=model.device)
     try:
         with ablate(model, plan):
-            hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+            hidden = last_hidden_states(model, ids)
     finally:
         for hook in hooks:
             hook.remove()

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import AttentionCall, Head, check_heads, observe
-from circuitseer_trl.losses import check_ready, pad_right
+from circuitseer_trl.losses import check_ready, last_hidden_states, pad_right
 
 # B batch, S selected heads of a layer, Q queries of a block, T tokens, D head dimension
 # Weights held at once: 64 MB in float32.
@@ -110,7 +110,7 @@ def attention_received(
         return call.query
 
     with observe(model, by_layer, visit), suppress(_DeepEnough):
-        model.get_decoder()(input_ids=ids, use_cache=False)
+        last_hidden_states(model, ids)
     alphas = [row[: len(text)].numpy() / len(heads) for row, text in zip(sums, batch, strict=True)]
     if not all(np.isfinite(alpha).all() for alpha in alphas):
         raise ValueError(
