@@ -1,0 +1,61 @@
+"""Fine-tunes a model on a pool, or on a selection of it.
+
+    python -m circuitseer_trl.scripts.train_sft --config recipes/data/X.yaml --config recipes/sft/Y.yaml \
+        --selection_file runs/x/selection.parquet --output_dir runs/x/model
+    accelerate launch --config_file accelerate_configs/zero3.yaml -m circuitseer_trl.scripts.train_sft --config ...
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from trl import ModelConfig, SFTConfig
+
+from circuitseer_trl.configs import PoolConfig
+from circuitseer_trl.data import load_pool
+from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.training.rows import read_selection, whole_pool
+from circuitseer_trl.training.sft import train
+
+
+@dataclass
+class TrainingConfig:
+    """What training takes besides the pool's keys and those of TRL's SFTConfig and ModelConfig."""
+
+    selection_file: str | None = field(
+        default=None, metadata={"help": "A `selection.parquet` to train on; by default the whole pool is trained on."}
+    )
+    rope_theta: float | None = field(
+        default=None, metadata={"help": "New RoPE base, set when the model is loaded (the paper: 300000 for Qwen2.5)."}
+    )
+    max_position_embeddings: int | None = field(
+        default=None, metadata={"help": "New number of positions, set when the model is loaded (the paper: 16384)."}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("rope_theta", "max_position_embeddings"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
+                raise ValueError(f"`{name}` must be a number above 0, got {value!r}.")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    pool_config, args, model_config, config = parse_recipe(
+        PoolConfig, SFTConfig, ModelConfig, TrainingConfig, args=argv, prog="train_sft", description=__doc__
+    )
+    columns = dict(vars(pool_config))
+    system_prompt = columns.pop("system_prompt")
+    pool = load_pool(**columns)
+    chosen = read_selection(config.selection_file, pool) if config.selection_file else whole_pool(pool)
+    train(
+        pool,
+        chosen,
+        args,
+        model_config,
+        system_prompt=system_prompt,
+        rope_theta=config.rope_theta,
+        max_position_embeddings=config.max_position_embeddings,
+    )
+
+
+if __name__ == "__main__":
+    main()
