@@ -7,12 +7,10 @@ from typing import Any
 
 import torch
 from accelerate.utils import DistributedType
-from transformers import PreTrainedTokenizerBase
 from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json
-from circuitseer_trl.models import chat_messages, load_tokenizer
 
 SETTINGS_FILE = "training_settings.json"
 RESULT_FILE = "training.json"
@@ -25,8 +23,6 @@ def _is_set(variable: str) -> bool:
 
 def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
     """Raises where a package or a device is missing that the settings ask for."""
-    if model_config.model_name_or_path is None:
-        raise ValueError("`model_name_or_path` is not set: give the Hub id or the folder of the model to train.")
     attention = model_config.attn_implementation or ""
     package = FLASH_PACKAGES.get(attention)
     if package is not None and importlib.util.find_spec(package) is None:
@@ -70,34 +66,6 @@ def check_engine(trainer: SFTTrainer) -> str:
             "config, as accelerate_configs/zero3.yaml does."
         )
     return f"DEEPSPEED ZeRO-{stage}"
-
-
-def template_tokenizer(tokenizer: PreTrainedTokenizerBase, args: SFTConfig, name: str) -> PreTrainedTokenizerBase:
-    """A tokenizer with the chat template that TRL will give to `tokenizer`, for looking ahead."""
-    ahead = load_tokenizer(name, tokenizer.init_kwargs.get("revision"))
-    path = args.chat_template_path
-    if path is not None and path.endswith((".jinja", ".j2")):
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"There is no chat template {path} (`chat_template_path`).")
-        ahead.chat_template = Path(path).read_text(encoding="utf-8")
-    elif path is not None:
-        source = load_tokenizer(path)
-        if source.chat_template is None:
-            raise ValueError(f"The tokenizer {path} (`chat_template_path`) has no chat template.")
-        ahead.chat_template, ahead.eos_token = source.chat_template, source.eos_token
-        ahead.add_tokens([token for token in source.added_tokens_decoder.values() if token.content not in ahead.vocab])
-    if args.eos_token is not None:
-        ahead.eos_token = args.eos_token
-    return ahead
-
-
-def end_of_turn(tokenizer: PreTrainedTokenizerBase, system_prompt: str) -> list[str]:
-    """The tokens that the chat template writes after an answer: they are trained with it."""
-    messages = [*chat_messages("1 + 1 = ?", system_prompt), {"role": "assistant", "content": "Two."}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False)
-    if "Two." not in text:
-        raise ValueError("The chat template does not write the answer. Set another with `chat_template_path`.")
-    return tokenizer.tokenize(text.rpartition("Two.")[2])
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
