@@ -129,7 +129,7 @@ def run_training(*flags: str, num_processes: int = 1, engine: str = "zero3", che
     if num_processes > 1:
         config = ROOT / "accelerate_configs" / f"{engine}.yaml"
         command += ["accelerate.commands.launch", "--config_file", str(config)]
-        command += ["--num_processes", str(num_processes), "--main_process_port", "0", "-m"]
+        command += ["--num_processes", str(num_processes), "--main_process_port", "0", "--mixed_precision", "no", "-m"]
     command += ["circuitseer_trl.scripts.train_sft", "--config", str(RECIPES / "sft" / "tiny_cpu.yaml"), *flags]
     done = subprocess.run(command, env=engine_environment(), cwd=ROOT, text=True, capture_output=True, timeout=300)
     output = done.stdout + done.stderr

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.configs import PoolConfig
+from circuitseer_trl.data import load_pool
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.selector import pool_from_config
 from circuitseer_trl.training.preflight import check_environment
-from circuitseer_trl.training.rows import read_selection, select_in_launch, whole_pool
+from circuitseer_trl.training.rows import read_selection, whole_pool
 from circuitseer_trl.training.sft import train
 from circuitseer_trl.training.target import inspect_target
 
@@ -61,8 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         rope_theta=config.rope_theta,
         max_position_embeddings=config.max_position_embeddings,
     )
-    pool = pool_from_config(pool_config)
+    pool = load_pool(**{key: value for key, value in vars(pool_config).items() if key != "system_prompt"})
     if config.selection_recipe:
+        from circuitseer_trl.training.launch_selection import select_in_launch  # loads all scorers: only where asked for
+
         chosen = select_in_launch(config.selection_recipe, pool, f"{args.output_dir}/selection", system_prompt)
     elif config.selection_file:
         chosen = read_selection(config.selection_file, pool)

@@ -33,6 +33,12 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
         )
     if model_config.use_peft and importlib.util.find_spec("peft") is None:
         raise ImportError("`use_peft` is set, but peft is not installed. Install it with `pip install trl[peft]`.")
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if _is_set("ACCELERATE_USE_DEEPSPEED") and not (args.bf16 or args.fp16) and precision != "no":
+        raise ValueError(
+            f"The accelerate config has `mixed_precision: {precision}`, but training has `bf16: false`, and DeepSpeed takes "
+            "one word only. Launch with `--mixed_precision no`, or train with `bf16: true`."
+        )
     fsdp = _is_set("ACCELERATE_USE_FSDP") or bool(args.fsdp)
     if fsdp and (args.use_cpu or not torch.accelerator.is_available()):
         # accelerate 1.15 falls back to plain DDP, or to no distribution at all, without a word.
@@ -56,7 +62,7 @@ def check_engine(trainer: SFTTrainer) -> str:
         )
     if in_force != "DeepSpeed":
         return str(engine.value)
-    zero = accelerator.deepspeed_config["zero_optimization"]
+    zero = accelerator.state.deepspeed_plugin.deepspeed_config["zero_optimization"]
     stage = int(os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", zero["stage"]))
     if stage != zero["stage"]:
         raise RuntimeError(f"The launch asked for ZeRO stage {stage}, but DeepSpeed runs stage {zero['stage']}.")

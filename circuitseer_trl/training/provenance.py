@@ -35,6 +35,7 @@ def write_model_card(trainer: SFTTrainer, folder: Path, pool: Pool, chosen: Chos
     trainer.create_model_card(model_name=folder.name, dataset_name=None if local else pool.name)
     lines = [
         "",
+        "",
         "## Training data",
         "",
         f"{len(chosen.indices)} rows of the pool `{Path(pool.name).name if local else pool.name}`, which has {len(pool)} "

@@ -11,10 +11,7 @@ from accelerate import PartialState
 from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.artifacts import read_json, read_table
-from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.data import Pool, conversation
-from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.selector import select_rows
 
 
 @dataclass(frozen=True)
@@ -72,20 +69,6 @@ def read_selection(selection_file: str | Path, pool: Pool) -> ChosenRows:
         )
     indices = np.repeat([position[uid] for uid in uids], whole.astype(np.int64))
     return ChosenRows(np.sort(indices), card)
-
-
-def select_in_launch(
-    selection_recipe: str | Path, pool: Pool, output_dir: str | Path, system_prompt: str
-) -> ChosenRows:
-    """Runs a selection recipe in this launch, before a trainer exists; what it writes goes to `output_dir`.
-
-    The reference model is loaded whole and forgotten again: the target model is loaded after it.
-    """
-    config = parse_recipe(
-        SelectionConfig, args=["--config", str(selection_recipe), "--output_dir", str(output_dir)]
-    )
-    select_rows(config, system_prompt, pool)
-    return read_selection(output_dir, pool)
 
 
 def _conversation(row: dict[str, Any], system_prompt: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import datasets
 from accelerate import PartialState
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
@@ -97,6 +98,22 @@ def report_lengths(lengths: Lengths, num_rows: int, max_length: int | None) -> N
         )
 
 
+def make_trainer(
+    rows: datasets.Dataset, target: Target, args: SFTConfig, callbacks: list[TrainerCallback]
+) -> SFTTrainer:
+    """Loads the model with its change of RoPE, and has TRL tokenise the rows."""
+    args.model_init_kwargs = target.init_kwargs(args)
+    return SFTTrainer(
+        model=target.name,  # a name and no model: the trainer loads it in shards under ZeRO-3
+        args=args,
+        train_dataset=rows,
+        processing_class=target.tokenizer,
+        callbacks=callbacks,
+        quantization_config=get_quantization_config(target.model_config),
+        peft_config=get_peft_config(target.model_config),
+    )
+
+
 def train(
     pool: Pool,
     chosen: ChosenRows,
@@ -144,17 +161,8 @@ def train(
         warn_of_surprises(args, target)
         write_json(output_dir / SETTINGS_FILE, settings)
 
-    args.model_init_kwargs = target.init_kwargs(args)
     provenance = Provenance(chosen.card)
-    trainer = SFTTrainer(
-        model=target.name,  # a name and no model: the trainer loads it in shards under ZeRO-3
-        args=args,
-        train_dataset=rows,
-        processing_class=target.tokenizer,
-        callbacks=[provenance, *(callbacks or [])],
-        quantization_config=get_quantization_config(target.model_config),
-        peft_config=get_peft_config(target.model_config),
-    )
+    trainer = make_trainer(rows, target, args, [provenance, *(callbacks or [])])
     engine = check_engine(trainer)
     result = trainer.train(resume_from_checkpoint=checkpoint)
 
