@@ -229,7 +229,9 @@ class TestSelectionFile:
 
 
 class TestRecipes:
-    @pytest.mark.parametrize("path", sorted([*(RECIPES / "sft").glob("*.yaml"), RECIPES / "smollm2" / "sft.yaml"]), ids=str)
+    @pytest.mark.parametrize(
+        "path", sorted([*(RECIPES / "sft").glob("*.yaml"), RECIPES / "smollm2" / "sft.yaml"]), ids=str
+    )
     def test_every_recipe_parses(self, path, tmp_path):
         keys = yaml.safe_load(path.read_text())
         # bf16 is refused on a machine without a GPU, but what is tested is the recipe.
@@ -365,4 +367,3 @@ def test_legacy_keys_of_scaled_rope(tmp_path):
     assert saved["rope_theta"] == 500000.0
     assert saved["rope_scaling"] == {key: value for key, value in scaled.items() if key != "rope_theta"}
     assert AutoConfig.from_pretrained(tmp_path).rope_parameters == scaled
-
