@@ -36,7 +36,9 @@ SPECIAL = {
 EOS = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>", "plain": "<|endoftext|>"}
 TEMPLATES = {"chatml": CHATML, "llama3": LLAMA3, "plain": None}
 
-PROBLEMS = [(f"What is {a} plus {a * 7 % 10}?", f"We add {a} and {a * 7 % 10}.\n\\boxed{{{a + a * 7 % 10}}}") for a in range(24)]
+PROBLEMS = [
+    (f"What is {a} plus {a * 7 % 10}?", f"We add {a} and {a * 7 % 10}.\n\\boxed{{{a + a * 7 % 10}}}") for a in range(24)
+]
 
 
 def make_tokenizer(style: str = "chatml") -> PreTrainedTokenizerFast:

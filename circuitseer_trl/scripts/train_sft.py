@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     pool = load_pool(**{key: value for key, value in vars(pool_config).items() if key != "system_prompt"})
     if config.selection_recipe:
-        from circuitseer_trl.training.launch_selection import select_in_launch  # loads all scorers: only where asked for
+        from circuitseer_trl.training.launch_selection import (
+            select_in_launch,
+        )  # loads all scorers: only where asked for
 
         chosen = select_in_launch(config.selection_recipe, pool, f"{args.output_dir}/selection", system_prompt)
     elif config.selection_file:

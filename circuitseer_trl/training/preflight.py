@@ -79,6 +79,12 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
 
 
+def is_finished(output_dir: str | Path, settings: dict[str, Any]) -> bool:
+    """Whether the folder holds the finished run of these settings."""
+    result = Path(output_dir) / RESULT_FILE
+    return result.is_file() and not differences(read_json(result)["settings"], settings)
+
+
 def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | bool | None) -> str | None:
     """Which checkpoint to go on from. None is a new run.
 

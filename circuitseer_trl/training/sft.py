@@ -22,6 +22,7 @@ from circuitseer_trl.training.preflight import (
     check_engine,
     check_world_size,
     find_resume,
+    is_finished,
 )
 from circuitseer_trl.training.provenance import Provenance, write_model_card
 from circuitseer_trl.training.rope import check_length
@@ -135,10 +136,10 @@ def train(
     """
     start, state, output_dir = time.perf_counter(), PartialState(), Path(str(args.output_dir))
     settings = settings_of(args, target, pool, chosen, system_prompt, state.num_processes)
-    checkpoint = find_resume(output_dir, settings, args.resume_from_checkpoint)
-    if checkpoint is None and (output_dir / RESULT_FILE).is_file():
+    if is_finished(output_dir, settings):
         say(f"{output_dir} is finished with these settings.")
         return output_dir
+    checkpoint = find_resume(output_dir, settings, args.resume_from_checkpoint)
     if checkpoint is not None:
         check_world_size(checkpoint, state.num_processes)
         say(f"Going on from {checkpoint}.")
