@@ -220,7 +220,7 @@ class TestSelectionFile:
         selection = write_selection(tmp_path / "s", pool, [3])
         (tmp_path / "small").mkdir()
         small = make_pool(tmp_path / "small", 12)  # has the selected row
-        with pytest.raises(ValueError, match="another pool.*0 of the selection's 1 rows"):
+        with pytest.raises(ValueError, match=r"another pool.*0 of the selection's 1 rows"):
             read_selection(selection, small)
 
     def test_missing(self, tmp_path):
@@ -236,7 +236,7 @@ class TestRecipes:
         keys = yaml.safe_load(path.read_text())
         # bf16 is refused on a machine without a GPU, but what is tested is the recipe.
         more = ["--bf16", "false", "--use_cpu", "true", "--output_dir", str(tmp_path), "--dataset_name", "x"]
-        _, args, model_config, config = parse(["--config", str(path), *more])
+        _, args, _, config = parse(["--config", str(path), *more])
         assert args.learning_rate == keys["learning_rate"]
         assert args.report_to == []
         assert config.selection_file is None

@@ -27,7 +27,7 @@ pytestmark = [
 
 
 class Case:
-    """A model, a selection of 16 rows (two of them twice) of the pool of 24, and its runs on one and on two processes."""
+    """A model, a selection of 14 rows of the pool of 24 (two of them twice), and the runs on one and two processes."""
 
     def __init__(self, folder: Path, *, tied: bool):
         self.folder = folder
