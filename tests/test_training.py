@@ -47,8 +47,8 @@ def labels_of(tmp_path: Path, model: Path, system_prompt: str, *more: str) -> tu
     target = inspect_target(args, model_config, system_prompt=system_prompt)
     pool = make_pool(tmp_path)
     rows = training_rows(pool, whole_pool(pool), chat=target.chat, system_prompt=system_prompt)
-    row = make_trainer(rows, target, args, []).train_dataset[0]
-    decode = AutoTokenizer.from_pretrained(model).decode
+    trainer = make_trainer(rows, target, args, [])
+    row, decode = trainer.train_dataset[0], trainer.processing_class.decode
     return decode(row["input_ids"]), decode([token for token in row["labels"] if token != -100])
 
 
@@ -81,32 +81,32 @@ class TestLabels:
     def test_template_of_another_tokenizer(self, tmp_path, model):
         folder = make_model_folder(tmp_path / "model", "plain")
         text, trained = labels_of(tmp_path, folder, "", "--chat_template_path", str(model))
-        # The folder's own tokenizer does not know the new tokens, but the trainer's does.
-        assert trained.startswith(self.answer)
-        assert not text.startswith("What")
+        assert trained == f"{self.answer}<|im_end|>\n"
+        assert text.startswith("<|im_start|>user\nWhat is 0 plus 0?<|im_end|>\n")
 
 
 @pytest.mark.parametrize("style", ["chatml", "llama3", "plain"])
 def test_lengths_are_those_of_the_trainer(tmp_path, style):
     folder = make_model_folder(tmp_path / "model", style)
-    _, args, model_config, _ = parse(flags(tmp_path, folder, "--max_length", "40"))
+    _, args, model_config, _ = parse(flags(tmp_path, folder))
     target = inspect_target(args, model_config, system_prompt="")
     pool = make_pool(tmp_path)
     rows = training_rows(pool, whole_pool(pool), chat=target.chat)
-    full = measure_lengths(rows, target.ahead, chat=target.chat, max_length=None)
-    cut = measure_lengths(rows, target.ahead, chat=target.chat, max_length=40)
-    args.max_length = None
     prepared = make_trainer(rows, target, args, []).train_dataset
-    longest = max(len(ids) for ids in prepared["input_ids"])
-    assert (full.num_tokens, full.longest) == (sum(len(ids) for ids in prepared["input_ids"]), longest)
-    assert not full.wholly_cut
-    assert not full.partly_cut
-    long = {uid for uid, ids in zip(prepared["uid"], prepared["input_ids"], strict=True) if len(ids) > 40}
-    assert set(cut.partly_cut) | set(cut.wholly_cut) == long
+    lengths = {uid: len(ids) for uid, ids in zip(prepared["uid"], prepared["input_ids"], strict=True)}
+
+    full = measure_lengths(rows, target.ahead, chat=target.chat, max_length=None)
+    assert (full.num_tokens, full.longest) == (sum(lengths.values()), max(lengths.values()))
+    assert (full.wholly_cut, full.partly_cut) == ([], [])
+    limit = full.longest - 1
+    cut = measure_lengths(rows, target.ahead, chat=target.chat, max_length=limit)
+    assert set(cut.partly_cut) == {uid for uid, length in lengths.items() if length > limit}
+    nothing = measure_lengths(rows, target.ahead, chat=target.chat, max_length=2)
+    assert (set(nothing.wholly_cut), nothing.partly_cut) == (set(lengths), [])
 
 
 def test_cut_answers_are_counted(tmp_path, model, caplog):
-    main(flags(tmp_path, model, "--max_length", "64", "--max_steps", "1", "--system_prompt", ""))
+    main(flags(tmp_path, model, "--max_length", "42", "--max_steps", "1", "--system_prompt", ""))
     result = json.loads((tmp_path / "out" / "training.json").read_text())
     assert result["num_answers_partly_cut"] + result["num_answers_wholly_cut"] > 0
     assert result["num_trained_rows"] == 24 - result["num_answers_wholly_cut"]
@@ -220,7 +220,7 @@ class TestSelectionFile:
         selection = write_selection(tmp_path / "s", pool, [3])
         (tmp_path / "small").mkdir()
         small = make_pool(tmp_path / "small", 12)  # has the selected row
-        with pytest.raises(ValueError, match="another pool.*0 of the selection's 1 rows"):
+        with pytest.raises(ValueError, match=r"another pool.*0 of the selection's 1 rows"):
             read_selection(selection, small)
 
     def test_missing(self, tmp_path):
@@ -236,7 +236,7 @@ class TestRecipes:
         keys = yaml.safe_load(path.read_text())
         # bf16 is refused on a machine without a GPU, but what is tested is the recipe.
         more = ["--bf16", "false", "--use_cpu", "true", "--output_dir", str(tmp_path), "--dataset_name", "x"]
-        _, args, model_config, config = parse(["--config", str(path), *more])
+        _, args, _, config = parse(["--config", str(path), *more])
         assert args.learning_rate == keys["learning_rate"]
         assert args.report_to == []
         assert config.selection_file is None

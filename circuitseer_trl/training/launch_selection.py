@@ -1,4 +1,4 @@
-"""Selects in the launch that trains: the convenient way for small pools; for large ones select first, in a launch of its own."""
+"""Selects in the launch that trains; for large pools select first, in a launch of its own."""
 
 from pathlib import Path
 

@@ -28,7 +28,7 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
     if package is not None and importlib.util.find_spec(package) is None:
         raise ImportError(
             f"`attn_implementation` is {attention}, but the package {package} is not installed. Install it with "
-            "`pip install --no-build-isolation flash-attn` (it is built from source: torch and nvcc must be there), or set "
+            "`pip install --no-build-isolation flash-attn` (built from source: torch and nvcc must be there), or set "
             "`attn_implementation: sdpa`."
         )
     if model_config.use_peft and importlib.util.find_spec("peft") is None:
@@ -36,8 +36,8 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if _is_set("ACCELERATE_USE_DEEPSPEED") and not (args.bf16 or args.fp16) and precision != "no":
         raise ValueError(
-            f"The accelerate config has `mixed_precision: {precision}`, but training has `bf16: false`, and DeepSpeed takes "
-            "one word only. Launch with `--mixed_precision no`, or train with `bf16: true`."
+            f"The accelerate config has `mixed_precision: {precision}`, but training has `bf16: false`, and DeepSpeed "
+            "takes one word only. Launch with `--mixed_precision no`, or train with `bf16: true`."
         )
     fsdp = _is_set("ACCELERATE_USE_FSDP") or bool(args.fsdp)
     if fsdp and (args.use_cpu or not torch.accelerator.is_available()):
@@ -79,12 +79,18 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
 
 
+def is_finished(output_dir: str | Path, settings: dict[str, Any]) -> bool:
+    """Whether the folder holds the finished run of these settings."""
+    result = Path(output_dir) / RESULT_FILE
+    return result.is_file() and not differences(read_json(result)["settings"], settings)
+
+
 def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | bool | None) -> str | None:
     """Which checkpoint to go on from. None is a new run.
 
     Args:
-        asked: `resume_from_checkpoint`: a folder, or true for the last checkpoint (an error where there is none). If it is not
-            set, a run of the same settings goes on from its last checkpoint, so that a killed command can be given again.
+        asked: `resume_from_checkpoint`: a folder, or true for the last checkpoint (an error where there is none). Where it
+            is not set, a run of the same settings goes on from its last checkpoint: a killed command can be given again.
 
     Raises:
         ValueError: The folder holds a run of other settings, or something else, and resuming was not asked for.
@@ -96,15 +102,15 @@ def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | b
             raise ValueError(f"`resume_from_checkpoint` is true, but {folder} has no checkpoint. Leave it out.")
         return last
     if asked and str(asked).lower() not in ("false", "none"):
-        if not (Path(asked) / "trainer_state.json").is_file():
+        if not (Path(str(asked)) / "trainer_state.json").is_file():
             raise FileNotFoundError(f"`resume_from_checkpoint` is {asked}, which is no checkpoint folder.")
         return str(asked)
     file = folder / SETTINGS_FILE
     if file.is_file():
         if changed := differences(read_json(file), settings):
             raise ValueError(
-                f"The folder {folder} holds a run of other settings ({'; '.join(changed)}). Choose another `output_dir`, "
-                "delete that folder, or set `resume_from_checkpoint: true` to go on from its last checkpoint."
+                f"The folder {folder} holds a run of other settings ({'; '.join(changed)}). Choose another "
+                "`output_dir`, delete that folder, or set `resume_from_checkpoint: true` to go on from its last checkpoint."
             )
         return last
     if last is not None or any(folder.glob("*.safetensors")) or (folder / RESULT_FILE).exists():
@@ -124,6 +130,6 @@ def check_world_size(checkpoint: str | Path, world_size: int) -> None:
     if shards != world_size:
         raise ValueError(
             f"The checkpoint {checkpoint} holds the optimizer in {shards} shards, one a process, and this launch has "
-            f"{world_size} processes: DeepSpeed can only resume with as many. Launch with `--num_processes {shards}`, or "
-            f"start a new run from the weights with `--model_name_or_path {checkpoint}` and another `output_dir`."
+            f"{world_size} processes: DeepSpeed can only resume with as many. Launch with "
+            f"`--num_processes {shards}`, or start a new run from the weights with `--model_name_or_path {checkpoint}` and another `output_dir`."
         )

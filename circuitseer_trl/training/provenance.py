@@ -38,14 +38,14 @@ def write_model_card(trainer: SFTTrainer, folder: Path, pool: Pool, chosen: Chos
         "",
         "## Training data",
         "",
-        f"{len(chosen.indices)} rows of the pool `{Path(pool.name).name if local else pool.name}`, which has {len(pool)} "
-        f"usable rows (fingerprint `{pool.fingerprint}`).",
+        f"{len(chosen.indices)} rows of the pool `{Path(pool.name).name if local else pool.name}`, which has "
+        f"{len(pool)} usable rows (fingerprint `{pool.fingerprint}`).",
     ]
     if chosen.card is not None:
         lines += [
             "",
-            f"They were selected by `{chosen.card['method']}` with "
-            "[circuitseer_trl](https://arxiv.org/abs/2510.18470); the settings are in [selection.json](selection.json).",
+            f"They were selected by the method `{chosen.card['method']}` of circuitseer_trl "
+            "([CircuitSeer](https://arxiv.org/abs/2510.18470)); its settings are in [selection.json](selection.json).",
         ]
     with open(folder / "README.md", "a", encoding="utf-8") as card:
         card.write("\n".join(lines) + "\n")

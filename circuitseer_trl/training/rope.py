@@ -30,10 +30,10 @@ def change_rope(
     if rope_theta is not None:
         parameters = values.get("rope_parameters")
         if not parameters or "rope_type" not in parameters:
-            # Without rope_parameters the model has no RoPE; with one set of them a layer type, one base says too little.
+            # No parameters: the model has no RoPE. One set of them a layer type: one base says too little.
             raise ValueError(
                 f"`rope_theta` is {rope_theta}, but models of type {config.model_type} have no single RoPE base: "
-                f"`rope_parameters` is {parameters}. Leave it out, or set `model_init_kwargs: {{rope_parameters: ...}}`."
+                f"`rope_parameters` is {parameters}. Leave it out, or set `rope_parameters` in `model_init_kwargs`."
             )
         kwargs["rope_parameters"] = {**parameters, "rope_theta": float(rope_theta)}
     if max_position_embeddings is not None:
@@ -47,8 +47,8 @@ def check_length(length: int | None, num_positions: int | None, what: str) -> No
     """Raises where sequences would be longer than the model has positions for."""
     if length is not None and num_positions is not None and length > num_positions:
         raise ValueError(
-            f"{what} is {length} tokens, but the model has {num_positions} positions. Lower `max_length`, or extend the "
-            f"model: `max_position_embeddings: {length}` with a larger `rope_theta` (the paper takes Qwen2.5-Math from "
+            f"{what} is {length} tokens, but the model has {num_positions} positions. Lower `max_length`, or extend "
+            f"the model: `max_position_embeddings: {length}` with a larger `rope_theta` (the paper takes Qwen2.5-Math from "
             "10000 to 300000 for 16384 tokens)."
         )
 
@@ -56,8 +56,8 @@ def check_length(length: int | None, num_positions: int | None, what: str) -> No
 def write_legacy_rope(folder: str | Path) -> None:
     """Adds to a saved config.json the keys in which transformers 4 and vLLM on it look for RoPE.
 
-    transformers 5 saves `rope_parameters` alone. transformers 4.57 passes over that and runs the model at a base of 10000,
-    without a word; transformers 5 reads either and prefers its own.
+    transformers 5 saves `rope_parameters` alone. transformers 4.57 passes over that and runs the model at a base of
+    10000, without a word; transformers 5 reads either and prefers its own.
     """
     path = Path(folder) / "config.json"
     if not path.is_file():

@@ -1,6 +1,5 @@
 """Fine-tunes a model on a pool, or on a selection of it, with TRL's SFTTrainer."""
 
-import logging
 import math
 import time
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import datasets
 from accelerate import PartialState
+from accelerate.logging import get_logger
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
@@ -22,24 +22,28 @@ from circuitseer_trl.training.preflight import (
     check_engine,
     check_world_size,
     find_resume,
+    is_finished,
 )
 from circuitseer_trl.training.provenance import Provenance, write_model_card
 from circuitseer_trl.training.rope import check_length
 from circuitseer_trl.training.rows import ChosenRows, Lengths, measure_lengths, training_rows
 from circuitseer_trl.training.target import Target, warn_of_surprises
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # What decides the weights that come out; the rest (logging, saving, devices) may differ when a run is resumed.
+# fmt: off
 DECISIVE = (
-    "max_length packing packing_strategy truncation_mode chat_template_path eos_token completion_only_loss loss_type "
-    "learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps num_train_epochs max_steps optim optim_args "
-    "weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm label_smoothing_factor seed data_seed bf16 fp16"
-).split()
+    "max_length", "packing", "packing_strategy", "truncation_mode", "chat_template_path", "eos_token",
+    "completion_only_loss", "loss_type", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs",
+    "warmup_steps", "num_train_epochs", "max_steps", "optim", "optim_args", "weight_decay", "adam_beta1",
+    "adam_beta2", "adam_epsilon", "max_grad_norm", "label_smoothing_factor", "seed", "data_seed", "bf16", "fp16",
+)
 DECISIVE_OF_MODEL = (
-    "model_name_or_path model_revision dtype load_in_8bit load_in_4bit use_peft lora_r lora_alpha lora_dropout "
-    "lora_target_modules"
-).split()
+    "model_name_or_path", "model_revision", "dtype", "load_in_8bit", "load_in_4bit", "use_peft", "lora_r",
+    "lora_alpha", "lora_dropout", "lora_target_modules",
+)
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,8 @@ def report_lengths(lengths: Lengths, num_rows: int, max_length: int | None) -> N
         )
     if lengths.wholly_cut or lengths.partly_cut:
         logger.warning(
-            "`max_length` (%s) cuts answers: %d of %d rows lose the end of theirs, and %d all of it (those are left out). "
-            "The longest row has %d tokens. A cut answer teaches no end; raise `max_length` to keep them.",
+            "`max_length` (%s) cuts answers: %d of %d rows lose the end of theirs, and %d all of it (those are left "
+            "out). The longest row has %d tokens. A cut answer teaches no end; raise `max_length` to keep them.",
             max_length,
             len(lengths.partly_cut),
             num_rows,
@@ -125,8 +129,8 @@ def train(
 ) -> Path:
     """Trains, and writes the model, its tokenizer, its card and `training.json` into `args.output_dir`.
 
-    Under a launcher every process calls this. A finished run of the same settings is left as it is; a killed one goes on
-    from its last checkpoint.
+    Under a launcher every process calls this. A finished run of the same settings is left as it is; a killed one goes
+    on from its last checkpoint.
 
     Args:
         chosen: Rows of the pool, from `whole_pool`, `read_selection` or `select_in_launch`.
@@ -135,10 +139,10 @@ def train(
     """
     start, state, output_dir = time.perf_counter(), PartialState(), Path(str(args.output_dir))
     settings = settings_of(args, target, pool, chosen, system_prompt, state.num_processes)
-    checkpoint = find_resume(output_dir, settings, args.resume_from_checkpoint)
-    if checkpoint is None and (output_dir / RESULT_FILE).is_file():
+    if is_finished(output_dir, settings):
         say(f"{output_dir} is finished with these settings.")
         return output_dir
+    checkpoint = find_resume(output_dir, settings, args.resume_from_checkpoint)
     if checkpoint is not None:
         check_world_size(checkpoint, state.num_processes)
         say(f"Going on from {checkpoint}.")
@@ -152,9 +156,9 @@ def train(
         check_length(lengths.longest, target.num_positions, "The longest row")
     schedule = make_schedule(args, len(rows) - len(lengths.wholly_cut), state.num_processes)
     say(
-        f"Training on {len(rows)} rows of a pool of {len(pool)}. One step is {args.per_device_train_batch_size} a device x "
-        f"{args.gradient_accumulation_steps} accumulated x {schedule.world_size} processes = {schedule.total_batch_size} "
-        f"{'packs of rows' if args.packing else 'rows'}."
+        f"Training on {len(rows)} rows of a pool of {len(pool)}. One step is {args.per_device_train_batch_size} a device "
+        f"x {args.gradient_accumulation_steps} accumulated x {schedule.world_size} processes = "
+        f"{schedule.total_batch_size} {'packs of rows' if args.packing else 'rows'}."
         + ("" if args.packing else f" {schedule.num_steps} steps, {schedule.num_warmup_steps} of them warm-up.")
     )
     if state.is_main_process:

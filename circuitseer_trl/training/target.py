@@ -1,18 +1,18 @@
 """Which model is trained, and in which format? Looked at before any weights are loaded."""
 
 import copy
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate.logging import get_logger
 from transformers import AutoConfig, PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.models import chat_messages, check_model_folder, has_chat_template, load_tokenizer, model_path
 from circuitseer_trl.training.rope import change_rope, check_length
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,10 @@ def warn_of_surprises(args: SFTConfig, target: Target) -> None:
     """One warning for each thing that is allowed but likely unwanted."""
     eos, dtype = target.ahead.eos_token, target.model_config.dtype
     if target.end_of_turn is None:
-        # What TRL does with prompts and completions of plain text on a base model; LLaMA-Factory would need a template too.
+        # TRL itself trains a base model on plain prompts and completions, so this is no error, but it is said.
         logger.warning(
-            "The tokenizer has no chat template: training on plain text (the problem, a newline, the answer, %s), without "
-            "the system prompt. For a chat format set `chat_template_path` to a .jinja file or a tokenizer.",
+            "The tokenizer has no chat template: training on plain text (the problem, a newline, the answer, %s), "
+            "without the system prompt. For a chat format set `chat_template_path` to a .jinja file or a tokenizer.",
             eos,
         )
     elif eos not in target.end_of_turn:
