@@ -44,6 +44,16 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def write_card(path: str | Path, card: dict[str, Any]) -> None:
+    """Writes a card with its `seconds`; one that says the same but for them stays, so that it keeps the first run's."""
+    path = Path(path)
+    if path.is_file():
+        before = read_json(path)
+        if before | {"seconds": None} == json.loads(json.dumps(card)) | {"seconds": None}:
+            return
+    write_json(path, card)
+
+
 def write_table(path: str | Path, table: pa.Table) -> None:
     """Writes `table` as one Parquet file; the same table gives the same bytes."""
     with atomic_path(path) as temporary:

@@ -157,9 +157,7 @@ def content_uid(problem: str, completion: str) -> str:
     return hashlib.blake2b(f"{len(problem)}:{problem}{completion}".encode(), digest_size=8).hexdigest()
 
 
-def _normalise(
-    batch: dict[str, list[Any]], rows: list[int], columns: dict[str, str | None]
-) -> dict[str, list[Any]]:
+def _normalise(batch: dict[str, list[Any]], rows: list[int], columns: dict[str, str | None]) -> dict[str, list[Any]]:
     """One batch of the dataset in the pool's columns; a function of module level, so that `datasets` can cache it."""
     names = list(batch)
     output: dict[str, list[Any]] = {key: [] for key in ("row", "uid", "problem", "completion", "category", "reason")}
@@ -168,7 +166,11 @@ def _normalise(
         text = usable_text(record, columns["prompt"], columns["completion"], columns["correct"])  # type: ignore[arg-type]
         uid = record[columns["id"]] if columns["id"] else content_uid(text["problem"], text["completion"])
         category = record[columns["category"]] if columns["category"] else None
-        for key, value in {"row": row, "uid": str(uid), "category": None if category is None else str(category)}.items():
+        for key, value in {
+            "row": row,
+            "uid": str(uid),
+            "category": None if category is None else str(category),
+        }.items():
             output[key].append(value)
         for key, value in text.items():
             output[key].append(value)
@@ -234,7 +236,9 @@ def build_pool(
     usable = rows.select(np.flatnonzero(reasons == "")).remove_columns("reason")
     if len(usable) == 0:
         counts = ", ".join(f"{reason} ({count})" for reason, count in Counter(reasons.tolist()).items())
-        raise ValueError(f"No row of the pool {name} can be used: {counts}. Check `prompt_column` and `completion_column`.")
+        raise ValueError(
+            f"No row of the pool {name} can be used: {counts}. Check `prompt_column` and `completion_column`."
+        )
     usable = _with_distinct_uids(usable, id_column)
     return Pool(usable, rows.select(np.flatnonzero(reasons != "")), dataset, name)
 
@@ -270,3 +274,12 @@ def load_pool(
     with PartialState().main_process_first():
         dataset = read_dataset(dataset_name, dataset_config, dataset_split, dataset_revision)
     return build_pool(dataset, name=os.fspath(dataset_name), **columns)
+
+
+def conversation(problem: str, completion: str, system_prompt: str) -> dict[str, list[dict[str, str]]]:
+    """A row in TRL's conversational prompt/completion form, of which the loss covers the answer alone."""
+    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    return {
+        "prompt": [*system, {"role": "user", "content": problem}],
+        "completion": [{"role": "assistant", "content": completion}],
+    }

@@ -1,0 +1,50 @@
+# `make demo` and `make test` do all of their own set-up; PY=... uses another Python that has the project's dependencies.
+PY ?= .venv/bin/python
+SHELL := /bin/bash
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test quick check slow gpu bench format clean setup
+
+ifeq ($(PY),.venv/bin/python)
+setup: .venv/installed
+# ninja and accelerate are looked up on PATH.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+else
+setup:
+endif
+
+# torch goes first and alone: the constraint keeps pip from trying another build of it.
+.venv/installed: pyproject.toml constraints.txt
+	test -x .venv/bin/python || python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(PY) -m recipes.demo.run $(DEMO_ARGS)
+
+test: setup
+	$(PY) -m pytest -m "not slow and not gpu"
+
+quick: setup
+	$(PY) -m pytest -m "not slow and not gpu and not engine" -x
+
+slow: setup
+	$(PY) -m pytest -m slow --timeout 3600
+
+gpu: setup
+	$(PY) -m pytest -m gpu --timeout 3600
+
+check: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+format: setup
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+clean:
+	rm -rf runs build dist .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,185 @@
+"""Reaches into a model's attention for the length of a `with` block: reads queries and keys, or silences heads.
+
+An attention module of transformers looks its kernel up by name in `AttentionInterface`, and hands it queries and keys
+after their norms and RoPE. A wrapper under the implementation's own name sees them all, and leaves masks, configuration and
+weights alone (under a new name, transformers would build no mask).
+"""
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+# B batch, H query heads, G key-value heads, T tokens, D head dimension
+Head = tuple[int, int]  # layer, query head
+
+# What a kernel may be handed that adds to the logits or chooses keys by content: a query of zeros is then not uniform attention.
+UNSUPPORTED = {
+    "s_aux": "learned attention sinks",
+    "sinks": "learned attention sinks",
+    "position_bias": "a position bias",
+    "alibi": "a position bias (ALiBi)",
+    "indices": "sparse attention chosen by content",
+    "block_indices": "sparse attention chosen by content",
+}
+
+
+class Ablation(NamedTuple):
+    """A query head to silence, in one row of the batch or in all."""
+
+    layer: int
+    head: int
+    row: int | None = None
+
+
+@dataclass(frozen=True)
+class AttentionCall:
+    """What an attention module hands to its kernel.
+
+    Attributes:
+        implementation: Name of the kernel, such as `sdpa`.
+        query (`torch.Tensor` of shape `(B, H, T, D)`): After norm and RoPE.
+        key (`torch.Tensor` of shape `(B, G, T, D)`): After norm and RoPE; query head h reads key head h // (H / G).
+        mask: The kernel's own form of the mask: boolean (True is visible), additive, or None for causal.
+        options: The kernel's other arguments: `scaling`, `softcap`, `sliding_window`, ...
+    """
+
+    module: nn.Module
+    implementation: str
+    query: torch.Tensor
+    key: torch.Tensor
+    mask: Any
+    options: dict[str, Any]
+
+
+def head_grid(model: PreTrainedModel) -> tuple[int, int]:
+    """Number of layers, and of query heads in each."""
+    config = model.config.get_text_config()
+    if not isinstance(config.num_attention_heads, int):
+        raise ValueError(
+            f"{type(model).__name__} has another number of heads in each layer ({config.num_attention_heads}), which is not "
+            "supported. Use another reference model."
+        )
+    return config.num_hidden_layers, config.num_attention_heads
+
+
+def check_heads(model: PreTrainedModel, heads: Sequence[Head]) -> None:
+    num_layers, num_heads = head_grid(model)
+    for layer, head in heads:
+        if not (0 <= layer < num_layers and 0 <= head < num_heads):
+            raise ValueError(
+                f"There is no head {head} in layer {layer}: {type(model).__name__} has {num_layers} layers of {num_heads} "
+                "query heads, both counted from 0. Were these heads found in another model?"
+            )
+    if len(set(heads)) < len(heads):
+        twice = sorted({head for head in heads if list(heads).count(head) > 1})
+        raise ValueError(f"Heads are named more than once: {twice}. Name each one once.")
+
+
+def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    num_layers, _ = head_grid(model)
+    for child in model.get_decoder().children():
+        if isinstance(child, nn.ModuleList) and len(child) == num_layers:
+            return child
+    raise ValueError(
+        f"Cannot find the {num_layers} decoder layers of {type(model).__name__}: its decoder has no list of that many modules. "
+        "Use another reference model."
+    )
+
+
+def _eager_kernel(module: nn.Module) -> Callable[..., Any]:
+    """The default that modules pass for "eager", which is not in the registry: a function of their modeling file."""
+    for base in type(module).__mro__:
+        names = vars(sys.modules[base.__module__])
+        if "eager_attention_forward" in names:
+            return names["eager_attention_forward"]
+    raise ValueError(f"{type(module).__name__} has no `eager_attention_forward`. Load the model with attn_implementation='sdpa'.")
+
+
+def _refuse_unsupported(call: AttentionCall) -> None:
+    reason = next((UNSUPPORTED[name] for name, value in call.options.items() if name in UNSUPPORTED and value is not None), None)
+    if reason is None and isinstance(call.mask, torch.Tensor) and call.mask.is_floating_point():
+        if not ((call.mask == 0) | (call.mask < -1e4)).all():
+            reason = "a mask that weighs tokens instead of hiding them (ALiBi)"
+    if reason is not None:
+        raise ValueError(
+            f"{type(call.module).__name__} uses {reason}: a query of zeros would not give undifferentiated attention there, and "
+            "scores would not add up. Use another reference model."
+        )
+
+
+@contextmanager
+def observe(
+    model: PreTrainedModel, layers: Collection[int], visit: Callable[[int, AttentionCall], torch.Tensor]
+) -> Iterator[None]:
+    """Calls `visit(layer, call)` as each of the `layers` attends, once in the block; the layer goes on with the query it returns.
+
+    One block is one forward of the model. The registry is shared by the process: attention of other models passes through,
+    and the registry is as it was after the block, also after an exception. Not for several threads at once.
+
+    Raises:
+        ValueError: The attention has a form in which queries and keys are not all there is, or a layer does not go
+            through transformers' attention interface (linear attention, old modeling files).
+    """
+    name = model.config.get_text_config()._attn_implementation
+    blocks = decoder_layers(model)
+    owner = {id(module): layer for layer in layers for module in blocks[layer].modules()}
+    mapping = AttentionInterface._global_mapping  # `register` writes it, but nothing public takes "eager" out again
+    before = mapping.get(name)
+    fired: set[int] = set()
+
+    def wrapper(module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **kwargs: Any):  # type: ignore[no-untyped-def]  # noqa: E501
+        kernel = before if before is not None else _eager_kernel(module)
+        if id(module) in owner:
+            layer = owner[id(module)]
+            call = AttentionCall(module, name, query, key, attention_mask, kwargs)
+            _refuse_unsupported(call)
+            if layer in fired:
+                raise ValueError(f"Layer {layer} attended twice in one block: run one forward in it, without cross-attention.")
+            if query.shape[0] != key.shape[0]:
+                raise ValueError(f"Layer {layer} shares keys between layers, which the head sweep does not support.")
+            fired.add(layer)
+            query = visit(layer, call)
+        return kernel(module, query, key, value, attention_mask, **kwargs)
+
+    AttentionInterface.register(name, wrapper)
+    try:
+        yield
+    finally:
+        if before is None:
+            del mapping[name]
+        else:
+            AttentionInterface.register(name, before)
+    if missing := sorted(set(layers) - fired):
+        raise ValueError(
+            f"The attention of {type(model).__name__} in layers {missing} does not go through transformers' attention interface "
+            "(linear attention, a state space, or a modeling file of its own). Use another reference model."
+        )
+
+
+@contextmanager
+def ablate(model: PreTrainedModel, ablations: Collection[Ablation]) -> Iterator[None]:
+    """Makes the attention of some heads undifferentiated: every token attends equally to all it can see.
+
+    The paper scales the query by a small number (CircuitSeer, equation 2); a query of zeros is the exact limit, under any mask,
+    window, kernel and bias. Keys stay, as under GQA other heads read them. One block is one forward.
+    """
+    by_layer: dict[int, list[Ablation]] = {}
+    for ablation in ablations:
+        check_heads(model, [(ablation.layer, ablation.head)])
+        by_layer.setdefault(ablation.layer, []).append(ablation)
+
+    def visit(layer: int, call: AttentionCall) -> torch.Tensor:
+        query = call.query.clone()
+        for _, head, row in by_layer[layer]:
+            query[slice(None) if row is None else row, head] = 0
+        return query
+
+    with observe(model, by_layer, visit):
+        yield

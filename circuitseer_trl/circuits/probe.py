@@ -1,0 +1,152 @@
+"""Which examples heads are judged on: the hardest of the pool, or a random draw."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from circuitseer_trl.data import Example, Pool
+from circuitseer_trl.losses import response_losses
+from circuitseer_trl.models import EncodedExample, Reference, encode_example, has_chat_template
+from circuitseer_trl.sharding import run_shards
+
+ROWS_PER_SHARD = 256
+# A truncated row with fewer tokens of its answer left says little about how hard the answer is; our choice.
+MIN_TRUNCATED_TOKENS = 16
+
+LOSS_COLUMNS = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("row", pa.int64()),
+        ("loss_nats", pa.float64()),
+        ("num_prompt_tokens", pa.int64()),
+        ("num_completion_tokens", pa.int64()),
+        ("truncated", pa.bool_()),
+    ]
+)
+
+
+def probe_form(reference: Reference, form: str | None) -> str:
+    """The form that probe examples take: the one asked for, or chat where the tokenizer has a template."""
+    return form or ("chat" if has_chat_template(reference.tokenizer) else "plain")
+
+
+def encode_all(
+    examples: list[Example], reference: Reference, form: str | None, system_prompt: str
+) -> list[EncodedExample]:
+    return [
+        encode_example(
+            reference.tokenizer,
+            example.uid,
+            example.problem,
+            example.completion,
+            form=probe_form(reference, form),
+            system_prompt=system_prompt,
+            max_length=reference.max_length,
+        )
+        for example in examples
+    ]
+
+
+def pool_losses(
+    pool: Pool,
+    reference: Reference,
+    output_dir: str | Path,
+    *,
+    form: str | None = None,
+    system_prompt: str,
+    max_batch_tokens: int = 8192,
+) -> pa.Table:
+    """Mean response loss of every row of the pool, computed once and kept in `losses/`.
+
+    Returns:
+        A table of the pool's rows in their order: `uid`, `row`, `loss_nats` (nats per completion token; null where truncation
+        left no token of the completion), `num_prompt_tokens`, `num_completion_tokens`, `truncated`.
+    """
+
+    def compute(shard: int) -> pa.Table:
+        examples = pool.take(range(shard * ROWS_PER_SHARD, min((shard + 1) * ROWS_PER_SHARD, len(pool))))
+        encoded = encode_all(examples, reference, form, system_prompt)
+        answered = [item for item in encoded if item.num_completion_tokens > 0]
+        losses = dict(
+            zip(
+                [item.uid for item in answered],
+                response_losses(reference.model(), answered, max_batch_tokens) if answered else [],
+                strict=True,
+            )
+        )
+        rows = [
+            {
+                "uid": item.uid,
+                "row": example.row,
+                "loss_nats": losses.get(item.uid),
+                "num_prompt_tokens": item.num_prompt_tokens,
+                "num_completion_tokens": item.num_completion_tokens,
+                "truncated": item.truncated,
+            }
+            for example, item in zip(examples, encoded, strict=True)
+        ]
+        return pa.Table.from_pylist(rows, schema=LOSS_COLUMNS)
+
+    made_from = {
+        "pool": pool.fingerprint,
+        "model": reference.describe(),
+        "form": probe_form(reference, form),
+        "system_prompt": system_prompt,
+        "max_batch_tokens": max_batch_tokens,
+    }
+    num_shards = -(-len(pool) // ROWS_PER_SHARD)
+    return run_shards(Path(output_dir) / "losses", num_shards, made_from, compute, "Response losses")
+
+
+def hardest(losses: pa.Table, size: int) -> np.ndarray:
+    """Positions of the `size` rows with the highest mean loss, highest first; ties go to the earlier row.
+
+    Rows without a completion left, and truncated ones with hardly any, are not taken.
+    """
+    loss = losses["loss_nats"].to_numpy()
+    tokens, truncated = losses["num_completion_tokens"].to_numpy(), losses["truncated"].to_numpy()
+    eligible = np.flatnonzero(np.isfinite(loss) & (~truncated | (tokens >= MIN_TRUNCATED_TOKENS)))
+    if len(eligible) == 0:
+        raise ValueError(
+            "No row of the pool has a finite response loss: is the model whole, and `reference_max_length` enough?"
+        )
+    return eligible[np.lexsort((eligible, -loss[eligible]))][:size]
+
+
+def choose_probe(
+    pool: Pool,
+    reference: Reference,
+    output_dir: str | Path,
+    *,
+    strategy: str = "max_loss",
+    size: int = 300,
+    seed: int = 0,
+    form: str | None = None,
+    system_prompt: str,
+    max_batch_tokens: int = 8192,
+) -> list[Example]:
+    """The probe examples; a `size` of the pool's size or more takes the whole pool, in its order."""
+    if size >= len(pool):
+        return list(pool)
+    if strategy == "random":
+        return pool.take(np.sort(np.random.default_rng(seed).choice(len(pool), size, replace=False)))
+    losses = pool_losses(
+        pool, reference, output_dir, form=form, system_prompt=system_prompt, max_batch_tokens=max_batch_tokens
+    )
+    return pool.take(hardest(losses, size))
+
+
+def probe_table(probe: list[Example], encoded: list[EncodedExample], base_losses: list[float]) -> pa.Table:
+    """The probe for people to read: the hardest rows of a pool are often its broken ones."""
+    columns: dict[str, list[Any]] = {
+        "uid": [example.uid for example in probe],
+        "row": [example.row for example in probe],
+        "loss_nats": base_losses,
+        "num_tokens": [len(item.input_ids) for item in encoded],
+        "truncated": [item.truncated for item in encoded],
+        "problem": [example.problem for example in probe],
+        "completion": [example.completion for example in probe],
+    }
+    return pa.table(columns)

@@ -1,0 +1,19 @@
+"""The highest or the lowest scores, without chance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuitseer_trl.sampling.base import Sampler
+
+
+@dataclass
+class TopKSampler(Sampler):
+    """Takes the highest scores, or with `lowest` the lowest ones; ties go to the smaller uid. The seed has no effect."""
+
+    lowest: bool = False
+
+    def choose(self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        order = np.lexsort((np.asarray(uids), scores if self.lowest else -scores))[:size]
+        return order, np.ones(size)

@@ -1,0 +1,33 @@
+"""Finds the attention heads that reasoning depends on, and writes them to `heads.json`."""
+
+from circuitseer_trl.circuits.heads import HeadSet
+from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.selector import detect_heads, pool_from_config, reference_from_config
+from circuitseer_trl.sharding import say
+
+
+def describe(heads: HeadSet) -> str:
+    layers, width = heads.importance.shape
+    lines = [
+        f"{len(heads.selected)} reasoning heads of {layers * width}, by {heads.card['num_probe']} probe examples "
+        f"(base loss {heads.card['base_loss']:.4f} nats a token):"
+    ]
+    lines += [
+        f"  layer {layer:2d} head {head:2d}  {heads.importance[layer, head]:+.4f} nats  selected again in {again:.0%} of draws"
+        for (layer, head), again in zip(heads.selected, heads.card["stability"]["selected"], strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def main(args: list[str] | None = None) -> None:
+    pool_config, config = parse_recipe(
+        PoolConfig, SelectionConfig, args=args, prog="circuitseer find-heads", description=__doc__
+    )
+    reference = reference_from_config(config)
+    heads = detect_heads(config, pool_config.system_prompt, pool_from_config(pool_config), reference)
+    say(f"{describe(heads)}\nWritten to {config.output_dir}/heads.json")
+
+
+if __name__ == "__main__":
+    main()

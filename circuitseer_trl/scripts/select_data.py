@@ -1,0 +1,35 @@
+"""Selects rows of a pool to train on, and writes them to `selection.parquet`; finds heads and scores the pool where needed."""
+
+import logging
+
+from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.selector import pool_from_config, select_rows
+from circuitseer_trl.sharding import say
+
+
+def main(args: list[str] | None = None) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    pool_config, config = parse_recipe(
+        PoolConfig, SelectionConfig, args=args, prog="circuitseer select-data", description=__doc__
+    )
+    pool = pool_from_config(pool_config)
+    selection = select_rows(config, pool_config.system_prompt, pool)
+    card = read_json(f"{config.output_dir}/selection.json")
+    correlation = card["rank_correlation_with_length"]
+    tokens = card["mean_tokens"]
+    say(
+        f"Selected {len(selection)} of {len(pool)} rows by {config.method} ({card['sampling']}, seed {card['seed']})."
+        + (f" Rank correlation of score and length: {correlation:+.3f}." if correlation is not None else "")
+        + (
+            f" Mean tokens: {tokens['pool']:.0f} in the pool, {tokens['selected']:.0f} selected."
+            if tokens["pool"]
+            else ""
+        )
+        + f"\nWritten to {config.output_dir}/selection.parquet"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""From a pool to the rows to train on: the steps of a selection, and their face for training scripts."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from accelerate.logging import get_logger
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+
+from circuitseer_trl.artifacts import read_json, read_table, write_card, write_table
+from circuitseer_trl.circuits.heads import HeadSet, find_heads, undetected_heads
+from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.data import Pool, build_pool, conversation, load_pool
+from circuitseer_trl.models import Reference
+from circuitseer_trl.sampling.base import Selection, budget
+from circuitseer_trl.scoring.base import Scorer, ScoreTable, score_pool
+from circuitseer_trl.selection.card import length_warning, selection_card
+from circuitseer_trl.selection.methods import SAMPLERS, get_method
+from circuitseer_trl.sharding import on_main_rank
+
+logger = get_logger(__name__)
+
+SELECTION_FILES = ("selection.parquet", "selection.json")
+
+
+def pool_from_config(config: PoolConfig) -> Pool:
+    """Reads the pool of a data recipe."""
+    return load_pool(**{key: value for key, value in asdict(config).items() if key != "system_prompt"})
+
+
+def reference_from_config(config: SelectionConfig) -> Reference:
+    if config.reference_model is None:
+        raise ValueError(
+            f"`method: {config.method}` looks into a model: set `reference_model` to a Hub id or a folder."
+        )
+    return Reference(
+        config.reference_model, config.reference_revision, config.reference_dtype, config.reference_max_length
+    )
+
+
+def detect_heads(config: SelectionConfig, system_prompt: str, pool: Pool, reference: Reference) -> HeadSet:
+    """Finds the reasoning heads as the recipe says."""
+    return find_heads(
+        pool,
+        reference,
+        config.output_dir,
+        probe_strategy=config.probe_strategy,
+        probe_size=config.probe_size,
+        probe_format=config.probe_format,
+        head_ratio=config.head_ratio,
+        head_seed=config.head_seed,
+        system_prompt=system_prompt,
+        max_batch_tokens=config.max_batch_tokens,
+    )
+
+
+def heads_to_score_with(config: SelectionConfig, system_prompt: str, pool: Pool, reference: Reference) -> HeadSet:
+    """The heads of `heads_file`, or newly detected ones; or for an ablation all heads, or a random draw."""
+    detected = HeadSet.read(config.heads_file) if config.heads_file else None
+    if detected is not None:
+        detected.check_model(reference)
+    if config.head_set != "detected":
+        size = len(detected.selected) if detected is not None else None
+        return undetected_heads(reference, config.head_set, size, config.head_ratio, config.head_seed)
+    return detected or detect_heads(config, system_prompt, pool, reference)
+
+
+def make_scorer(config: SelectionConfig, system_prompt: str) -> Scorer:
+    return get_method(config.method).make_scorer(asdict(config) | {"system_prompt": system_prompt})
+
+
+def compute_scores(config: SelectionConfig, system_prompt: str, pool: Pool) -> ScoreTable:
+    """Scores the pool as the recipe says; finds the heads first where they are missing."""
+    scorer = make_scorer(config, system_prompt)
+    reference = reference_from_config(config) if scorer.uses_reference else None
+    heads = None
+    if scorer.uses_heads:
+        assert reference is not None
+        heads = heads_to_score_with(config, system_prompt, pool, reference)
+    try:
+        return score_pool(pool, scorer, config.method, reference, heads, config.output_dir)
+    finally:
+        if reference is not None:
+            reference.free()
+
+
+def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Selection:
+    """Scores the pool and chooses the rows; every rank gets the same ones.
+
+    `selection.parquet` and `selection.json` are in the output folder, beside what the earlier steps wrote.
+    """
+    method = get_method(config.method)
+    size = budget(len(pool), config.budget_ratio, config.budget_size)
+    if size > len(pool):
+        raise ValueError(
+            f"Cannot choose {size} examples: the pool has only {len(pool)} usable rows. Lower `budget_size`."
+        )
+    scores = compute_scores(config, system_prompt, pool)
+    sampling = config.sampling or method.sampling
+    output_dir = Path(config.output_dir)
+
+    def sample() -> None:
+        selection = SAMPLERS[sampling].sample(scores.scores, pool.rows, pool.uids, size, config.selection_seed)
+        card = selection_card(pool, scores, selection, config.method, sampling, config.selection_seed)
+        write_table(output_dir / "selection.parquet", selection.to_table())
+        pool.write_dropped(output_dir / "dropped.parquet")
+        write_card(output_dir / "selection.json", card)
+
+    on_main_rank(sample)
+    if warning := length_warning(scores.card["rank_correlation_with_length"]):
+        logger.warning(warning)
+    return read_selection(output_dir)
+
+
+def read_selection(path: str | Path) -> Selection:
+    """Reads the selection of a folder, or a `selection.parquet`."""
+    path = Path(path)
+    path = path / "selection.parquet" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no {path}. `python -m circuitseer_trl.scripts.select_data` writes it.")
+    return Selection.from_table(read_table(path))
+
+
+@contextmanager
+def shared_temporary_folder() -> Iterator[str]:
+    """A temporary folder that all ranks of a node see, and that is gone afterwards."""
+    folder = on_main_rank(tempfile.mkdtemp)
+    try:
+        yield folder
+    finally:
+        on_main_rank(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+class CircuitSeerDataSelector(TrainerCallback, ExportableState):
+    """Selects training data before a trainer is made, and tells the trainer's checkpoints what was selected.
+
+        selector = CircuitSeerDataSelector(reference_model="Qwen/Qwen2.5-Math-1.5B-Instruct", budget_ratio=0.1, seed=42)
+        dataset = selector.select(pool, output_dir="runs/x")
+        trainer = SFTTrainer(model="Qwen/Qwen2.5-Math-7B", args=args, train_dataset=dataset, callbacks=[selector])
+
+    Selection cannot wait for the trainer: TRL tokenises and packs in its constructor, and callbacks are given no dataset.
+    Give the trainer its model by name, so that the reference model is gone before the target is loaded.
+
+    Args:
+        reference_model: Hub id or folder of the model to look into.
+        budget_ratio: Share of the usable rows to keep.
+        seed: Seed of the draw.
+        method: A key of `METHODS`.
+        system_prompt: As in `PoolConfig`.
+        options: Any other key of `PoolConfig` (the columns) or `SelectionConfig`.
+    """
+
+    def __init__(
+        self,
+        reference_model: str | None = None,
+        *,
+        budget_ratio: float = 0.1,
+        seed: int = 42,
+        method: str = "circuitseer",
+        **options: Any,
+    ) -> None:
+        columns = {item.name for item in fields(PoolConfig)}
+        selecting = {item.name for item in fields(SelectionConfig)} - {"output_dir"}
+        if unknown := sorted(set(options) - columns - selecting):
+            raise TypeError(f"Unknown options {unknown}. Options are the keys of `PoolConfig` and `SelectionConfig`.")
+        self.pool_options = {key: value for key, value in options.items() if key in columns}
+        self.selection_options = {
+            "reference_model": reference_model,
+            "budget_ratio": budget_ratio,
+            "selection_seed": seed,
+            "method": method,
+        } | {key: value for key, value in options.items() if key in selecting}
+        self.card: dict[str, Any] | None = None
+        self.selection: Selection | None = None
+        get_method(method)
+        SelectionConfig(output_dir="", **self.selection_options)  # checks the values now, not after the pool was read
+
+    def select(self, pool: datasets.Dataset | Pool | str, output_dir: str | Path | None = None) -> datasets.Dataset:
+        """Selects rows; to be called by every process of a launch.
+
+        Args:
+            pool: A dataset, a `Pool`, or the name of a dataset as in `PoolConfig`.
+            output_dir: Folder for heads, scores and selection; without one they are not kept.
+
+        Returns:
+            The chosen rows, in the pool's order and with all of its columns. Where the dataset is not in a form that TRL can
+            train on, it has conversational `prompt` and `completion` columns besides.
+        """
+        config = PoolConfig(**({"dataset_name": pool if isinstance(pool, str) else "dataset"} | self.pool_options))
+        if isinstance(pool, str):
+            pool = pool_from_config(config)
+        elif isinstance(pool, datasets.Dataset):
+            columns = {key: value for key, value in asdict(config).items() if key.endswith("_column")}
+            pool = build_pool(pool, **columns)
+        elif not isinstance(pool, Pool):
+            raise TypeError(f"`pool` must be a datasets.Dataset, a Pool or a name, got a {type(pool).__name__}.")
+        if output_dir is not None:
+            self._select_into(str(output_dir), pool, config.system_prompt)
+        else:
+            with shared_temporary_folder() as folder:
+                self._select_into(folder, pool, config.system_prompt)
+        assert self.selection is not None
+        return trainable_rows(pool, self.selection, config.system_prompt)
+
+    def _select_into(self, output_dir: str, pool: Pool, system_prompt: str) -> None:
+        self.selection = select_rows(
+            SelectionConfig(output_dir=output_dir, **self.selection_options), system_prompt, pool
+        )
+        self.card = read_json(Path(output_dir) / "selection.json")
+
+    def state(self) -> dict[str, Any]:
+        """What `trainer_state.json` keeps of the selection."""
+        return {"args": {}, "attributes": {"card": self.card}}
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.card is not None and state.is_world_process_zero:
+            write_card(Path(args.output_dir) / f"checkpoint-{state.global_step}" / "selection.json", self.card)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.card is not None and state.is_world_process_zero:
+            write_card(Path(args.output_dir) / "selection.json", self.card)
+
+
+def trainable_rows(pool: Pool, selection: Selection, system_prompt: str) -> datasets.Dataset:
+    """The selected rows in the pool's order, each as often as its weight says, in a form that TRL can train on."""
+    order = np.argsort(selection.rows, kind="stable")
+    repeats = selection.weights[order].astype(np.int64)
+    rows = np.repeat(selection.rows[order], repeats)
+    chosen = pool.source.select(rows)
+    if {"messages", "prompt", "text"} & set(chosen.column_names):
+        return chosen
+    place = {row: index for index, row in enumerate(pool.rows.tolist())}
+    talks = [
+        conversation(example.problem, example.completion, system_prompt)
+        for example in pool.take([place[row] for row in rows.tolist()])
+    ]
+    taken = [name for name in ("prompt", "completion") if name in chosen.column_names]
+    chosen = chosen.remove_columns(taken)
+    return datasets.concatenate_datasets([chosen, datasets.Dataset.from_list(talks)], axis=1)

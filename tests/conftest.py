@@ -1,0 +1,98 @@
+"""What the tests share: a tiny model with a real tokenizer, and a pool of twelve rows."""
+
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+ROOT = Path(__file__).parent.parent
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+PROBLEMS = [
+    ("Ann has 3 apples and buys 4 more. How many has she?", "She has 3 + 4 = 7.\n\\boxed{7}"),
+    ("What is 2 + 2?", "2 + 2 = 4, so \\boxed{4}"),
+    ("A train runs 60 km in one hour and 80 km in the next. How far does it run in both hours together?", "\\boxed{140}"),
+    ("Find the product of 6 and 7.", "6 times 7 is \\boxed{42}"),
+    ("Bob had 10 pears. He ate 2 and gave away half of the rest. How many are left?", "8 left, half is \\boxed{4}"),
+    ("Is 7 prime? Answer 1 for yes.", "Yes: \\boxed{1}"),
+    ("Sum the numbers from 1 to 10.", "10 * 11 / 2 = \\boxed{55}"),
+    ("What is the area of a square of side 5, and what is its perimeter? Give the area.", "5 * 5 = \\boxed{25}"),
+    ("Halve 18.", "\\boxed{9}"),
+    ("There are 4 boxes of 12 pens each, and 3 pens are lost. How many pens are there?", "48 - 3 = \\boxed{45}"),
+    ("What comes next: 1, 4, 9, 16?", "Squares, so \\boxed{25}"),
+    ("How many minutes are in 3 hours?", "3 * 60 = \\boxed{180}"),
+]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of the shared test material; tests that need it are skipped where there is none."""
+    folder = Path(os.environ.get("CIRCUITSEER_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no shared test material at {folder}; set CIRCUITSEER_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A small byte-level BPE with a ChatML template."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    bpe.train_from_iterator([text for pair in PROBLEMS for text in pair], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHATML
+    )
+
+
+def save_model(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> Path:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.3,  # attention far from uniform, so that heads differ
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> str:
+    """Folder of a two-layer random Llama with eight query heads and four key heads."""
+    return str(save_model(tmp_path_factory.mktemp("model") / "tiny", tokenizer, seed=0))
+
+
+@pytest.fixture(scope="session")
+def other_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> str:
+    """A model of the same shape with other weights."""
+    return str(save_model(tmp_path_factory.mktemp("model") / "other", tokenizer, seed=1))
+
+
+@pytest.fixture(scope="session")
+def pool_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A JSONL pool of twelve problems."""
+    path = tmp_path_factory.mktemp("pool") / "pool.jsonl"
+    rows = [{"problem": problem, "solution": solution} for problem, solution in PROBLEMS]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)

@@ -1,0 +1,103 @@
+"""The slow and obvious second way to compute losses, head importances and attention received. Shares no code with the package.
+
+One example at a time; every attention matrix is written out in full. The model's modeling file is given another
+`eager_attention_forward` for the time of a call, in which a silenced head's matrix is overwritten.
+"""
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+Matrices = dict[int, torch.Tensor]  # layer: (heads, queries, keys)
+
+
+@contextmanager
+def written_out(model: torch.nn.Module, silenced: tuple[int, int] | None = None) -> Iterator[Matrices]:
+    """Runs the model on attention matrices written out in its own dtype; yields those of the last forward.
+
+    Args:
+        silenced: (layer, query head) whose matrix is replaced by one uniform over what each token sees.
+    """
+    seen: Matrices = {}
+
+    def attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, softcap=None, **kwargs):
+        _, num_heads, num_tokens, size = query.shape
+        group = num_heads // key.shape[1]
+        output = torch.empty(1, num_tokens, num_heads, value.shape[-1], dtype=value.dtype)
+        matrices = []
+        for head in range(num_heads):
+            logits = query[0, head] @ key[0, head // group].T * (size**-0.5 if scaling is None else scaling)
+            if softcap is not None:
+                logits = softcap * torch.tanh(logits / softcap)
+            visible = torch.ones(num_tokens, num_tokens, dtype=torch.bool).tril()
+            if attention_mask is not None:
+                visible &= attention_mask[0, 0] == 0
+            weights = torch.where(visible, logits, -math.inf).softmax(dim=-1)
+            if silenced == (module.layer_idx, head):
+                weights = visible.to(weights) / visible.sum(dim=-1, keepdim=True)
+            matrices.append(weights)
+            output[0, :, head] = weights @ value[0, head // group]
+        seen[module.layer_idx] = torch.stack(matrices)
+        return output, None
+
+    files = {sys.modules[type(module).__module__] for module in model.modules()}
+    files = [file for file in files if hasattr(file, "eager_attention_forward")]
+    originals = [file.eager_attention_forward for file in files]
+    implementation = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    for file in files:
+        file.eager_attention_forward = attention
+    try:
+        yield seen
+    finally:
+        for file, original in zip(files, originals, strict=True):
+            file.eager_attention_forward = original
+        model.set_attn_implementation(implementation)
+
+
+def reference_loss(model, example, silenced: tuple[int, int] | None = None) -> float:
+    """Mean response loss, from the model's own logits."""
+    ids = torch.tensor([example.input_ids])
+    with torch.no_grad(), written_out(model, silenced):
+        logits = model(input_ids=ids, use_cache=False).logits[0]
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    total = 0.0
+    for position in range(example.num_prompt_tokens, len(example.input_ids)):
+        row = logits[position - 1]
+        total += (row.logsumexp(dim=-1) - row[example.input_ids[position]]).item()
+    return total / (len(example.input_ids) - example.num_prompt_tokens)
+
+
+def reference_increases(model, example) -> np.ndarray:
+    """Loss increase of every head, one forward each; shape (layers, heads)."""
+    config = model.config
+    base = reference_loss(model, example)
+    return np.array(
+        [
+            [reference_loss(model, example, (layer, head)) - base for head in range(config.num_attention_heads)]
+            for layer in range(config.num_hidden_layers)
+        ]
+    )
+
+
+def reference_received(model, ids, heads) -> np.ndarray:
+    """Attention each token receives, averaged over `heads`, from matrices written out in the model's dtype."""
+    with torch.no_grad(), written_out(model) as matrices:
+        model(input_ids=torch.tensor([ids]), use_cache=False)
+    received = np.zeros(len(ids))
+    for layer, head in heads:
+        matrix = matrices[layer][head].double().numpy()
+        for token in range(len(ids)):
+            received[token] += sum(matrix[query, token] for query in range(len(ids))) / len(heads)
+    return received
+
+
+def output_attentions_received(model, ids, heads) -> np.ndarray:
+    """The same from the matrices that transformers itself puts out; for models loaded with eager attention."""
+    with torch.no_grad():
+        attentions = model(input_ids=torch.tensor([ids]), output_attentions=True, use_cache=False).attentions
+    return np.mean([attentions[layer][0, head].double().sum(dim=0).numpy() for layer, head in heads], axis=0)
