@@ -1,1 +1,1 @@
-"""Benchmarks, generation, grading and reports. Run from a checkout with `python -m eval.run`; `circuitseer_trl` never imports it."""
+"""Benchmarks, generation, grading and reports: `python -m eval.run`. `circuitseer_trl` never imports it."""

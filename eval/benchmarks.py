@@ -48,7 +48,7 @@ class Benchmark:
 
     Args:
         count (`int`, *optional*): Rows the benchmark has; anything else is refused. `None` accepts any number.
-        hub (`dict`, *optional*): Arguments of `datasets.load_dataset`; `None` for a benchmark that is only a local file.
+        hub (`dict`, *optional*): Arguments of `datasets.load_dataset`; `None` where there is only a local file.
         hub_configs (`tuple[str, ...]`): Configurations to join; none = the default one.
         split (`str`): Split on the Hub.
     """
@@ -96,13 +96,13 @@ def _gaokao2024_mix(row: Row) -> Parsed:
 
 
 def _gsm8k(row: Row) -> Parsed:
-    solution, separator, answer = row["answer"].rpartition("####")
+    _, separator, answer = row["answer"].rpartition("####")
     if not separator:
         raise KeyError("no `####` in the answer")
     return Parsed(_text(row, "question"), answer.strip().replace(",", ""))
 
 
-# Hub ids are read from cards and from the evaluations that use them; kaoyan is on GitHub only. The counts catch a changed file.
+# Hub ids are from cards and from evaluations that use them; kaoyan is on GitHub only. The counts catch a changed file.
 _MATH_TASKS = "HuggingFaceTB/math_tasks"
 _KAOYAN = "https://raw.githubusercontent.com/GAIR-NLP/LIMO/e9951354af219d8c4d454e25ae348395e6598ab0/eval/data/kaoyan/test.jsonl"
 
@@ -133,7 +133,9 @@ def benchmark_names(names: Iterable[str]) -> list[str]:
     expanded = [each for name in names for each in (PAPER_BENCHMARKS if name == "paper" else (name,))]
     for name in expanded:
         if name not in BENCHMARKS:
-            raise ValueError(f"Unknown benchmark {name!r}. Choose from {', '.join(BENCHMARKS)}, or `paper` for the nine.")
+            raise ValueError(
+                f"Unknown benchmark {name!r}. Choose from {', '.join(BENCHMARKS)}, or `paper` for the nine."
+            )
     return list(dict.fromkeys(expanded))
 
 
@@ -142,8 +144,8 @@ def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[
 
     Args:
         name (`str`): A key of `BENCHMARKS`.
-        benchmarks_dir (`str` or `Path`, *optional*): Folder with `<name>/test.jsonl`. Defaults to the environment variable
-            `CIRCUITSEER_BENCHMARKS_DIR`; without either, or where the folder lacks the file, the Hub is asked.
+        benchmarks_dir (`str` or `Path`, *optional*): Folder with `<name>/test.jsonl`; by default the environment
+            variable `CIRCUITSEER_BENCHMARKS_DIR`. The Hub is asked where neither has the file.
     """
     if len(benchmark_names([name])) > 1:
         raise ValueError(f"{name!r} stands for several benchmarks; load them one by one.")
@@ -161,7 +163,8 @@ def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[
         source, rows = benchmark.hub["path"], _download_rows(name, benchmark)
     if benchmark.count is not None and len(rows) != benchmark.count:
         raise ValueError(
-            f"{source} has {len(rows)} rows, but {name} has {benchmark.count} problems. Use the benchmark's own, whole file."
+            f"{source} has {len(rows)} rows, but {name} has {benchmark.count} problems. "
+            "Use the benchmark's own, whole file."
         )
     problems = []
     for number, row in enumerate(rows):
@@ -197,8 +200,8 @@ def _download_rows(name: str, benchmark: Benchmark) -> list[Row]:
             loaded = datasets.load_dataset(**benchmark.hub, name=config, split=benchmark.split)
         except Exception as error:  # the Hub's errors share no base class
             raise FileNotFoundError(
-                f"Could not load {name} from {benchmark.hub} ({type(error).__name__}: {error}). Give a folder that holds "
-                f"{name}/test.jsonl as `--benchmarks_dir`, or in {BENCHMARKS_DIR_VARIABLE}."
+                f"Could not load {name} from {benchmark.hub} ({type(error).__name__}: {error}). "
+                f"Give a folder that holds {name}/test.jsonl as `--benchmarks_dir`, or in {BENCHMARKS_DIR_VARIABLE}."
             ) from error
         rows.extend(dict(row) for row in loaded)
     return rows

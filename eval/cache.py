@@ -17,13 +17,15 @@ class SpareRoomLayer(DynamicLayer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._buffers = [key_states.new_empty((*states.shape[:2], 0, states.shape[3])) for states in (key_states, value_states)]
+            self._buffers = [
+                key_states.new_empty((*states.shape[:2], 0, states.shape[3])) for states in (key_states, value_states)
+            ]
             self._length = 0
         end = self._length + key_states.shape[-2]
         for which, states in enumerate((key_states, value_states)):
             buffer = self._buffers[which]
             if end > buffer.shape[2]:
-                # Growing by a quarter keeps all copies together below five times the final size, and the waste below a quarter.
+                # Growing by a quarter keeps all copies together below five times the final size.
                 grown = buffer.new_empty((*buffer.shape[:2], end + end // 4 + 32, buffer.shape[3]))
                 grown[:, :, : self._length] = buffer[:, :, : self._length]
                 self._buffers[which] = buffer = grown
@@ -42,7 +44,7 @@ class SpareRoomLayer(DynamicLayer):
 
 
 def make_cache(config: PretrainedConfig) -> DynamicCache:
-    """An empty cache for a model; layers with a window, or without attention, keep the kind that transformers gives them."""
+    """An empty cache for a model; layers with a window or without attention keep the kind that they have by default."""
     cache = DynamicCache(config=config)
     cache.layers = [SpareRoomLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache

@@ -13,8 +13,8 @@ from eval.store import FinishReason, Sample
 
 logger = logging.getLogger(__name__)
 
-# Finished rows leave the batch, so that its last long answers run at the price of few rows. Leaving copies the cache of those that
-# stay, so it waits until a fifth of the rows is done.
+# Finished rows leave the batch, so that its last long answers run at the price of few rows. Leaving copies the cache of
+# those that stay, so it waits until a fifth of the rows is done.
 _COMPACT_BELOW = 0.8
 
 # B rows of the batch, P distinct prompts, T tokens so far, V vocabulary
@@ -25,8 +25,8 @@ class SamplingSettings:
     """How tokens are drawn.
 
     Args:
-        repetition_penalty (`float`): Divides positive and multiplies negative logits of tokens that occurred in the prompt or
-            the answer (Keskar et al. 2019); 1 leaves them.
+        repetition_penalty (`float`): Divides positive and multiplies negative logits of tokens that occurred in the
+            prompt or the answer (Keskar et al. 2019); 1 leaves them.
     """
 
     max_new_tokens: int
@@ -89,8 +89,8 @@ def generate(
             if not warned and min(limits) < settings.max_new_tokens:
                 warned = True
                 logger.warning(
-                    "The model's context of %d tokens leaves fewer than %d for some answers; they are cut there and counted as "
-                    "truncated. Lower `max_new_tokens`, or extend the model's context.",
+                    "The model's context of %d tokens leaves fewer than %d for some answers; they are cut there and "
+                    "counted as truncated. Lower `max_new_tokens`, or extend the model's context.",
                     context,
                     settings.max_new_tokens,
                 )
@@ -132,8 +132,8 @@ def _decode(
     seen = None
     if settings.repetition_penalty != 1:
         seen = torch.zeros(len(prompts), model.config.get_text_config().vocab_size, dtype=torch.bool, device=device)
-        for row, ids in enumerate(prompts):
-            seen[row, list(set(ids))] = True
+        for number, ids in enumerate(prompts):
+            seen[number, list(set(ids))] = True
         seen = seen[prompt_of_row]
 
     cache = make_cache(model.config)

@@ -1,9 +1,10 @@
 """Draws tokens so that a sample depends on its seed, problem, number and step, and on nothing else.
 
-The Gumbel-max trick: argmax of logits / temperature + Gumbel noise is a draw from the softmax. The noise of a token is a hash of
-(seed, problem, sample, step, token) instead of the next number of a generator, so that a sample comes out the same in any batch,
-in any order, on any rank, and after a restart. What remains are the logits themselves: matrix kernels round differently for
-different batch shapes (about 1e-6 in float32, 1e-2 in bfloat16), and a draw as close as that may fall either way.
+The Gumbel-max trick: argmax of logits / temperature + Gumbel noise is a draw from the softmax. The noise of a token is
+a hash of (seed, problem, sample, step, token) instead of the next number of a generator, so that a sample comes out the
+same in any batch or order, on any rank, and after a restart. What remains are the logits themselves: matrix kernels
+round differently for different batch shapes (about 1e-6 in float32, 1e-2 in bfloat16), and a draw as close as that may
+fall either way.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import torch
 
 # B batch, V vocabulary, K candidates
 
-# Weyl increment and finaliser of SplitMix64 (Steele, Lea, Flood 2014), as signed 64-bit integers: torch has no unsigned arithmetic.
+# Weyl increment and finaliser of SplitMix64 (Steele, Lea, Flood 2014), as signed integers: torch has no unsigned ones.
 _INCREMENT = 0x9E3779B97F4A7C15 - (1 << 64)
 _MULTIPLIERS = (0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64))
 _TOP_P_CANDIDATES = 64

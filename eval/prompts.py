@@ -28,14 +28,14 @@ class PromptFormat:
         return "chat" if has_chat_template(self.tokenizer) else "plain"
 
     def token_ids(self, question: str) -> list[int]:
-        """Prompt as token ids: text would be tokenised again, and a template that writes a BOS would get a second one."""
+        """Prompt as token ids: text would be tokenised again, and get a second BOS where the template writes one."""
         if self.template_name == "chat":
             return encode_prompt(self.tokenizer, question, "chat", self.system_prompt)
         system = f"{self.system_prompt}\n\n" if self.system_prompt else ""
         return encode_prompt(self.tokenizer, PLAIN_TEMPLATE.format(system=system, question=question), "plain", "")
 
     def end_of_turn_ids(self) -> set[int]:
-        """Tokens that end an answer: the tokenizer's EOS, and the special token that the template writes after an answer."""
+        """Tokens that end an answer: the tokenizer's EOS, and the special token that its template writes there."""
         ends = {self.tokenizer.eos_token_id} if self.tokenizer.eos_token_id is not None else set()
         if self.template_name == "chat":
             answer = "ANSWER"

@@ -64,7 +64,9 @@ class SampleStore:
                 try:
                     sample = Sample(**json.loads(line))
                 except (ValueError, TypeError) as error:
-                    raise ValueError(f"Line {number} of {path} is not a sample ({error}). Delete the line or the file.") from error
+                    raise ValueError(
+                        f"Line {number} of {path} is not a sample ({error}). Delete the line or the file."
+                    ) from error
                 samples[sample.key] = sample
         return samples
 
@@ -83,7 +85,7 @@ class SampleStore:
             os.fsync(file.fileno())
 
     def merge(self, order: Sequence[str]) -> None:
-        """Rewrites the file with every rank's samples, in the order of the problem ids `order`, and deletes the parts."""
+        """Rewrites the file with every rank's samples, in the order of the ids in `order`, and deletes the parts."""
         positions = {id: position for position, id in enumerate(order)}
         # Samples of problems outside `order` stay: a smaller `--limit` must not throw finished work away.
         samples = sorted(
@@ -103,7 +105,11 @@ def claim_folder(folder: str | Path, settings: dict[str, Any], *, write: bool = 
         before = read_json(path)
         changed = [name for name in sorted(before | settings) if before.get(name) != settings.get(name)]
         if changed:
-            differences = "; ".join(f"{name} was {before.get(name)!r} and is now {settings.get(name)!r}" for name in changed)
-            raise ValueError(f"{folder} holds samples made with other settings: {differences}. Choose another `output_dir`.")
+            differences = "; ".join(
+                f"{name} was {before.get(name)!r} and is now {settings.get(name)!r}" for name in changed
+            )
+            raise ValueError(
+                f"{folder} holds samples made with other settings: {differences}. Choose another `output_dir`."
+            )
     elif write:
         write_json(path, settings)
