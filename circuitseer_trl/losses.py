@@ -38,8 +38,19 @@ def pad_right(batch: Sequence[Sequence[int]], device: torch.device) -> torch.Ten
     return torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in batch], device=device)
 
 
+def last_hidden_states(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+    """Runs the model without its head; `(B, T)` token ids give `(B, T, D)`."""
+    decoder = model.get_decoder()
+    if decoder is model:
+        raise ValueError(
+            f"{type(model).__name__} has no decoder apart from its head, which is needed to keep logits out of memory. "
+            "Load it as a causal language model, or use another reference model."
+        )
+    return decoder(input_ids=ids, use_cache=False).last_hidden_state
+
+
 def _scale_logits(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
-    """What the forward of some models does to their logits after the head, known by the names in their configurations."""
+    """What the forward of some models does to logits after the head, known by the names in their configurations."""
     config = model.config.get_text_config().to_dict()
     if config.get("logit_scale") is not None:  # Cohere
         logits = logits * config["logit_scale"]
@@ -124,10 +135,10 @@ def response_losses(
     losses = [0.0] * len(examples)
     for batch in length_batches([len(example.input_ids) for example in examples], max_batch_tokens):
         ids = pad_right([examples[index].input_ids for index in batch], model.device)
-        hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-        rows = torch.cat([hidden[row, spans[index]] for row, index in enumerate(batch)])
-        targets = torch.cat([ids[row, spans[index].start + 1 : spans[index].stop + 1] for row, index in enumerate(batch)])
-        parts = token_losses(model, rows, targets).split([spans[index].stop - spans[index].start for index in batch])
+        hidden = last_hidden_states(model, ids)
+        rows = [hidden[row, spans[index]] for row, index in enumerate(batch)]
+        targets = [ids[row, 1:][spans[index]] for row, index in enumerate(batch)]
+        parts = token_losses(model, torch.cat(rows), torch.cat(targets)).split([len(row) for row in rows])
         for index, part in zip(batch, parts, strict=True):
             losses[index] = part.double().mean().item()
     return losses
@@ -141,7 +152,7 @@ def check_head(model: PreTrainedModel, example: EncodedExample) -> None:
     """
     check_ready(model)
     ids = torch.tensor([example.input_ids[:64]], device=model.device)
-    hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+    hidden = last_hidden_states(model, ids)
     ours = token_losses(model, hidden[0, :-1], ids[0, 1:]).double().cpu()
     logits = model(input_ids=ids, use_cache=False).logits[0, :-1].double().cpu()
     theirs = nn.functional.cross_entropy(logits, ids[0, 1:].cpu(), reduction="none")
@@ -151,6 +162,6 @@ def check_head(model: PreTrainedModel, example: EncodedExample) -> None:
     if not difference <= tolerance:
         raise ValueError(
             f"The losses computed from the head of {type(model).__name__} differ from those of its own logits by "
-            f"{difference:.2g} nats per token (at most {tolerance:.2g} expected): its forward changes the logits in a way "
-            "that circuitseer_trl.losses does not know. Use another reference model, or add the rule to `_scale_logits`."
+            f"{difference:.2g} nats per token (at most {tolerance:.2g} expected): its forward changes the logits in a "
+            "way that circuitseer_trl.losses does not know. Use another reference model, or add the rule there."
         )

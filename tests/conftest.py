@@ -20,7 +20,10 @@ CHATML = (
 PROBLEMS = [
     ("Ann has 3 apples and buys 4 more. How many has she?", "She has 3 + 4 = 7.\n\\boxed{7}"),
     ("What is 2 + 2?", "2 + 2 = 4, so \\boxed{4}"),
-    ("A train runs 60 km in one hour and 80 km in the next. How far does it run in both hours together?", "\\boxed{140}"),
+    (
+        "A train runs 60 km in one hour and 80 km in the next. How far does it run in both hours together?",
+        "\\boxed{140}",
+    ),
     ("Find the product of 6 and 7.", "6 times 7 is \\boxed{42}"),
     ("Bob had 10 pears. He ate 2 and gave away half of the rest. How many are left?", "8 left, half is \\boxed{4}"),
     ("Is 7 prime? Answer 1 for yes.", "Yes: \\boxed{1}"),
@@ -50,7 +53,10 @@ def tokenizer() -> PreTrainedTokenizerFast:
     bpe.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=400,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     bpe.train_from_iterator([text for pair in PROBLEMS for text in pair], trainer)
     return PreTrainedTokenizerFast(

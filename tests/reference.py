@@ -1,7 +1,7 @@
-"""The slow and obvious second way to compute losses, head importances and attention received. Shares no code with the package.
+"""The slow and obvious second way to compute losses, head importances and attention received.
 
-One example at a time; every attention matrix is written out in full. The model's modeling file is given another
-`eager_attention_forward` for the time of a call, in which a silenced head's matrix is overwritten.
+It shares no code with the package. One example at a time; every attention matrix is written out in full. The model's
+modeling file is given another `eager_attention_forward` for a while, which overwrites a silenced head's matrix.
 """
 
 import math

@@ -92,7 +92,9 @@ def test_local_files_and_folders(tmp_path: Path, kind: str):
 
 def test_bad_pools_are_answered_with_what_was_wrong(tmp_path: Path):
     dataset = datasets.Dataset.from_dict({"question": ["a"], "solution": ["1"]})
-    with pytest.raises(ValueError, match=r"no column 'problem' \(`prompt_column`\); its columns are question, solution"):
+    with pytest.raises(
+        ValueError, match=r"no column 'problem' \(`prompt_column`\); its columns are question, solution"
+    ):
         build_pool(dataset)
     with pytest.raises(ValueError, match="is empty"):
         build_pool(datasets.Dataset.from_dict({"problem": [], "solution": []}))

@@ -24,7 +24,8 @@ def precisions(arch: str) -> list[tuple[torch.dtype, str, float]]:
 
 
 CASES = [(arch, *precision) for arch in ARCHITECTURES for precision in precisions(arch)]
-EXAMPLES = [example(length, prompt, seed) for seed, (length, prompt) in enumerate([(24, 7), (9, 8), (2, 1), (17, 1), (24, 20)])]
+LENGTHS = [(24, 7), (9, 8), (2, 1), (17, 1), (24, 20)]
+EXAMPLES = [example(length, prompt, seed) for seed, (length, prompt) in enumerate(LENGTHS)]
 
 
 @pytest.mark.parametrize(("arch", "dtype", "kernel", "tolerance"), CASES)
@@ -100,3 +101,17 @@ def test_bad_examples_and_modes_are_refused():
     with pytest.raises(ValueError, match=r"model\.eval"):
         response_losses(model.train(), EXAMPLES)
     assert response_losses(model.eval(), []) == []
+    with pytest.raises(ValueError, match="no decoder apart from its head"):
+        response_losses(model.get_decoder(), EXAMPLES)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+def test_a_gpu_gives_the_same_losses_as_a_cpu(dtype, tolerance):
+    model = tiny_model("qwen2", dtype)
+    expected = response_losses(model, EXAMPLES)
+    assert response_losses(model.cuda(), EXAMPLES) == pytest.approx(expected, abs=tolerance)
+    hidden = torch.randn(5, 32, generator=torch.Generator().manual_seed(0)).to(dtype)
+    expected = token_losses(model.cpu(), hidden, torch.arange(5)).tolist()
+    assert token_losses(model.cuda(), hidden, torch.arange(5)).tolist() == pytest.approx(expected, abs=1e-4)

@@ -63,7 +63,7 @@ def test_query_blocks_change_nothing(arch, max_weights, monkeypatch):
 
 
 def test_three_tokens_under_uniform_attention():
-    # Rows (1), (1/2, 1/2), (1/3, 1/3, 1/3). Received: 11/6, 5/6, 1/3. Mean 1. Variance (25/36 + 1/36 + 16/36) / 3 = 7/18.
+    # Rows (1), (1/2, 1/2), (1/3, 1/3, 1/3). Received: 11/6, 5/6, 1/3. Variance (25/36 + 1/36 + 16/36) / 3 = 7/18.
     [alpha] = attention_received(flattened(), [[5, 6, 7]], HEADS)
     assert alpha.tolist() == pytest.approx([11 / 6, 5 / 6, 1 / 3])
     assert attention_variance(alpha) == pytest.approx(7 / 18)

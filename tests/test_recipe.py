@@ -74,7 +74,7 @@ def test_a_missing_recipe_is_named(tmp_path: Path):
         ("budget_size", 0, "at least 1, got 0"),
         ("sampling", "hard", "must be one of soft, soft_inverse, top_k, bottom_k, got 'hard'"),
         ("head_set", "some", "must be one of detected, all, random"),
-        ("probe_size", "many", "must be a whole number"),
+        ("probe_size", 2.5, "must be a whole number"),
         ("sink_tokens", -1, "at least 0"),
     ],
 )
@@ -85,7 +85,11 @@ def test_values_of_recipes_are_checked(tmp_path: Path, key: str, value: object, 
 
 
 def test_every_data_and_selection_recipe_is_read():
-    files = [path for kind in ("data", "selection", "ablations", "demo", "smollm2") for path in RECIPES.glob(f"{kind}/*.yaml")]
+    files = [
+        path
+        for kind in ("data", "selection", "ablations", "demo", "smollm2")
+        for path in RECIPES.glob(f"{kind}/*.yaml")
+    ]
     assert len(files) > 15
     for path in files:
         values = yaml.safe_load(path.read_text())

@@ -27,7 +27,10 @@ ARCHITECTURES: dict[str, tuple[str, dict]] = {
     "qwen2": ("qwen2", {}),
     "qwen3": ("qwen3", {"head_dim": 8}),
     "mistral": ("mistral", {"sliding_window": WINDOW}),
-    "gemma3": ("gemma3_text", {"head_dim": 8, "sliding_window": WINDOW, "layer_types": SLIDING, "query_pre_attn_scalar": 8}),
+    "gemma3": (
+        "gemma3_text",
+        {"head_dim": 8, "sliding_window": WINDOW, "layer_types": SLIDING, "query_pre_attn_scalar": 8},
+    ),
     "gemma2": (
         "gemma2",
         {
@@ -54,15 +57,16 @@ EAGER_ONLY = {"gemma2"}  # sdpa refuses a softcap
 def tiny_model(
     arch: str, dtype: torch.dtype = torch.float32, seed: int = 0, attn_implementation: str | None = None
 ) -> PreTrainedModel:
-    """A random model of 3 layers x 4 query heads (2 key-value heads where the architecture has them), in evaluation mode.
+    """A random model of 3 layers x 4 query heads (2 key-value heads where there are any), in evaluation mode.
 
-    transformers' own initialisation gives nearly uniform attention, in which ablation does nothing and every score is the
-    same. Here queries and keys are large, and biases are not zero.
+    transformers' own initialisation gives nearly uniform attention, in which ablation does nothing and every score is
+    the same. Here queries and keys are large, and biases are not zero.
     """
     if arch == "gpt_oss":
         raise ValueError("gpt_oss has learned attention sinks; see `sink_model`.")
     model_type, options = ARCHITECTURES[arch]
-    return _build(model_type, {**COMMON, **options}, dtype, seed, attn_implementation or ("eager" if arch in EAGER_ONLY else "sdpa"))
+    kernel = attn_implementation or ("eager" if arch in EAGER_ONLY else "sdpa")
+    return _build(model_type, {**COMMON, **options}, dtype, seed, kernel)
 
 
 def sink_model() -> PreTrainedModel:

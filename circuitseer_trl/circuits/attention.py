@@ -1,8 +1,8 @@
 """Reaches into a model's attention for the length of a `with` block: reads queries and keys, or silences heads.
 
 An attention module of transformers looks its kernel up by name in `AttentionInterface`, and hands it queries and keys
-after their norms and RoPE. A wrapper under the implementation's own name sees them all, and leaves masks, configuration and
-weights alone (under a new name, transformers would build no mask).
+after their norms and RoPE. A wrapper under the implementation's own name sees them all, and leaves masks,
+configuration and weights alone (under a new name, transformers would build no mask).
 """
 
 import sys
@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from transformers import AttentionInterface, PreTrainedModel
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 # B batch, H query heads, G key-value heads, T tokens, D head dimension
 Head = tuple[int, int]  # layer, query head
 
-# What a kernel may be handed that adds to the logits or chooses keys by content: a query of zeros is then not uniform attention.
+# What a kernel may be handed that adds to the logits or chooses keys by content: where it is there, a query of zeros is
+# not undifferentiated attention.
 UNSUPPORTED = {
     "s_aux": "learned attention sinks",
     "sinks": "learned attention sinks",
@@ -63,8 +63,8 @@ def head_grid(model: PreTrainedModel) -> tuple[int, int]:
     config = model.config.get_text_config()
     if not isinstance(config.num_attention_heads, int):
         raise ValueError(
-            f"{type(model).__name__} has another number of heads in each layer ({config.num_attention_heads}), which is not "
-            "supported. Use another reference model."
+            f"{type(model).__name__} has another number of heads in each layer ({config.num_attention_heads}), "
+            "which is not supported. Use another reference model."
         )
     return config.num_hidden_layers, config.num_attention_heads
 
@@ -74,8 +74,8 @@ def check_heads(model: PreTrainedModel, heads: Sequence[Head]) -> None:
     for layer, head in heads:
         if not (0 <= layer < num_layers and 0 <= head < num_heads):
             raise ValueError(
-                f"There is no head {head} in layer {layer}: {type(model).__name__} has {num_layers} layers of {num_heads} "
-                "query heads, both counted from 0. Were these heads found in another model?"
+                f"There is no head {head} in layer {layer}: {type(model).__name__} has {num_layers} layers of "
+                f"{num_heads} query heads, both counted from 0. Were these heads found in another model?"
             )
     if len(set(heads)) < len(heads):
         twice = sorted({head for head in heads if list(heads).count(head) > 1})
@@ -88,8 +88,8 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
         if isinstance(child, nn.ModuleList) and len(child) == num_layers:
             return child
     raise ValueError(
-        f"Cannot find the {num_layers} decoder layers of {type(model).__name__}: its decoder has no list of that many modules. "
-        "Use another reference model."
+        f"Cannot find the {num_layers} decoder layers of {type(model).__name__}: its decoder has no list of that many "
+        "modules. Use another reference model."
     )
 
 
@@ -99,18 +99,20 @@ def _eager_kernel(module: nn.Module) -> Callable[..., Any]:
         names = vars(sys.modules[base.__module__])
         if "eager_attention_forward" in names:
             return names["eager_attention_forward"]
-    raise ValueError(f"{type(module).__name__} has no `eager_attention_forward`. Load the model with attn_implementation='sdpa'.")
+    raise ValueError(
+        f"{type(module).__name__} has no `eager_attention_forward`. Load the model with attn_implementation='sdpa'."
+    )
 
 
 def _refuse_unsupported(call: AttentionCall) -> None:
-    reason = next((UNSUPPORTED[name] for name, value in call.options.items() if name in UNSUPPORTED and value is not None), None)
-    if reason is None and isinstance(call.mask, torch.Tensor) and call.mask.is_floating_point():
-        if not ((call.mask == 0) | (call.mask < -1e4)).all():
-            reason = "a mask that weighs tokens instead of hiding them (ALiBi)"
-    if reason is not None:
+    reasons = [reason for name, reason in UNSUPPORTED.items() if call.options.get(name) is not None]
+    additive = isinstance(call.mask, torch.Tensor) and call.mask.is_floating_point()
+    if additive and not ((call.mask == 0) | (call.mask < -1e4)).all():
+        reasons.append("a mask that weighs tokens instead of hiding them (such as ALiBi)")
+    if reasons:
         raise ValueError(
-            f"{type(call.module).__name__} uses {reason}: a query of zeros would not give undifferentiated attention there, and "
-            "scores would not add up. Use another reference model."
+            f"{type(call.module).__name__} uses {reasons[0]}: a query of zeros would not give undifferentiated "
+            "attention there, and attention received would not be all there is. Use another reference model."
         )
 
 
@@ -118,10 +120,10 @@ def _refuse_unsupported(call: AttentionCall) -> None:
 def observe(
     model: PreTrainedModel, layers: Collection[int], visit: Callable[[int, AttentionCall], torch.Tensor]
 ) -> Iterator[None]:
-    """Calls `visit(layer, call)` as each of the `layers` attends, once in the block; the layer goes on with the query it returns.
+    """Calls `visit(layer, call)` as each of the `layers` attends; the layer goes on with the query that it returns.
 
-    One block is one forward of the model. The registry is shared by the process: attention of other models passes through,
-    and the registry is as it was after the block, also after an exception. Not for several threads at once.
+    One block is one forward of the model. The registry is shared by the process: attention of other models passes
+    through, and afterwards the registry is as it was, also after an exception. Not for several threads at once.
 
     Raises:
         ValueError: The attention has a form in which queries and keys are not all there is, or a layer does not go
@@ -134,16 +136,29 @@ def observe(
     before = mapping.get(name)
     fired: set[int] = set()
 
-    def wrapper(module: nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: Any, **kwargs: Any):  # type: ignore[no-untyped-def]  # noqa: E501
+    def wrapper(
+        module: nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: Any,
+        **kwargs: Any,
+    ) -> Any:
         kernel = before if before is not None else _eager_kernel(module)
         if id(module) in owner:
             layer = owner[id(module)]
             call = AttentionCall(module, name, query, key, attention_mask, kwargs)
             _refuse_unsupported(call)
             if layer in fired:
-                raise ValueError(f"Layer {layer} attended twice in one block: run one forward in it, without cross-attention.")
+                raise ValueError(
+                    f"Layer {layer} of {type(model).__name__} attended twice in one block. Run one forward in a block, "
+                    "and use a model without cross-attention."
+                )
             if query.shape[0] != key.shape[0]:
-                raise ValueError(f"Layer {layer} shares keys between layers, which the head sweep does not support.")
+                raise ValueError(
+                    f"Layer {layer} of {type(model).__name__} reads the keys of another layer, which the head sweep "
+                    "does not support. Use another reference model."
+                )
             fired.add(layer)
             query = visit(layer, call)
         return kernel(module, query, key, value, attention_mask, **kwargs)
@@ -158,8 +173,8 @@ def observe(
             AttentionInterface.register(name, before)
     if missing := sorted(set(layers) - fired):
         raise ValueError(
-            f"The attention of {type(model).__name__} in layers {missing} does not go through transformers' attention interface "
-            "(linear attention, a state space, or a modeling file of its own). Use another reference model."
+            f"The attention of {type(model).__name__} in layers {missing} does not go through transformers' attention "
+            "interface (linear attention, a state space, or a modeling file of its own). Use another reference model."
         )
 
 
@@ -167,8 +182,8 @@ def observe(
 def ablate(model: PreTrainedModel, ablations: Collection[Ablation]) -> Iterator[None]:
     """Makes the attention of some heads undifferentiated: every token attends equally to all it can see.
 
-    The paper scales the query by a small number (CircuitSeer, equation 2); a query of zeros is the exact limit, under any mask,
-    window, kernel and bias. Keys stay, as under GQA other heads read them. One block is one forward.
+    The paper scales the query by a small number (CircuitSeer, equation 2); a query of zeros is the exact limit, under
+    any mask, window, kernel and bias. Keys stay, as under GQA other heads read them. One block is one forward.
     """
     by_layer: dict[int, list[Ablation]] = {}
     for ablation in ablations:

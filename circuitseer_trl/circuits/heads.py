@@ -11,7 +11,7 @@ import pyarrow as pa
 from transformers import AutoConfig
 
 from circuitseer_trl.artifacts import library_versions, read_json, write_card, write_table
-from circuitseer_trl.circuits.probe import choose_probe, encode_all, probe_form, probe_table
+from circuitseer_trl.circuits.probe import checked_model, choose_probe, encode_all, probe_form, probe_table
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.data import Pool
 from circuitseer_trl.models import Reference, model_path
@@ -162,7 +162,7 @@ def find_heads(
     }
 
     def compute(shard: int) -> pa.Table:
-        sweep = head_loss_increases(reference.model(), encoded[shard])
+        sweep = head_loss_increases(checked_model(reference, encoded[shard]), encoded[shard])
         return importance_table(encoded[shard].uid, sweep.base_loss, sweep.increase)
 
     made_from = {

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from transformers import PreTrainedModel
 
 from circuitseer_trl.data import Example, Pool
-from circuitseer_trl.losses import response_losses
+from circuitseer_trl.losses import check_head, response_losses
 from circuitseer_trl.models import EncodedExample, Reference, encode_example, has_chat_template
 from circuitseer_trl.sharding import run_shards
 
@@ -49,6 +50,15 @@ def encode_all(
     ]
 
 
+def checked_model(reference: Reference, example: EncodedExample) -> PreTrainedModel:
+    """The reference model, after one comparison of our losses with its own logits."""
+    model = reference.model()
+    if not getattr(model, "_circuitseer_checked", False):
+        check_head(model, example)
+        model._circuitseer_checked = True
+    return model
+
+
 def pool_losses(
     pool: Pool,
     reference: Reference,
@@ -72,7 +82,7 @@ def pool_losses(
         losses = dict(
             zip(
                 [item.uid for item in answered],
-                response_losses(reference.model(), answered, max_batch_tokens) if answered else [],
+                response_losses(checked_model(reference, answered[0]), answered, max_batch_tokens) if answered else [],
                 strict=True,
             )
         )

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import Ablation, Head, ablate, check_heads, decoder_layers, head_grid
-from circuitseer_trl.losses import check_ready, response_span, token_losses
+from circuitseer_trl.losses import check_ready, last_hidden_states, response_span, token_losses
 from circuitseer_trl.models import EncodedExample
 
 # R rows (1 + heads of the group), T tokens, D hidden size
@@ -24,8 +24,8 @@ class HeadSweep:
 
     Attributes:
         base_loss: Mean response loss with no head silenced, in nats per token.
-        increase (float64 `np.ndarray` of shape `(layers, query heads)`): How much higher the loss is with this head silenced;
-            NaN where it was not evaluated.
+        increase (float64 `np.ndarray` of shape `(layers, query heads)`): How much higher the loss is with this head
+            silenced; NaN where it was not evaluated.
     """
 
     base_loss: float
@@ -33,12 +33,17 @@ class HeadSweep:
 
 
 def _grow(num_rows: int) -> Callable[..., Any]:
-    """A hook that appends copies of row 0 to the batch before a layer. Masks and positions have one row and broadcast."""
+    """A hook that appends copies of row 0 before a layer. Masks and positions have one row and broadcast."""
 
-    def hook(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def hook(
+        module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         hidden = args[0] if args else kwargs["hidden_states"]
         if hidden.ndim != 3:
-            raise ValueError(f"{type(module).__name__} takes states of shape {tuple(hidden.shape)}, not (rows, tokens, size).")
+            raise ValueError(
+                f"{type(module).__name__} takes states of shape {tuple(hidden.shape)}, not (rows, tokens, size), "
+                "which the head sweep does not support. Use another reference model."
+            )
         hidden = torch.cat([hidden, hidden[:1].expand(num_rows, -1, -1)])
         return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
 
@@ -56,7 +61,7 @@ def _group_losses(model: PreTrainedModel, example: EncodedExample, heads: Sequen
     ids = torch.tensor([example.input_ids], device=model.device)
     try:
         with ablate(model, plan):
-            hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+            hidden = last_hidden_states(model, ids)
     finally:
         for hook in hooks:
             hook.remove()
@@ -73,22 +78,23 @@ def head_loss_increases(
     heads: Sequence[Head] | None = None,
     max_rows: int | None = None,
 ) -> HeadSweep:
-    """The increase of an example's mean response loss when each head's attention is undifferentiated (CircuitSeer, equation 3).
+    """The increase of an example's mean response loss when a head's attention is undifferentiated, for each head.
 
-    A head changes nothing before its own layer. So the batch starts as the example alone and grows by one copy a head as the
-    forward reaches the head's layer: exact, each layer's weights read once, and about half the work of one forward a head.
+    This is the difference in CircuitSeer's equation 3. A head changes nothing before its own layer. So the batch starts
+    as the example alone and grows by one copy a head as the forward reaches the head's layer: exact, each layer's
+    weights read once, and about half the work of one forward a head.
 
     Args:
         heads: (layer, query head) pairs to evaluate; None is all.
-        max_rows: Rows of the batch at most, the unchanged one included; more heads take more forwards. None is as many as
-            make 131,072 tokens. Groups depend on `heads`, `max_rows` and the example's length only.
+        max_rows: Rows of the batch at most, the unchanged one included; more heads take more forwards. None is as many
+            as make 131,072 tokens. Groups depend on `heads`, `max_rows` and the example's length only.
 
     Returns:
         The losses; not finite where the model's own output is not.
 
     Raises:
-        ValueError: The example has no prompt or no response token; a head does not exist; the model's attention has a form
-            that is not supported (see `observe`).
+        ValueError: The example has no prompt or no response token; a head does not exist; the model's attention has a
+            form that is not supported (see `observe`).
     """
     check_ready(model)
     response_span(example)

@@ -1,6 +1,5 @@
 """The CircuitSeer score: how unevenly the reasoning heads attend to the tokens of a problem."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +7,7 @@ from typing import ClassVar
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.configs import SYSTEM_PROMPT, ScoreOn, Statistic, TextFormat
 from circuitseer_trl.data import Example
-from circuitseer_trl.losses import token_batches
+from circuitseer_trl.losses import length_batches
 from circuitseer_trl.models import Reference, encode_prompt
 from circuitseer_trl.scoring.base import Row, Scorer
 from circuitseer_trl.scoring.received import (
@@ -61,20 +60,14 @@ class CircuitSeerScorer(Scorer):
                 rows[index]["status"] = "empty"
         model = reference.model(for_scores=True)
         indices = list(ids)
-        for positions in token_batches([len(ids[index]) for index in indices], self.max_batch_tokens):
+        for positions in length_batches([len(ids[index]) for index in indices], self.max_batch_tokens):
             members = [indices[position] for position in positions]
             received = attention_received(model, [ids[index] for index in members], heads.selected)
             for index, alpha in zip(members, received, strict=True):
-                if self.statistic == "variance":
-                    score = attention_variance(alpha[self.sink_tokens :]) if len(alpha) > self.sink_tokens else 0.0
-                else:
-                    score = attention_entropy(alpha, self.sink_tokens)
-                if math.isfinite(score):
-                    rows[index] |= {
-                        "score": score,
-                        "sink_share": sink_share(alpha),
-                        "score_without_sink": variance_without_first(alpha),
-                    }
-                else:
-                    rows[index]["status"] = "error"
+                statistic = attention_variance if self.statistic == "variance" else attention_entropy
+                rows[index] |= {
+                    "score": statistic(alpha, self.sink_tokens),
+                    "sink_share": sink_share(alpha),
+                    "score_without_sink": variance_without_first(alpha),
+                }
         return rows

@@ -1,13 +1,14 @@
 """How unevenly are a text's tokens attended to? Attention received, and the statistics of it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import AttentionCall, Head, check_heads, observe
-from circuitseer_trl.losses import check_ready, pad_right
+from circuitseer_trl.losses import check_ready, last_hidden_states, pad_right
 
 # B batch, S selected heads of a layer, Q queries of a block, T tokens, D head dimension
 # Weights held at once: 64 MB in float32.
@@ -20,7 +21,7 @@ class _DeepEnough(Exception):  # noqa: N818
 
 
 def _block_logits(call: AttentionCall, query: torch.Tensor, key: torch.Tensor, start: int) -> torch.Tensor:
-    """Attention logits of a block of queries, as the kernel has them, of shape `(B, S, Q, T)`; -inf where not visible."""
+    """Attention logits of a block of queries, of shape `(B, S, Q, T)`, as the kernel has them; -inf where hidden."""
     options, stop = call.options, start + query.shape[2]
     scaling = options.get("scaling")
     logits = query @ key.mT * (scaling if scaling is not None else query.shape[-1] ** -0.5)
@@ -71,8 +72,8 @@ def attention_received(
 ) -> list[np.ndarray]:
     """The attention that each token of each text receives: alpha of CircuitSeer's equation 4.
 
-    Equation 4 as printed sums a row of weights, which is 1 for every token; the text says attention *on* a token. So alpha_k
-    is the sum over queries of the attention on token k, averaged over `heads`. Its mean over a text's tokens is 1.
+    Equation 4 as printed sums a row of weights, which is 1 for every token; the text says attention *on* a token. So
+    alpha_k is the sum over queries of the attention on token k, averaged over `heads`. Its mean over a text is 1.
 
     Softmax in float32 (float64 for a float64 model) and sums in float64. Batch-mates change a value by rounding only:
     relatively less than 1e-5 in float32, as tested. The forward stops after the deepest of the `heads`.
@@ -85,7 +86,7 @@ def attention_received(
         For each text a float64 `np.ndarray` of shape `(tokens,)`.
 
     Raises:
-        ValueError: A text is empty, a head does not exist, the attention has a form that is not supported, or it is not finite.
+        ValueError: A text is empty, a head does not exist, or the attention is not finite or not of a supported form.
     """
     check_ready(model)
     check_heads(model, heads)
@@ -108,14 +109,13 @@ def attention_received(
             raise _DeepEnough
         return call.query
 
-    with observe(model, by_layer, visit):
-        try:
-            model.get_decoder()(input_ids=ids, use_cache=False)
-        except _DeepEnough:
-            pass
+    with observe(model, by_layer, visit), suppress(_DeepEnough):
+        last_hidden_states(model, ids)
     alphas = [row[: len(text)].numpy() / len(heads) for row, text in zip(sums, batch, strict=True)]
     if not all(np.isfinite(alpha).all() for alpha in alphas):
-        raise ValueError("The attention is not finite. Are the model's weights whole? If its dtype is float16, use float32.")
+        raise ValueError(
+            "The attention is not finite. Are the model's weights whole? If its dtype is float16, use float32."
+        )
     for alpha in alphas:
         assert abs(alpha.mean() - 1) < MEAN_TOLERANCE, f"Attention received must average 1 a token, got {alpha.mean()}."
     return alphas
@@ -147,9 +147,10 @@ def sink_share(alpha: np.ndarray) -> float:
 
 
 def attention_entropy(alpha: np.ndarray, sink_tokens: int = 0) -> float:
-    """How far attention received is from even, in [0, 1] at any length: 1 - H(p) / log(m) over the m tokens after the sink.
+    """How far attention received is from even, in [0, 1] at any length: 1 - H(p) / log(m).
 
-    p is alpha of these tokens, renormalised to sum 1. The result is 0 where at most one token is left or none receives any.
+    m is the number of tokens after the first `sink_tokens`, p their alpha, renormalised to sum 1. The result is 0 where
+    at most one token is left, or none of them receives any attention.
     """
     rest = alpha[sink_tokens:]
     if len(rest) <= 1 or rest.sum() == 0:

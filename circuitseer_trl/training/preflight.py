@@ -1,0 +1,135 @@
+"""Can this run start? What is wrong with it is said before any weights are loaded."""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import DistributedType
+from transformers.trainer_utils import get_last_checkpoint
+from trl import ModelConfig, SFTConfig, SFTTrainer
+
+from circuitseer_trl.artifacts import read_json
+
+SETTINGS_FILE = "training_settings.json"
+RESULT_FILE = "training.json"
+FLASH_PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "false").lower() in ("1", "true")
+
+
+def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
+    """Raises where a package or a device is missing that the settings ask for."""
+    attention = model_config.attn_implementation or ""
+    package = FLASH_PACKAGES.get(attention)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise ImportError(
+            f"`attn_implementation` is {attention}, but the package {package} is not installed. Install it with "
+            "`pip install --no-build-isolation flash-attn` (built from source: torch and nvcc must be there), or set "
+            "`attn_implementation: sdpa`."
+        )
+    if model_config.use_peft and importlib.util.find_spec("peft") is None:
+        raise ImportError("`use_peft` is set, but peft is not installed. Install it with `pip install trl[peft]`.")
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if _is_set("ACCELERATE_USE_DEEPSPEED") and not (args.bf16 or args.fp16) and precision != "no":
+        raise ValueError(
+            f"The accelerate config has `mixed_precision: {precision}`, but training has `bf16: false`, and DeepSpeed "
+            "takes one word only. Launch with `--mixed_precision no`, or train with `bf16: true`."
+        )
+    fsdp = _is_set("ACCELERATE_USE_FSDP") or bool(args.fsdp)
+    if fsdp and (args.use_cpu or not torch.accelerator.is_available()):
+        # accelerate 1.15 falls back to plain DDP, or to no distribution at all, without a word.
+        raise ValueError(
+            "FSDP was asked for on the CPU, where accelerate does not run it but trains without sharding. "
+            "Use accelerate_configs/zero3.yaml, which works on CPUs too, or a machine with GPUs."
+        )
+
+
+def check_engine(trainer: SFTTrainer) -> str:
+    """Names the engine in force; raises where it is not the one that the launcher was asked for."""
+    accelerator = trainer.accelerator
+    engine, world_size = accelerator.distributed_type, int(os.environ.get("WORLD_SIZE", "1"))
+    asked = "DeepSpeed" if _is_set("ACCELERATE_USE_DEEPSPEED") or trainer.args.deepspeed else None
+    asked = "FSDP" if _is_set("ACCELERATE_USE_FSDP") or trainer.args.fsdp else asked
+    in_force = {DistributedType.DEEPSPEED: "DeepSpeed", DistributedType.FSDP: "FSDP"}.get(engine)
+    if in_force != asked or accelerator.num_processes != world_size:
+        raise RuntimeError(
+            f"The launch asked for {asked or 'no sharding engine'} with {world_size} processes, but accelerate runs "
+            f"{engine.value} with {accelerator.num_processes}. Check the accelerate config and `use_cpu`."
+        )
+    if in_force != "DeepSpeed":
+        return str(engine.value)
+    zero = accelerator.state.deepspeed_plugin.deepspeed_config["zero_optimization"]
+    stage = int(os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", zero["stage"]))
+    if stage != zero["stage"]:
+        raise RuntimeError(f"The launch asked for ZeRO stage {stage}, but DeepSpeed runs stage {zero['stage']}.")
+    if stage == 3 and not zero.get("stage3_gather_16bit_weights_on_model_save"):
+        raise ValueError(
+            "The DeepSpeed config would save no whole weights. Set `zero3_save_16bit_model: true` in the accelerate "
+            "config, as accelerate_configs/zero3.yaml does."
+        )
+    return f"DEEPSPEED ZeRO-{stage}"
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    keys = sorted(old.keys() | new.keys())
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+
+
+def is_finished(output_dir: str | Path, settings: dict[str, Any]) -> bool:
+    """Whether the folder holds the finished run of these settings."""
+    result = Path(output_dir) / RESULT_FILE
+    return result.is_file() and not differences(read_json(result)["settings"], settings)
+
+
+def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | bool | None) -> str | None:
+    """Which checkpoint to go on from. None is a new run.
+
+    Args:
+        asked: `resume_from_checkpoint`: a folder, or true for the last checkpoint (an error where there is none). Where it
+            is not set, a run of the same settings goes on from its last checkpoint: a killed command can be given again.
+
+    Raises:
+        ValueError: The folder holds a run of other settings, or something else, and resuming was not asked for.
+    """
+    folder = Path(output_dir)
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if str(asked).lower() == "true":
+        if last is None:
+            raise ValueError(f"`resume_from_checkpoint` is true, but {folder} has no checkpoint. Leave it out.")
+        return last
+    if asked and str(asked).lower() not in ("false", "none"):
+        if not (Path(str(asked)) / "trainer_state.json").is_file():
+            raise FileNotFoundError(f"`resume_from_checkpoint` is {asked}, which is no checkpoint folder.")
+        return str(asked)
+    file = folder / SETTINGS_FILE
+    if file.is_file():
+        if changed := differences(read_json(file), settings):
+            raise ValueError(
+                f"The folder {folder} holds a run of other settings ({'; '.join(changed)}). Choose another "
+                "`output_dir`, delete that folder, or set `resume_from_checkpoint: true` to go on from its last checkpoint."
+            )
+        return last
+    if last is not None or any(folder.glob("*.safetensors")) or (folder / RESULT_FILE).exists():
+        raise ValueError(
+            f"The folder {folder} holds a model or checkpoints that this command did not write. "
+            "Choose another `output_dir`."
+        )
+    return None
+
+
+def check_world_size(checkpoint: str | Path, world_size: int) -> None:
+    """Raises where a DeepSpeed checkpoint was written by another number of processes."""
+    latest = Path(checkpoint) / "latest"
+    if not latest.is_file():
+        return  # not DeepSpeed: the optimizer's state is whole
+    shards = len(list((Path(checkpoint) / latest.read_text().strip()).glob("*_optim_states.pt")))
+    if shards != world_size:
+        raise ValueError(
+            f"The checkpoint {checkpoint} holds the optimizer in {shards} shards, one a process, and this launch has "
+            f"{world_size} processes: DeepSpeed can only resume with as many. Launch with "
+            f"`--num_processes {shards}`, or start a new run from the weights with `--model_name_or_path {checkpoint}` and another `output_dir`."
+        )

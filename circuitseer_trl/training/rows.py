@@ -1,0 +1,159 @@
+"""What is trained on? The rows of a selection, as prompts and completions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from accelerate import PartialState
+from transformers import PreTrainedTokenizerBase
+
+from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.data import Pool, conversation
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """Rows of a pool to train on.
+
+    Attributes:
+        indices: Positions among the pool's usable rows, in the pool's order; a row of weight 2 stands there twice. The
+            trainer shuffles every epoch, so that the order of the draw would say nothing: the set alone decides.
+        card: The selection's card; None where the whole pool was chosen.
+    """
+
+    indices: np.ndarray
+    card: dict[str, Any] | None = None
+
+
+def whole_pool(pool: Pool) -> ChosenRows:
+    return ChosenRows(np.arange(len(pool)))
+
+
+def read_selection(selection_file: str | Path, pool: Pool) -> ChosenRows:
+    """Reads a `selection.parquet` and its card `selection.json`, and finds its rows in the pool.
+
+    Raises:
+        FileNotFoundError: No selection, or none with a card.
+        ValueError: The selection was made from another pool, or has weights that are not whole numbers.
+    """
+    path = Path(selection_file).expanduser()
+    path = path / "selection.parquet" if path.is_dir() else path
+    card_path = path.with_suffix(".json")
+    for needed in (path, card_path):
+        if not needed.is_file():
+            raise FileNotFoundError(
+                f"There is no {needed}. `selection_file` names the selection.parquet, with its selection.json beside "
+                "it, that `python -m circuitseer_trl.scripts.select_data` writes."
+            )
+    card, table = read_json(card_path), read_table(path)
+    position = {uid: index for index, uid in enumerate(pool.uids)}
+    uids = table["uid"].to_pylist()
+    missing = [uid for uid in uids if uid not in position]
+    made_from = card["pool"]["fingerprint"]
+    if missing or made_from != pool.fingerprint:
+        raise ValueError(
+            f"The selection {path} was made from another pool: its card says {made_from}, and the pool given "
+            f"({pool.name}) is {pool.fingerprint}; {len(missing)} of the selection's {len(uids)} rows are not in it. "
+            "Give the data recipe that the selection was made with, or select again."
+        )
+    weights = np.asarray(table["weight"].to_pylist(), dtype=np.float64)
+    whole = np.rint(weights)
+    if not np.array_equal(weights, whole) or (whole < 0).any():
+        odd = next(weight for weight in weights.tolist() if weight != round(weight) or weight < 0)
+        raise ValueError(
+            f"The selection {path} has a weight of {odd}, but training repeats a row as often as its weight says, so "
+            "weights must be whole numbers. Choose another sampler, or round them."
+        )
+    indices = np.repeat([position[uid] for uid in uids], whole.astype(np.int64))
+    return ChosenRows(np.sort(indices), card)
+
+
+def _conversation(row: dict[str, Any], system_prompt: str) -> dict[str, Any]:
+    return conversation(row["problem"], row["completion"], system_prompt)
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {"prompt": row["problem"] + "\n", "completion": row["completion"]}
+
+
+def training_rows(pool: Pool, chosen: ChosenRows, *, chat: bool, system_prompt: str = "") -> datasets.Dataset:
+    """The chosen rows in TRL's prompt-completion form, on whose completions alone TRL puts the loss.
+
+    Args:
+        chat: Whether prompt and completion are chat messages, or else plain text: the problem and a newline, then the
+            completion (TRL adds the end-of-sequence token).
+    """
+    rows = pool.examples.select(chosen.indices)
+    function, extra = (_conversation, {"system_prompt": system_prompt}) if chat else (_plain, {})
+    with PartialState().main_process_first():
+        return rows.map(
+            function, fn_kwargs=extra, remove_columns=["row", "problem", "category"], desc="Building prompts"
+        )
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long the rows are in tokens, and which of their answers `max_length` cuts."""
+
+    num_tokens: int
+    longest: int
+    wholly_cut: list[str]  # uids of rows of which no token of the answer is left
+    partly_cut: list[str]  # uids of rows of which the answer's end is gone
+
+    def describe(self, num_examples: int = 10) -> dict[str, Any]:
+        return {
+            "num_tokens_before_cutting": self.num_tokens,
+            "longest_row_tokens": self.longest,
+            "num_answers_wholly_cut": len(self.wholly_cut),
+            "num_answers_partly_cut": len(self.partly_cut),
+            "wholly_cut_examples": self.wholly_cut[:num_examples],
+            "partly_cut_examples": self.partly_cut[:num_examples],
+        }
+
+
+def _count(batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, chat: bool) -> dict[str, list[int]]:
+    if chat:
+        conversations = [p + c for p, c in zip(batch["prompt"], batch["completion"], strict=True)]
+        prompts: Sequence[str] = tokenizer.apply_chat_template(
+            batch["prompt"], tokenize=False, add_generation_prompt=True
+        )
+        texts: Sequence[str] = tokenizer.apply_chat_template(conversations, tokenize=False)
+    else:
+        prompts = batch["prompt"]
+        texts = [p + c + tokenizer.eos_token for p, c in zip(prompts, batch["completion"], strict=True)]
+    # The template writes the special tokens itself.
+    return {
+        key: [len(ids) for ids in tokenizer(list(values), add_special_tokens=not chat)["input_ids"]]
+        for key, values in (("num_prompt_tokens", prompts), ("num_tokens", texts))
+    }
+
+
+def measure_lengths(
+    rows: datasets.Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    chat: bool,
+    max_length: int | None,
+    num_proc: int | None = None,
+) -> Lengths:
+    """Counts the tokens of every row before a model is loaded: TRL cuts answers, and drops rows, without a word."""
+    with PartialState().main_process_first():
+        counts = rows.map(
+            _count,
+            batched=True,
+            fn_kwargs={"tokenizer": tokenizer, "chat": chat},
+            remove_columns=["prompt", "completion"],
+            num_proc=num_proc,
+            desc="Counting tokens",
+        )
+    limit = max_length or np.inf
+    prompt, whole, uids = np.asarray(counts["num_prompt_tokens"]), np.asarray(counts["num_tokens"]), counts["uid"]
+    return Lengths(
+        num_tokens=int(whole.sum()),
+        longest=int(whole.max()),
+        wholly_cut=[uids[i] for i in np.flatnonzero(prompt >= limit)],
+        partly_cut=[uids[i] for i in np.flatnonzero((prompt < limit) & (whole > limit))],
+    )

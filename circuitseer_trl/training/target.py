@@ -1,0 +1,151 @@
+"""Which model is trained, and in which format? Looked at before any weights are loaded."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate.logging import get_logger
+from transformers import AutoConfig, PreTrainedTokenizerBase
+from trl import ModelConfig, SFTConfig
+
+from circuitseer_trl.models import chat_messages, check_model_folder, has_chat_template, load_tokenizer, model_path
+from circuitseer_trl.training.rope import change_rope, check_length
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A model to train.
+
+    Attributes:
+        name: Absolute folder or Hub id, for `from_pretrained`.
+        model_config: TRL's keys of the model.
+        rope: Arguments of `from_pretrained` that change RoPE; empty where it stays.
+        num_positions: Number of positions with that change; None where the model has no limit.
+        tokenizer: The model's tokenizer, for the trainer.
+        ahead: The same as the trainer will have made it (`chat_template_path`, `eos_token`), for counting and checking.
+        end_of_turn: Tokens that the chat template writes after an answer; None for plain text.
+    """
+
+    name: str
+    model_config: ModelConfig
+    rope: dict[str, Any]
+    num_positions: int | None
+    tokenizer: PreTrainedTokenizerBase
+    ahead: PreTrainedTokenizerBase
+    end_of_turn: list[str] | None
+
+    @property
+    def chat(self) -> bool:
+        return self.end_of_turn is not None
+
+    def init_kwargs(self, args: SFTConfig) -> dict[str, Any]:
+        """Arguments of `from_pretrained`; those that `model_init_kwargs` names win over ModelConfig's."""
+        return {
+            "revision": self.model_config.model_revision,
+            "dtype": self.model_config.dtype,
+            "attn_implementation": self.model_config.attn_implementation,
+            **(args.model_init_kwargs or {}),
+            **self.rope,
+        }
+
+
+def inspect_target(
+    args: SFTConfig,
+    model_config: ModelConfig,
+    *,
+    system_prompt: str,
+    rope_theta: float | None = None,
+    max_position_embeddings: int | None = None,
+) -> Target:
+    """Reads the model's config and tokenizer.
+
+    Args:
+        rope_theta: New RoPE base; None keeps the model's.
+        max_position_embeddings: New number of positions; None keeps the model's.
+
+    Raises:
+        FileNotFoundError, ValueError: What is wrong with the model, its template or its length.
+    """
+    if model_config.model_name_or_path is None:
+        raise ValueError("`model_name_or_path` is not set: give the Hub id or the folder of the model to train.")
+    name = model_config.model_name_or_path
+    check_model_folder(name)
+    given = args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
+    config = AutoConfig.from_pretrained(
+        model_path(name),
+        revision=model_config.model_revision,
+        trust_remote_code=args.trust_remote_code,
+        **{key: given[key] for key in ("rope_parameters", "max_position_embeddings") if key in given},
+    )
+    rope = change_rope(config, rope_theta, max_position_embeddings)
+    check_length(args.max_length, rope.num_positions, "`max_length`")
+    tokenizer = load_tokenizer(name, model_config.model_revision)
+    ahead = tokenizer_of_trainer(tokenizer, args)
+    end = end_of_turn(ahead, system_prompt) if has_chat_template(ahead) else None
+    if end is None and ahead.eos_token is None:
+        raise ValueError(
+            f"The tokenizer of {name} has neither a chat template nor an end-of-sequence token, so no end of an answer "
+            "can be trained. Set `chat_template_path`, or `eos_token`."
+        )
+    return Target(model_path(name), model_config, rope.init_kwargs, rope.num_positions, tokenizer, ahead, end)
+
+
+def tokenizer_of_trainer(tokenizer: PreTrainedTokenizerBase, args: SFTConfig) -> PreTrainedTokenizerBase:
+    """A copy of `tokenizer` with the template and tokens that SFTTrainer will give it (TRL's `clone_chat_template`)."""
+    ahead = copy.deepcopy(tokenizer)
+    if args.eos_token is not None:
+        if args.eos_token not in ahead.get_vocab():
+            raise ValueError(f"`eos_token` is {args.eos_token!r}, which is no token of {tokenizer.name_or_path}.")
+        ahead.eos_token = args.eos_token
+    path = args.chat_template_path
+    if path is None:
+        return ahead
+    if path.endswith((".jinja", ".j2")):
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"There is no chat template {path} (`chat_template_path`).")
+        ahead.chat_template = Path(path).read_text(encoding="utf-8")
+        return ahead
+    source = load_tokenizer(path)
+    if not has_chat_template(source):
+        raise ValueError(f"The tokenizer {path} (`chat_template_path`) has no chat template.")
+    vocabulary = ahead.get_vocab()
+    ahead.add_tokens([token for token in source.added_tokens_decoder.values() if token.content not in vocabulary])
+    ahead.chat_template, ahead.eos_token = source.chat_template, source.eos_token
+    return ahead
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase, system_prompt: str) -> list[str]:
+    """The tokens that the chat template writes after an answer: they are trained with it."""
+    messages = [*chat_messages("1 + 1 = ?", system_prompt), {"role": "assistant", "content": "Two."}]
+    text = str(tokenizer.apply_chat_template(messages, tokenize=False))
+    if "Two." not in text:
+        raise ValueError("The chat template does not write the answer. Set another with `chat_template_path`.")
+    return tokenizer.tokenize(text.rpartition("Two.")[2])
+
+
+def warn_of_surprises(args: SFTConfig, target: Target) -> None:
+    """One warning for each thing that is allowed but likely unwanted."""
+    eos, dtype = target.ahead.eos_token, target.model_config.dtype
+    if target.end_of_turn is None:
+        # TRL itself trains a base model on plain prompts and completions, so this is no error, but it is said.
+        logger.warning(
+            "The tokenizer has no chat template: training on plain text (the problem, a newline, the answer, %s), "
+            "without the system prompt. For a chat format set `chat_template_path` to a .jinja file or a tokenizer.",
+            eos,
+        )
+    elif eos not in target.end_of_turn:
+        logger.warning(
+            "The chat template ends an answer with %r, and that is what is trained, but generation stops at %r. Set "
+            "`eos_token` to the template's end of turn.",
+            "".join(target.end_of_turn),
+            eos,
+        )
+    if dtype in ("bfloat16", "float16") and args.deepspeed_plugin is None and not target.model_config.use_peft:
+        logger.warning(
+            "`dtype` is %s without DeepSpeed, so there is no float32 copy of the weights and small updates are rounded "
+            "away. Set `dtype: float32`, with `bf16: true` to compute in bfloat16.",
+            dtype,
+        )

@@ -1,0 +1,137 @@
+"""Head selection: rounding, ties, stability, the files it writes, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.circuits.heads import (
+    HeadSet,
+    find_heads,
+    num_selected,
+    selection_stability,
+    top_heads,
+    undetected_heads,
+)
+from circuitseer_trl.circuits.probe import encode_all, hardest, pool_losses
+from circuitseer_trl.circuits.sweep import head_loss_increases
+from circuitseer_trl.data import load_pool
+from circuitseer_trl.losses import response_losses
+from circuitseer_trl.models import Reference
+
+
+def test_share_of_heads_is_rounded_half_up():
+    assert num_selected(270, 0.05) == 14  # 13.5
+    assert num_selected(336, 0.05) == 17  # 16.8: Qwen2.5-Math-1.5B
+    assert num_selected(8, 0.05) == 1
+
+
+def test_ties_go_to_the_lower_layer_then_head():
+    assert top_heads(np.array([[1.0, 2.0], [2.0, 0.0]]), 3) == [(0, 1), (1, 0), (0, 0)]
+
+
+def test_stability_is_certain_where_heads_never_change_places():
+    increases = np.tile([3.0, 1.0, 2.0], (5, 1))
+    assert selection_stability(increases, 2).tolist() == [1, 0, 1]
+    noisy = np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert selection_stability(noisy, 1, draws=4000)[0] == pytest.approx(
+        0.75, abs=0.03
+    )  # both, or first twice, or a tie
+
+
+def test_files_and_numbers_of_a_whole_run(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool, reference = load_pool(pool_file), Reference(tiny_model)
+    heads = find_heads(pool, reference, tmp_path, probe_size=5, head_ratio=0.25, system_prompt="Think.")
+    card = read_json(tmp_path / "heads.json")
+    assert np.array(card["importance"]).shape == np.array(card["standard_error"]).shape == (2, 4)
+    assert HeadSet.read(tmp_path / "heads.json").selected == heads.selected
+    assert card["num_probe"] == 5
+    assert card["mode"] == "exact"
+
+    # The probe is the five rows of highest loss, by a plain loop over the pool.
+    encoded = encode_all(list(pool), reference, None, "Think.")
+    losses = [response_losses(reference.model(), [item])[0] for item in encoded]
+    order = np.argsort(-np.array(losses), kind="stable")[:5].tolist()
+    assert read_table(tmp_path / "probe.parquet")["uid"].to_pylist() == [pool.uids[index] for index in order]
+
+    # Importance is the mean over the probe of each example's sweep.
+    sweeps = [head_loss_increases(reference.model(), encoded[index]).increase for index in order]
+    assert heads.importance == pytest.approx(np.mean(sweeps, axis=0), abs=1e-12)
+    assert np.array(card["standard_error"]) == pytest.approx(np.std(sweeps, axis=0, ddof=1) / 5**0.5, abs=1e-12)
+    assert heads.selected == top_heads(np.mean(sweeps, axis=0), 2)
+    matrix = read_table(tmp_path / "importance.parquet")
+    assert matrix.column_names == ["uid", "layer", "head", "loss_increase", "base_loss"]
+    assert matrix["loss_increase"].to_numpy().reshape(5, 2, 4) == pytest.approx(np.array(sweeps), abs=1e-12)
+
+
+def test_a_second_run_computes_nothing_and_changes_no_byte(tmp_path: Path, tiny_model: str, pool_file: str):
+    def run() -> dict[Path, tuple[bytes, int]]:
+        find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, probe_size=3, system_prompt="")
+        shards = [*tmp_path.glob("losses/*"), *tmp_path.glob("importance/*"), tmp_path / "heads.json"]
+        assert len(shards) == 1 + 3 + 1
+        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in shards}
+
+    assert run() == run()
+
+
+def test_probe_size_of_the_pool_takes_the_whole_pool(tmp_path: Path, tiny_model: str, pool_file: str):
+    heads = find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, probe_size=12, system_prompt="")
+    assert heads.card["num_probe"] == 12
+    assert not (tmp_path / "losses").exists()
+
+
+def test_random_probe_needs_no_losses_and_follows_its_seed(tmp_path: Path, tiny_model: str, pool_file: str):
+    def probe(folder: str, seed: int) -> list[str]:
+        find_heads(
+            load_pool(pool_file),
+            Reference(tiny_model),
+            tmp_path / folder,
+            probe_strategy="random",
+            probe_size=4,
+            head_seed=seed,
+            system_prompt="",
+        )
+        assert not (tmp_path / folder / "losses").exists()
+        return read_table(tmp_path / folder / "probe.parquet")["uid"].to_pylist()
+
+    assert probe("a", 0) == probe("b", 0) != probe("c", 1)
+
+
+def test_truncated_rows_are_marked_and_hardly_answered_ones_left_out(tmp_path: Path, tiny_model: str, pool_file: str):
+    reference = Reference(tiny_model, max_length=32)
+    table = pool_losses(load_pool(pool_file), reference, tmp_path, form="plain", system_prompt="")
+    cut = [index for index, truncated in enumerate(table["truncated"].to_pylist()) if truncated]
+    assert cut
+    for index in hardest(table, 12).tolist():
+        assert index not in cut or table["num_completion_tokens"][index].as_py() >= 16
+
+
+def test_heads_of_another_model_are_refused(tmp_path: Path, tiny_model: str, other_model: str, pool_file: str):
+    heads = find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, probe_size=2, system_prompt="")
+    heads.check_model(Reference(tiny_model))
+    with pytest.raises(ValueError, match=r"found in .* but the reference model is"):
+        heads.check_model(Reference(other_model))
+
+
+def test_changed_inputs_are_refused_with_both_fingerprints(
+    tmp_path: Path, tiny_model: str, other_model: str, pool_file: str
+):
+    find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, probe_size=2, system_prompt="")
+    with pytest.raises(
+        ValueError, match=r"results of other inputs \(fingerprint \w{16} there, \w{16} now\)\. Changed: model"
+    ):
+        find_heads(load_pool(pool_file), Reference(other_model), tmp_path, probe_size=2, system_prompt="")
+
+
+def test_undetected_heads(tiny_model: str):
+    reference = Reference(tiny_model)
+    assert len(undetected_heads(reference, "all").selected) == 8
+    first, second = (undetected_heads(reference, "random", size=3, seed=seed).selected for seed in (0, 1))
+    assert len(set(first)) == 3
+    assert first == undetected_heads(reference, "random", size=3, seed=0).selected != second
+
+
+def test_missing_heads_file_names_the_step(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="find_heads` writes it"):
+        HeadSet.read(tmp_path / "heads.json")
