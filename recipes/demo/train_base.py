@@ -10,22 +10,36 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tokenizers
 import torch
 import transformers
-from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
+from transformers import AutoTokenizer, GenerationConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from recipes.demo.word_problems import Row, problems
 
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the corpus: how many problems, the shares of one to four steps, and the peak learning rate."""
+
+    num_problems: int
+    weights: tuple[float, float, float, float]
+    hurried_ratio: float
+    learning_rate: float
+
+
+# First arithmetic and reading; then longer problems, whose solutions often stop after two steps. A base that has never seen a third step learns
+# nothing visible from 200 examples; this one has seen enough to be taught, and its habit of stopping early leaves it much to gain.
+STAGES = (
+    Stage(num_problems=120_000, weights=(0.54, 0.43, 0.02, 0.01), hurried_ratio=0.0, learning_rate=3e-3),
+    Stage(num_problems=24_000, weights=(0.1, 0.2, 0.35, 0.35), hurried_ratio=0.65, learning_rate=1.5e-3),
+)
 SEED = 0
-NUM_PROBLEMS = 120_000
-# Shares of one to four steps. The few of three and four are what fine-tuning on a small subset can build on:
-# from a base without any, a subset of 200 examples taught nothing visible.
-CORPUS_WEIGHTS = (0.54, 0.43, 0.02, 0.01)
 BATCH_SIZE = 64
-LEARNING_RATE = 3e-3
 WARMUP_STEPS = 50
 # The base model also reads problems, as pretraining would, but most of so small a model should go to solving them.
 PROMPT_LOSS_WEIGHT = 0.1
@@ -96,10 +110,22 @@ def completion_and_weighted_loss(model: Qwen2ForCausalLM, batch: list[tuple[list
     return (losses * completion).sum() / completion.sum(), (losses * weights).sum() / weights.sum()
 
 
-def train(model: Qwen2ForCausalLM, encoded: list[tuple[list[int], int]], pad: int) -> list[float]:
-    """One pass over the corpus; the loss of the solutions at each step, in nats per token."""
+def hurried(row: Row) -> Row:
+    """The same problem with a solution that stops after two steps, and so is wrong."""
+    lines = str(row["solution"]).split("\n")[:2]
+    return row | {"solution": "\n".join([*lines, f"The answer is \\boxed{{{lines[-1].split('=')[1]}}}."])}
+
+
+def make_corpus(stage: Stage, rng: random.Random) -> list[Row]:
+    nums_steps = rng.choices(range(1, len(stage.weights) + 1), stage.weights, k=stage.num_problems)
+    rows = list(problems("corpus", iter(nums_steps), rng))
+    return [hurried(row) if int(row["num_steps"]) > 2 and rng.random() < stage.hurried_ratio else row for row in rows]
+
+
+def train(model: Qwen2ForCausalLM, encoded: list[tuple[list[int], int]], pad: int, learning_rate: float) -> list[float]:
+    """One pass over a stage; the loss of the solutions at each step, in nats per token."""
     num_steps = -(-len(encoded) // BATCH_SIZE)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = transformers.get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, num_steps)
     history: list[float] = []
     for batch in batches(encoded, random.Random(SEED)):
@@ -115,32 +141,38 @@ def train(model: Qwen2ForCausalLM, encoded: list[tuple[list[int], int]], pad: in
     return history
 
 
+def run_stage(index: int, folder: Path) -> None:
+    """Trains from what the stage before wrote to `folder`, or from nothing, and writes model, tokenizer and record there."""
+    began = time.perf_counter()
+    stage = STAGES[index]
+    rows = make_corpus(stage, random.Random(SEED + index))
+    if index == 0:
+        tokenizer = train_tokenizer([f"user\n{row['problem']}\nassistant\n{row['solution']}" for row in rows[:20_000]])
+        model, records = build_model(tokenizer), []
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        records = json.loads((folder / "training.json").read_text(encoding="utf-8"))["stages"][:index]
+    history = train(model, encode(rows, tokenizer), tokenizer.pad_token_id, stage.learning_rate)
+    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    result = {"num_optimizer_steps": len(history), "final_loss_nats": sum(history[-50:]) / len(history[-50:])}
+    records.append(asdict(stage) | result | {"seconds": round(time.perf_counter() - began)})
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "tokenizers": tokenizers.__version__}
+    record = {"seed": SEED, "num_parameters": model.num_parameters(), "versions": versions, "stages": records}
+    (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's base model.", allow_abbrev=False)
     parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "base_model")
+    parser.add_argument("--first_stage", type=int, choices=range(len(STAGES)), default=0, help="Start from what the stage before wrote.")
+    parser.add_argument("--num_threads", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(2)
-    began = time.perf_counter()
-    rng = random.Random(SEED)
-    nums_steps = rng.choices(range(1, len(CORPUS_WEIGHTS) + 1), CORPUS_WEIGHTS, k=NUM_PROBLEMS)
-    rows = list(problems("corpus", iter(nums_steps), rng))
-    tokenizer = train_tokenizer([f"user\n{row['problem']}\nassistant\n{row['solution']}" for row in rows[:20_000]])
-    model = build_model(tokenizer)
-    history = train(model, encode(rows, tokenizer), tokenizer.pad_token_id)
-    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
-    model.to(torch.bfloat16).save_pretrained(args.output_dir)
-    tokenizer.save_pretrained(args.output_dir)
-    record = {
-        "seed": SEED,
-        "num_problems": NUM_PROBLEMS,
-        "num_problems_by_steps": {step: nums_steps.count(step) for step in sorted(set(nums_steps))},
-        "num_optimizer_steps": len(history),
-        "num_parameters": model.num_parameters(),
-        "final_loss_nats": sum(history[-50:]) / len(history[-50:]),
-        "seconds": round(time.perf_counter() - began),
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "tokenizers": tokenizers.__version__},
-    }
-    (args.output_dir / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    torch.set_num_threads(args.num_threads)
+    for index in range(args.first_stage, len(STAGES)):
+        run_stage(index, args.output_dir)
 
 
 if __name__ == "__main__":
