@@ -2,7 +2,8 @@
 
     python -m recipes.demo.train_base
 
-The model plays the part of a pretrained one that can be improved: it has read mostly problems of one and two steps, some of three and four, none longer.
+The model plays the part of a pretrained one that can be improved: it has read mostly problems of one and two steps, some of three and
+four, none longer.
 The seed fixes the data and the first weights; the trained ones vary with the machine and the number of threads, as sums in floating point do.
 """
 
@@ -51,7 +52,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: list[str]) -> Qwen2Tokenizer:
-    """A byte-level BPE of `VOCAB_SIZE` tokens in the class that `AutoTokenizer` picks for a `qwen2` folder.
+    """A byte-level BPE of at most `VOCAB_SIZE` tokens in the class that `AutoTokenizer` picks for a `qwen2` folder.
 
     Any other class is loaded as `Qwen2Tokenizer` all the same, and may then turn every text into nothing.
     """
