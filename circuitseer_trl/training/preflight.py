@@ -89,8 +89,8 @@ def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | b
     """Which checkpoint to go on from. None is a new run.
 
     Args:
-        asked: `resume_from_checkpoint`: a folder, or true for the last checkpoint (an error where there is none). Where it
-            is not set, a run of the same settings goes on from its last checkpoint: a killed command can be given again.
+        asked: `resume_from_checkpoint`: a folder, or true for the last checkpoint (an error where there is none). Where
+            it is not set, a run of the same settings goes on from its last one: a killed command can be given again.
 
     Raises:
         ValueError: The folder holds a run of other settings, or something else, and resuming was not asked for.
@@ -110,7 +110,7 @@ def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | b
         if changed := differences(read_json(file), settings):
             raise ValueError(
                 f"The folder {folder} holds a run of other settings ({'; '.join(changed)}). Choose another "
-                "`output_dir`, delete that folder, or set `resume_from_checkpoint: true` to go on from its last checkpoint."
+                "`output_dir`, delete that one, or set `resume_from_checkpoint: true` to go on from its last checkpoint."
             )
         return last
     if last is not None or any(folder.glob("*.safetensors")) or (folder / RESULT_FILE).exists():
@@ -131,5 +131,6 @@ def check_world_size(checkpoint: str | Path, world_size: int) -> None:
         raise ValueError(
             f"The checkpoint {checkpoint} holds the optimizer in {shards} shards, one a process, and this launch has "
             f"{world_size} processes: DeepSpeed can only resume with as many. Launch with "
-            f"`--num_processes {shards}`, or start a new run from the weights with `--model_name_or_path {checkpoint}` and another `output_dir`."
+            f"`--num_processes {shards}`, or start a new run from the weights with `--model_name_or_path {checkpoint}` "
+            "and another `output_dir`."
         )

@@ -156,8 +156,8 @@ def train(
         check_length(lengths.longest, target.num_positions, "The longest row")
     schedule = make_schedule(args, len(rows) - len(lengths.wholly_cut), state.num_processes)
     say(
-        f"Training on {len(rows)} rows of a pool of {len(pool)}. One step is {args.per_device_train_batch_size} a device "
-        f"x {args.gradient_accumulation_steps} accumulated x {schedule.world_size} processes = "
+        f"Training on {len(rows)} rows of a pool of {len(pool)}. One step is {args.per_device_train_batch_size} a "
+        f"device x {args.gradient_accumulation_steps} accumulated x {schedule.world_size} processes = "
         f"{schedule.total_batch_size} {'packs of rows' if args.packing else 'rows'}."
         + ("" if args.packing else f" {schedule.num_steps} steps, {schedule.num_warmup_steps} of them warm-up.")
     )
