@@ -13,9 +13,9 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
-from accelerate import PartialState
 
 from circuitseer_trl.artifacts import write_table
+from circuitseer_trl.sharding import process_state
 
 SUFFIXES = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 GSM8K_ANSWER = re.compile(r"\n?####\s*(.+?)\s*$")
@@ -223,7 +223,7 @@ def build_pool(
         | {key: datasets.Value("string") for key in ("uid", "problem", "completion", "category", "reason")}
     )
     needed = dataset.select_columns([c for c in dict.fromkeys(columns.values()) if c in dataset.column_names])
-    with PartialState().main_process_first():
+    with process_state().main_process_first():
         rows = needed.map(
             _normalise,
             batched=True,
@@ -271,7 +271,7 @@ def load_pool(
     **columns: Any,
 ) -> Pool:
     """Reads a dataset and makes a pool of it; `columns` are those of `build_pool`."""
-    with PartialState().main_process_first():
+    with process_state().main_process_first():
         dataset = read_dataset(dataset_name, dataset_config, dataset_split, dataset_revision)
     return build_pool(dataset, name=os.fspath(dataset_name), **columns)
 

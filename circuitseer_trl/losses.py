@@ -135,19 +135,10 @@ def response_losses(
     losses = [0.0] * len(examples)
     for batch in length_batches([len(example.input_ids) for example in examples], max_batch_tokens):
         ids = pad_right([examples[index].input_ids for index in batch], model.device)
-<<<<<<< HEAD
-        hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-        rows = torch.cat([hidden[row, spans[index]] for row, index in enumerate(batch)])
-        targets = torch.cat(
-            [ids[row, spans[index].start + 1 : spans[index].stop + 1] for row, index in enumerate(batch)]
-        )
-        parts = token_losses(model, rows, targets).split([spans[index].stop - spans[index].start for index in batch])
-=======
         hidden = last_hidden_states(model, ids)
         rows = [hidden[row, spans[index]] for row, index in enumerate(batch)]
         targets = [ids[row, 1:][spans[index]] for row, index in enumerate(batch)]
         parts = token_losses(model, torch.cat(rows), torch.cat(targets)).split([len(row) for row in rows])
->>>>>>> circuits
         for index, part in zip(batch, parts, strict=True):
             losses[index] = part.double().mean().item()
     return losses

@@ -13,6 +13,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations import deepspeed as transformers_deepspeed
 
+from circuitseer_trl.sharding import process_state
+
 
 @dataclass(frozen=True)
 class EncodedExample:
@@ -37,11 +39,7 @@ class EncodedExample:
 
 def local_device() -> torch.device:
     """The CUDA device of this process (by LOCAL_RANK, as launchers set it), or the CPU."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    from accelerate import PartialState
-
-    return PartialState().device
+    return process_state().device
 
 
 @contextmanager

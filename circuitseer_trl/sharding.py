@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
@@ -19,6 +20,14 @@ from circuitseer_trl.artifacts import fingerprint, read_json, read_table, write_
 Result = TypeVar("Result")
 
 
+def process_state() -> PartialState:
+    """The processes of this launch, joined on first use.
+
+    Without CUDA accelerate has to be told so: else it takes every process of a launch for a launch of one, without a word.
+    """
+    return PartialState() if PartialState._shared_state else PartialState(cpu=not torch.cuda.is_available())
+
+
 def on_all_ranks(work: Callable[[], Result]) -> Result:
     """Runs `work` on every rank; where it fails on any, all of them raise, so that none waits for the others for ever."""
     result, error = None, None
@@ -26,7 +35,7 @@ def on_all_ranks(work: Callable[[], Result]) -> Result:
         result = work()
     except Exception as failure:
         error = failure
-    state = PartialState()
+    state = process_state()
     if state.num_processes > 1:
         messages = gather_object([f"{type(error).__name__}: {error}" if error else ""])
         failed = [f"rank {rank}: {message}" for rank, message in enumerate(messages) if message]
@@ -39,7 +48,7 @@ def on_all_ranks(work: Callable[[], Result]) -> Result:
 
 def on_main_rank(work: Callable[[], Result]) -> Result:
     """Runs `work` on rank 0 and gives its result to every rank; an error there is raised everywhere."""
-    state = PartialState()
+    state = process_state()
     holder: list[Any] = [on_all_ranks(lambda: work() if state.is_main_process else None)]
     if state.num_processes > 1:
         broadcast_object_list(holder)
@@ -48,7 +57,7 @@ def on_main_rank(work: Callable[[], Result]) -> Result:
 
 def say(text: str) -> None:
     """Prints on rank 0."""
-    if PartialState().is_main_process:
+    if process_state().is_main_process:
         print(text, flush=True)
 
 
@@ -92,7 +101,7 @@ def run_shards(
         The shards' tables, one after the other, on every rank.
     """
     folder = Path(folder)
-    state = PartialState()
+    state = process_state()
     made_from = made_from | {"num_shards": num_shards}
     on_main_rank(lambda: check_manifest(folder.with_name(folder.name + ".manifest.json"), made_from))
 

@@ -3,13 +3,12 @@
 import sys
 
 import pyarrow as pa
-from accelerate import PartialState
 
-from circuitseer_trl.sharding import run_shards
+from circuitseer_trl.sharding import process_state, run_shards
 
 
 def compute(shard: int) -> pa.Table:
-    if PartialState().process_index == 1:
+    if process_state().process_index == 1:
         raise RuntimeError("rank 1 lost its disk")
     return pa.table({"value": [shard]})
 

@@ -23,8 +23,9 @@ def launch(
     """Runs `python -m module`, for more than one process under `accelerate launch`, and returns it with its output."""
     words = [sys.executable, "-m"]
     if num_processes > 1:
-        words += ["accelerate.commands.launch", "--cpu", "--num_processes", str(num_processes), "--num_machines", "1"]
-        words += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m"]
+        # Not `--cpu`: accelerate 1.15 then starts one process, whatever `--num_processes` says.
+        words += ["accelerate.commands.launch", "--config_file", str(ROOT / "accelerate_configs" / "cpu.yaml")]
+        words += ["--num_processes", str(num_processes), "--main_process_port", "0", "-m"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         [*words, module, *map(str, arguments)],

@@ -24,14 +24,8 @@ def precisions(arch: str) -> list[tuple[torch.dtype, str, float]]:
 
 
 CASES = [(arch, *precision) for arch in ARCHITECTURES for precision in precisions(arch)]
-<<<<<<< HEAD
-EXAMPLES = [
-    example(length, prompt, seed) for seed, (length, prompt) in enumerate([(24, 7), (9, 8), (2, 1), (17, 1), (24, 20)])
-]
-=======
 LENGTHS = [(24, 7), (9, 8), (2, 1), (17, 1), (24, 20)]
 EXAMPLES = [example(length, prompt, seed) for seed, (length, prompt) in enumerate(LENGTHS)]
->>>>>>> circuits
 
 
 @pytest.mark.parametrize(("arch", "dtype", "kernel", "tolerance"), CASES)

@@ -105,21 +105,11 @@ def _eager_kernel(module: nn.Module) -> Callable[..., Any]:
 
 
 def _refuse_unsupported(call: AttentionCall) -> None:
-<<<<<<< HEAD
-    reason = next(
-        (UNSUPPORTED[name] for name, value in call.options.items() if name in UNSUPPORTED and value is not None), None
-    )
-    if reason is None and isinstance(call.mask, torch.Tensor) and call.mask.is_floating_point():
-        if not ((call.mask == 0) | (call.mask < -1e4)).all():
-            reason = "a mask that weighs tokens instead of hiding them (ALiBi)"
-    if reason is not None:
-=======
     reasons = [reason for name, reason in UNSUPPORTED.items() if call.options.get(name) is not None]
     additive = isinstance(call.mask, torch.Tensor) and call.mask.is_floating_point()
     if additive and not ((call.mask == 0) | (call.mask < -1e4)).all():
         reasons.append("a mask that weighs tokens instead of hiding them (such as ALiBi)")
     if reasons:
->>>>>>> circuits
         raise ValueError(
             f"{type(call.module).__name__} uses {reasons[0]}: a query of zeros would not give undifferentiated "
             "attention there, and attention received would not be all there is. Use another reference model."
@@ -153,11 +143,7 @@ def observe(
         value: torch.Tensor,
         attention_mask: Any,
         **kwargs: Any,
-<<<<<<< HEAD
-    ):  # type: ignore[no-untyped-def]  # noqa: E501
-=======
     ) -> Any:
->>>>>>> circuits
         kernel = before if before is not None else _eager_kernel(module)
         if id(module) in owner:
             layer = owner[id(module)]
@@ -165,12 +151,8 @@ def observe(
             _refuse_unsupported(call)
             if layer in fired:
                 raise ValueError(
-<<<<<<< HEAD
-                    f"Layer {layer} attended twice in one block: run one forward in it, without cross-attention."
-=======
                     f"Layer {layer} of {type(model).__name__} attended twice in one block. Run one forward in a block, "
                     "and use a model without cross-attention."
->>>>>>> circuits
                 )
             if query.shape[0] != key.shape[0]:
                 raise ValueError(

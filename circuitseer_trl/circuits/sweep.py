@@ -41,12 +41,8 @@ def _grow(num_rows: int) -> Callable[..., Any]:
         hidden = args[0] if args else kwargs["hidden_states"]
         if hidden.ndim != 3:
             raise ValueError(
-<<<<<<< HEAD
-                f"{type(module).__name__} takes states of shape {tuple(hidden.shape)}, not (rows, tokens, size)."
-=======
                 f"{type(module).__name__} takes states of shape {tuple(hidden.shape)}, not (rows, tokens, size), "
                 "which the head sweep does not support. Use another reference model."
->>>>>>> circuits
             )
         hidden = torch.cat([hidden, hidden[:1].expand(num_rows, -1, -1)])
         return ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})

@@ -6,7 +6,7 @@ from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.selector import pool_from_config, select_rows
-from circuitseer_trl.sharding import say
+from circuitseer_trl.sharding import process_state, say
 
 
 def main(args: list[str] | None = None) -> None:
@@ -20,7 +20,8 @@ def main(args: list[str] | None = None) -> None:
     correlation = card["rank_correlation_with_length"]
     tokens = card["mean_tokens"]
     say(
-        f"Selected {len(selection)} of {len(pool)} rows by {config.method} ({card['sampling']}, seed {card['seed']})."
+        f"Selected {len(selection)} of {len(pool)} rows by {config.method} ({card['sampling']}, seed {card['seed']}), "
+        f"with {process_state().num_processes} processes."
         + (f" Rank correlation of score and length: {correlation:+.3f}." if correlation is not None else "")
         + (
             f" Mean tokens: {tokens['pool']:.0f} in the pool, {tokens['selected']:.0f} selected."
