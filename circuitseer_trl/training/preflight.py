@@ -110,7 +110,7 @@ def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | b
         if changed := differences(read_json(file), settings):
             raise ValueError(
                 f"The folder {folder} holds a run of other settings ({'; '.join(changed)}). Choose another "
-                "`output_dir`, delete that one, or set `resume_from_checkpoint: true` to go on from its last checkpoint."
+                "`output_dir`, delete that one, or go on from its last checkpoint with `resume_from_checkpoint: true`."
             )
         return last
     if last is not None or any(folder.glob("*.safetensors")) or (folder / RESULT_FILE).exists():

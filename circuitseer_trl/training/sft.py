@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from accelerate import PartialState
 from accelerate.logging import get_logger
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from circuitseer_trl.artifacts import library_versions, write_json
 from circuitseer_trl.data import Pool
-from circuitseer_trl.sharding import say
+from circuitseer_trl.sharding import process_state, say
 from circuitseer_trl.training.preflight import (
     RESULT_FILE,
     SETTINGS_FILE,
@@ -137,7 +136,7 @@ def train(
         target: The model, from `inspect_target`.
         callbacks: More callbacks for the trainer.
     """
-    start, state, output_dir = time.perf_counter(), PartialState(), Path(str(args.output_dir))
+    start, state, output_dir = time.perf_counter(), process_state(), Path(str(args.output_dir))
     settings = settings_of(args, target, pool, chosen, system_prompt, state.num_processes)
     if is_finished(output_dir, settings):
         say(f"{output_dir} is finished with these settings.")

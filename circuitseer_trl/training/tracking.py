@@ -43,7 +43,7 @@ def start_run(
 
 
 def heat_map(importance: np.ndarray) -> np.ndarray:
-    """A picture of shape `(layers, heads, 3)`, enlarged: red where ablation raises the loss, blue where it lowers it."""
+    """A picture of layers x heads, enlarged: red where ablation raises the loss, blue where it lowers it."""
     largest = np.abs(importance).max() or 1.0
     share = importance / largest
     red, blue = np.clip(share, 0, 1), np.clip(-share, 0, 1)
@@ -57,11 +57,11 @@ def head_panels(heads: dict[str, Any]) -> dict[str, Any]:
     if "importance" not in heads:
         return {}
     importance = np.array(heads["importance"])
-    errors = np.array(heads["standard_error"])
+    errors = heads["standard_error"]  # None for a probe of one example
     chosen = {tuple(head) for head in heads["selected"]}
     table = wandb.Table(columns=["layer", "head", "importance", "standard_error", "selected"])
     for layer, head in np.ndindex(importance.shape):
-        table.add_data(layer, head, importance[layer, head], errors[layer, head], (layer, head) in chosen)
+        table.add_data(layer, head, importance[layer, head], errors and errors[layer][head], (layer, head) in chosen)
     caption = f"rows: layers, columns: heads; full red is {np.abs(importance).max():.3g} nats per token"
     picture = wandb.Image(heat_map(importance), caption=caption)
     return {"selection/head_importance": picture, "selection/heads": table}
