@@ -183,8 +183,8 @@ def test_killed_run_goes_on_with_the_same_losses(tmp_path, model):
     out = tmp_path / "out"
     whole = losses(out)
     weights = AutoModelForCausalLM.from_pretrained(out).state_dict()
-    # As a kill after step 4 leaves it.
-    shutil.rmtree(out / "checkpoint-8")
+    # As a kill leaves it that comes while the second checkpoint is written: the trainer's state is written last.
+    (out / "checkpoint-8" / "trainer_state.json").unlink()
     for file in [file for file in out.iterdir() if file.is_file() and file.name != "training_settings.json"]:
         file.unlink()
     main(arguments)
@@ -293,6 +293,11 @@ class TestRefused:
         with pytest.raises(ImportError, match=r"trl\[peft\]"):
             check_environment(args, model_config)
 
+    def test_rope_of_an_adapter(self, tmp_path, model):
+        _, args, model_config, _ = parse(flags(tmp_path, model, "--use_peft", "true"))
+        with pytest.raises(ValueError, match="would be lost"):
+            inspect_target(args, model_config, system_prompt="", rope_theta=1e6)
+
     def test_folder_without_weights(self, tmp_path, model):
         shutil.copytree(model, tmp_path / "model")
         (tmp_path / "model" / "model.safetensors").unlink()
@@ -336,6 +341,21 @@ class TestRefused:
         with pytest.raises(FileNotFoundError, match="no checkpoint folder"):
             find_resume(tmp_path, {}, str(tmp_path / "checkpoint-3"))
 
+    def test_resume_with_other_settings_is_said(self, tmp_path, caplog):
+        (tmp_path / "checkpoint-3").mkdir()
+        (tmp_path / "checkpoint-3" / "trainer_state.json").touch()
+        (tmp_path / "training_settings.json").write_text('{"seed": 1}')
+        assert find_resume(tmp_path, {"seed": 1}, None) == str(tmp_path / "checkpoint-3")
+        assert find_resume(tmp_path, {"seed": 2}, "true") == str(tmp_path / "checkpoint-3")
+        assert "seed: 1 -> 2" in caplog.text
+
+    def test_deepspeed_of_another_precision(self, tmp_path, model, monkeypatch):
+        _, args, model_config, _ = parse(flags(tmp_path, model))
+        monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+        with pytest.raises(ValueError, match="--mixed_precision no"):
+            check_environment(args, model_config)
+
     def test_other_world_size(self, tmp_path):
         (tmp_path / "global_step4").mkdir()
         for rank in range(2):
@@ -355,7 +375,17 @@ def test_end_of_turn_that_does_not_stop_generation(tmp_path, model, caplog):
     caplog.clear()
     main(flags(tmp_path, folder, "--max_steps", "1", "--eos_token", "<|im_end|>", "--output_dir", str(tmp_path / "b")))
     assert "Set `eos_token`" not in caplog.text
-    assert AutoTokenizer.from_pretrained(tmp_path / "b").eos_token == "<|im_end|>"
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "b")
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert tokenizer.eos_token_id in AutoModelForCausalLM.from_pretrained(tmp_path / "b").generation_config.eos_token_id
+
+
+def test_plain_format_and_lost_precision_are_said(tmp_path, caplog):
+    folder = make_model_folder(tmp_path / "model", "plain")
+    main(flags(tmp_path, folder, "--max_steps", "1", "--dtype", "bfloat16"))
+    assert "training on plain text" in caplog.text
+    assert "no float32 copy" in caplog.text
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["format"] == "plain"
 
 
 def test_legacy_keys_of_scaled_rope(tmp_path):

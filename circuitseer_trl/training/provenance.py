@@ -44,7 +44,7 @@ def write_model_card(trainer: SFTTrainer, folder: Path, pool: Pool, chosen: Chos
     if chosen.card is not None:
         lines += [
             "",
-            f"They were selected by the method `{chosen.card['method']}` of circuitseer_trl "
+            f"They were selected by the method `{chosen.card.get('method')}` of circuitseer_trl "
             "([CircuitSeer](https://arxiv.org/abs/2510.18470)); its settings are in [selection.json](selection.json).",
         ]
     with open(folder / "README.md", "a", encoding="utf-8") as card:

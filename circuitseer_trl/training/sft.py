@@ -12,7 +12,7 @@ from accelerate.logging import get_logger
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
-from circuitseer_trl.artifacts import library_versions, write_json
+from circuitseer_trl.artifacts import fingerprint, library_versions, write_json
 from circuitseer_trl.data import Pool
 from circuitseer_trl.sharding import process_state, say
 from circuitseer_trl.training.preflight import (
@@ -75,7 +75,7 @@ def settings_of(
         "total_batch_size": args.per_device_train_batch_size * args.gradient_accumulation_steps * world_size,
         "pool": pool.fingerprint,
         "num_rows": len(chosen.indices),
-        "selection": None if chosen.card is None else chosen.card["fingerprint"],
+        "rows": fingerprint(chosen.indices.tolist()),
         "system_prompt": system_prompt,
         "model_init_kwargs": {key: str(value) for key, value in (args.model_init_kwargs or {}).items()},
         "rope": target.rope,

@@ -81,6 +81,11 @@ def inspect_target(
         **{key: given[key] for key in ("rope_parameters", "max_position_embeddings") if key in given},
     )
     rope = change_rope(config, rope_theta, max_position_embeddings)
+    if rope.init_kwargs and model_config.use_peft:
+        raise ValueError(
+            f"`use_peft` saves an adapter without the model's config, so {rope.init_kwargs} would be lost. Leave out "
+            "`rope_theta` and `max_position_embeddings`, or make a model folder with them first."
+        )
     check_length(args.max_length, rope.num_positions, "`max_length`")
     tokenizer = load_tokenizer(name, model_config.model_revision)
     ahead = tokenizer_of_trainer(tokenizer, args)
