@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.configs import PoolConfig
@@ -368,8 +368,11 @@ class TestRefused:
 
 def test_end_of_turn_that_does_not_stop_generation(tmp_path, model, caplog):
     folder = shutil.copytree(model, tmp_path / "model")
-    config = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "<|endoftext|>"}))
+    # As Qwen2.5-Math's base model: a chat template, and generation that stops at <|endoftext|> (here token 0).
+    changes = {"tokenizer_config": {"eos_token": "<|endoftext|>"}, "config": {"eos_token_id": 0}}
+    for name, change in (changes | {"generation_config": {"eos_token_id": 0}}).items():
+        file = folder / f"{name}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
     main(flags(tmp_path, folder, "--max_steps", "1"))
     assert "Set `eos_token`" in caplog.text
     caplog.clear()
@@ -377,7 +380,7 @@ def test_end_of_turn_that_does_not_stop_generation(tmp_path, model, caplog):
     assert "Set `eos_token`" not in caplog.text
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "b")
     assert tokenizer.eos_token == "<|im_end|>"
-    assert tokenizer.eos_token_id in AutoModelForCausalLM.from_pretrained(tmp_path / "b").generation_config.eos_token_id
+    assert GenerationConfig.from_pretrained(tmp_path / "b").eos_token_id == [tokenizer.eos_token_id, 0]
 
 
 def test_plain_format_and_lost_precision_are_said(tmp_path, caplog):

@@ -145,7 +145,7 @@ def warn_of_surprises(args: SFTConfig, target: Target) -> None:
         logger.warning(
             "The chat template ends an answer with %r, and that is what is trained, but generation stops at %r. Set "
             "`eos_token` to the template's end of turn.",
-            "".join(target.end_of_turn),
+            target.ahead.convert_tokens_to_string(target.end_of_turn),
             eos,
         )
     if dtype in ("bfloat16", "float16") and args.deepspeed_plugin is None and not target.model_config.use_peft:
