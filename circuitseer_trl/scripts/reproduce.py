@@ -148,7 +148,9 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
             launch=evaluating.get("backend", "transformers") == "transformers",
         )
     )
-    steps.append(Step("report", "eval.report", [str(output)], output / "report.html", [], launch=False))
+    page = output / "report.html"
+    arguments = [str(output), "--output", str(page), "--selection_dir", str(selection_dir)]
+    steps.append(Step("report", "eval.report", arguments, page, [], launch=False))
     return steps
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks, generation, grading and reports: `python -m eval.run`. `circuitseer_trl` never imports it."""

@@ -1,0 +1,207 @@
+"""The benchmarks: where their problems come from, and one form for all of them.
+
+To add one, write a function from its row to (question, gold, choices) and put a line into `BENCHMARKS`.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+BENCHMARKS_DIR_VARIABLE = "CIRCUITSEER_BENCHMARKS_DIR"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question with its reference answer.
+
+    Args:
+        id (`str`): Unique over all benchmarks: the benchmark's name and the row's number.
+        question (`str`): The user's turn of the prompt.
+        gold (`str`): Reference answer; empty where the file has none, and then nothing can be graded as correct.
+        choices (`dict[str, str]`, *optional*): Option texts by letter, as far as the file tells them.
+        benchmark (`str`): Name of the benchmark.
+    """
+
+    id: str
+    question: str
+    gold: str
+    choices: dict[str, str] | None = None
+    benchmark: str = ""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    question: str
+    gold: str
+    choices: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Where a benchmark's rows are, how many there must be, and how a row becomes a problem.
+
+    Args:
+        count (`int`, *optional*): Rows the benchmark has; anything else is refused. `None` accepts any number.
+        hub (`dict`, *optional*): Arguments of `datasets.load_dataset`; `None` where there is only a local file.
+        hub_configs (`tuple[str, ...]`): Configurations to join; none = the default one.
+        split (`str`): Split on the Hub.
+    """
+
+    parse: Callable[[Row], Parsed]
+    count: int | None
+    hub: dict[str, Any] | None
+    hub_configs: tuple[str, ...] = ()
+    split: str = field(default="test")
+
+
+def _text(row: Row, *names: str) -> str:
+    for name in names:
+        if isinstance(row.get(name), str) and row[name].strip():
+            return row[name].strip()
+    raise KeyError(f"no text in any of the fields {', '.join(names)}; the row has {', '.join(row)}")
+
+
+def _plain(row: Row) -> Parsed:
+    answer = row["answer"]
+    if isinstance(answer, float):  # amc23 stores 27.0
+        answer = int(answer) if answer.is_integer() else answer
+    if isinstance(answer, dict):  # three rows of kaoyan: several named answers
+        answer = ", ".join(f"{name}={value}" for name, value in answer.items())
+    return Parsed(_text(row, "problem", "question"), str(answer).strip())
+
+
+def _olympiadbench(row: Row) -> Parsed:
+    return Parsed(_text(row, "question"), row["final_answer"][0].strip())
+
+
+def _gaokao_math_qa(row: Row) -> Parsed:
+    options = {letter: str(text) for letter, text in row["options"].items() if text is not None}
+    # One line per option, as in the evaluation that the paper uses (notes: Select2Reason's `parse_question`).
+    lines = [f"{letter}: {text}" for letter, text in options.items()]
+    return Parsed("\n".join([_text(row, "question"), *lines]), row["label"].strip(), options)
+
+
+def _gaokao2024_mix(row: Row) -> Parsed:
+    letter = (row.get("choice_answer") or "").strip()
+    answer = row["answer"].strip()
+    if not letter:
+        return Parsed(_text(row, "question"), answer)
+    return Parsed(_text(row, "question"), letter, {letter: re.sub(rf"^{letter}\s*\.\s*", "", answer)})
+
+
+def _gsm8k(row: Row) -> Parsed:
+    _, separator, answer = row["answer"].rpartition("####")
+    if not separator:
+        raise KeyError("no `####` in the answer")
+    return Parsed(_text(row, "question"), answer.strip().replace(",", ""))
+
+
+# Hub ids are from cards and from evaluations that use them; kaoyan is on GitHub only. The counts catch a changed file.
+_MATH_TASKS = "HuggingFaceTB/math_tasks"
+_KAOYAN = "https://raw.githubusercontent.com/GAIR-NLP/LIMO/e9951354af219d8c4d454e25ae348395e6598ab0/eval/data/kaoyan/test.jsonl"
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "aime24": Benchmark(_plain, 30, {"path": "HuggingFaceH4/aime_2024"}, split="train"),
+    "aime25": Benchmark(_plain, 30, {"path": "opencompass/AIME2025"}, hub_configs=("AIME2025-I", "AIME2025-II")),
+    "amc23": Benchmark(_plain, 40, {"path": "math-ai/amc23"}),
+    "math500": Benchmark(_plain, 500, {"path": "HuggingFaceH4/MATH-500"}),
+    "olympiadbench": Benchmark(
+        _olympiadbench, 675, {"path": "Hothan/OlympiadBench"}, hub_configs=("OE_TO_maths_en_COMP",), split="train"
+    ),
+    "gaokao2023en": Benchmark(_plain, 385, {"path": "MARIO-Math-Reasoning/Gaokao2023-Math-En"}, split="train"),
+    "gaokao2024_mix": Benchmark(
+        _gaokao2024_mix, 91, {"path": _MATH_TASKS, "data_files": {"test": "data/gaokao2024_mix/test.jsonl"}}
+    ),
+    "gaokao_math_qa": Benchmark(
+        _gaokao_math_qa, 351, {"path": _MATH_TASKS, "data_files": {"test": "data/gaokao_math_qa/test.jsonl"}}
+    ),
+    "kaoyan": Benchmark(_plain, 199, {"path": "json", "data_files": {"test": _KAOYAN}}),
+    "gsm8k": Benchmark(_gsm8k, 1319, {"path": "openai/gsm8k"}, hub_configs=("main",)),
+    "word_problems": Benchmark(_plain, None, None),  # the demo's own; its folder is given
+}
+PAPER_BENCHMARKS = tuple(name for name in BENCHMARKS if name not in ("gsm8k", "word_problems"))
+
+
+def benchmark_names(names: Iterable[str]) -> list[str]:
+    """Names with `paper` replaced by the nine of the paper, each once, and every one known."""
+    expanded = [each for name in names for each in (PAPER_BENCHMARKS if name == "paper" else (name,))]
+    for name in expanded:
+        if name not in BENCHMARKS:
+            raise ValueError(
+                f"Unknown benchmark {name!r}. Choose from {', '.join(BENCHMARKS)}, or `paper` for the nine."
+            )
+    return list(dict.fromkeys(expanded))
+
+
+def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[Problem]:
+    """The problems of a benchmark, in the order of its file.
+
+    Args:
+        name (`str`): A key of `BENCHMARKS`.
+        benchmarks_dir (`str` or `Path`, *optional*): Folder with `<name>/test.jsonl`; by default the environment
+            variable `CIRCUITSEER_BENCHMARKS_DIR`. The Hub is asked where neither has the file.
+    """
+    if len(benchmark_names([name])) > 1:
+        raise ValueError(f"{name!r} stands for several benchmarks; load them one by one.")
+    benchmark = BENCHMARKS[name]
+    folder = benchmarks_dir or os.environ.get(BENCHMARKS_DIR_VARIABLE)
+    path = Path(folder) / name / "test.jsonl" if folder else None
+    if path is not None and path.is_file():
+        source, rows = str(path), _read_rows(path)
+    elif benchmark.hub is None:
+        raise FileNotFoundError(
+            f"The benchmark {name!r} is a local file only, and {path or '`--benchmarks_dir`'} is missing. "
+            f"Give the folder that holds {name}/test.jsonl as `--benchmarks_dir`."
+        )
+    else:
+        source, rows = benchmark.hub["path"], _download_rows(name, benchmark)
+    if benchmark.count is not None and len(rows) != benchmark.count:
+        raise ValueError(
+            f"{source} has {len(rows)} rows, but {name} has {benchmark.count} problems. "
+            "Use the benchmark's own, whole file."
+        )
+    problems = []
+    for number, row in enumerate(rows):
+        try:
+            parsed = benchmark.parse(row)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(f"Row {number} of {source} is not a row of {name}: {error!r}.") from error
+        problems.append(Problem(f"{name}-{number}", parsed.question, parsed.gold, parsed.choices, name))
+    return problems
+
+
+def _read_rows(path: Path) -> list[Row]:
+    rows = []
+    # Not `splitlines`: it also cuts at U+2028, which questions may contain.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"Line {number} of {path} is not JSON: {error}.") from error
+    if not rows:
+        raise ValueError(f"{path} has no rows.")
+    return rows
+
+
+def _download_rows(name: str, benchmark: Benchmark) -> list[Row]:
+    import datasets  # slow to import, and only needed without a local folder
+
+    assert benchmark.hub is not None
+    rows: list[Row] = []
+    for config in benchmark.hub_configs or (None,):
+        try:
+            loaded = datasets.load_dataset(**benchmark.hub, name=config, split=benchmark.split)
+        except Exception as error:  # the Hub's errors share no base class
+            raise FileNotFoundError(
+                f"Could not load {name} from {benchmark.hub} ({type(error).__name__}: {error}). "
+                f"Give a folder that holds {name}/test.jsonl as `--benchmarks_dir`, or in {BENCHMARKS_DIR_VARIABLE}."
+            ) from error
+        rows.extend(dict(row) for row in loaded)
+    return rows

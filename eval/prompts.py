@@ -1,0 +1,47 @@
+"""From a question to the token ids that the model continues."""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from circuitseer_trl.configs import SYSTEM_PROMPT
+from circuitseer_trl.models import chat_messages, encode_prompt, has_chat_template
+
+# Models without a chat template (Llama-3.2-3B, say) get this one; its name is recorded in the results.
+PLAIN_TEMPLATE = "{system}Problem: {question}\n\nSolution:"
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How questions are shown to one model.
+
+    Args:
+        system_prompt (`str`): Empty for no system turn.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    system_prompt: str = SYSTEM_PROMPT
+
+    @property
+    def template_name(self) -> str:
+        """`chat`: the tokenizer's own template. `plain`: it has none, and `PLAIN_TEMPLATE` is used."""
+        return "chat" if has_chat_template(self.tokenizer) else "plain"
+
+    def token_ids(self, question: str) -> list[int]:
+        """Prompt as token ids: text would be tokenised again, and get a second BOS where the template writes one."""
+        if self.template_name == "chat":
+            return encode_prompt(self.tokenizer, question, "chat", self.system_prompt)
+        system = f"{self.system_prompt}\n\n" if self.system_prompt else ""
+        return encode_prompt(self.tokenizer, PLAIN_TEMPLATE.format(system=system, question=question), "plain", "")
+
+    def end_of_turn_ids(self) -> set[int]:
+        """Tokens that end an answer: the tokenizer's EOS, and the special token that its template writes there."""
+        ends = {self.tokenizer.eos_token_id} if self.tokenizer.eos_token_id is not None else set()
+        if self.template_name == "chat":
+            answer = "ANSWER"
+            turns = [*chat_messages("QUESTION", self.system_prompt), {"role": "assistant", "content": answer}]
+            text = self.tokenizer.apply_chat_template(turns, tokenize=False)
+            tail = self.tokenizer(text[text.rindex(answer) + len(answer) :], add_special_tokens=False)["input_ids"]
+            if tail and tail[0] in self.tokenizer.all_special_ids:
+                ends.add(tail[0])
+        return ends

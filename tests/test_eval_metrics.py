@@ -1,0 +1,42 @@
+import pytest
+
+from eval.metrics import average_interval, bootstrap_interval, majority, pass_at_k
+
+
+def test_pass_at_k_by_hand():
+    assert pass_at_k(16, 4, 1) == pytest.approx(4 / 16)
+    assert pass_at_k(4, 1, 2) == pytest.approx(1 / 2)  # of six pairs, three hold the right one
+    assert pass_at_k(4, 0, 4) == 0
+    assert pass_at_k(4, 3, 2) == 1
+    with pytest.raises(ValueError, match="pass@5"):
+        pass_at_k(4, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("classes", "correct", "expected", "first"),
+    [
+        ([0, 0, 1], [True, True, False], 1.0, 1.0),
+        ([0, 1, 1], [True, False, False], 0.0, 0.0),
+        ([0, 1, 1, 0], [False, True, True, False], 0.5, 0.0),  # a tie
+        ([0, 1, 2], [True, False, False], 1 / 3, 1.0),
+        ([None, None, 3], [False, False, True], 1.0, 1.0),  # no answer has no vote
+        ([None, None], [False, False], 0.0, 0.0),
+    ],
+)
+def test_majority_by_hand(classes: list, correct: list[bool], expected: float, first: float):
+    assert majority(classes, correct) == pytest.approx(expected)
+    assert majority(classes, correct, ties="first") == first
+
+
+def test_bootstrap_is_the_binomial_for_single_verdicts():
+    low, high = bootstrap_interval([1.0] * 50 + [0.0] * 50)
+    assert low == pytest.approx(0.40, abs=0.015)  # 0.5 +- 1.96 * 0.05
+    assert high == pytest.approx(0.60, abs=0.015)
+    assert bootstrap_interval([1.0] * 30) == (1.0, 1.0)
+    assert bootstrap_interval([0.0, 1.0, 1.0]) == bootstrap_interval([0.0, 1.0, 1.0])
+
+
+def test_average_weighs_benchmarks_alike():
+    low, high = average_interval([[1.0] * 5, [0.0, 1.0] * 500])
+    assert low == pytest.approx(0.75 - 1.96 * 0.5 * 0.0158, abs=0.003)
+    assert high == pytest.approx(0.75 + 1.96 * 0.5 * 0.0158, abs=0.003)
