@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.scripts.train_sft import TrainingConfig, main
 from circuitseer_trl.training.preflight import check_environment, check_world_size, find_resume
+from circuitseer_trl.training.provenance import Provenance
 from circuitseer_trl.training.rope import write_legacy_rope
 from circuitseer_trl.training.rows import measure_lengths, read_selection, training_rows, whole_pool
 from circuitseer_trl.training.sft import make_schedule, make_trainer
@@ -47,7 +49,7 @@ def labels_of(tmp_path: Path, model: Path, system_prompt: str, *more: str) -> tu
     target = inspect_target(args, model_config, system_prompt=system_prompt)
     pool = make_pool(tmp_path)
     rows = training_rows(pool, whole_pool(pool), chat=target.chat, system_prompt=system_prompt)
-    trainer = make_trainer(rows, target, args, [])
+    trainer = make_trainer(rows, target, args, Provenance(pool, whole_pool(pool)))
     row, decode = trainer.train_dataset[0], trainer.processing_class.decode
     return decode(row["input_ids"]), decode([token for token in row["labels"] if token != -100])
 
@@ -92,7 +94,7 @@ def test_lengths_are_those_of_the_trainer(tmp_path, style):
     target = inspect_target(args, model_config, system_prompt="")
     pool = make_pool(tmp_path)
     rows = training_rows(pool, whole_pool(pool), chat=target.chat)
-    prepared = make_trainer(rows, target, args, []).train_dataset
+    prepared = make_trainer(rows, target, args, Provenance(pool, whole_pool(pool))).train_dataset
     lengths = {uid: len(ids) for uid, ids in zip(prepared["uid"], prepared["input_ids"], strict=True)}
 
     full = measure_lengths(rows, target.ahead, chat=target.chat, max_length=None)
@@ -264,7 +266,7 @@ class TestRecipes:
         target = inspect_target(args, model_config, system_prompt="")
         pool = make_pool(tmp_path, 21)
         rows = training_rows(pool, whole_pool(pool), chat=True)
-        trainer = make_trainer(rows, target, args, [])
+        trainer = make_trainer(rows, target, args, Provenance(pool, whole_pool(pool)))
         trainer.train()
         # 21 rows: 11 batches of 2, in 6 steps of 2; two epochs.
         assert make_schedule(args, 21, 1).num_steps == trainer.state.max_steps == 12
@@ -381,6 +383,44 @@ def test_end_of_turn_that_does_not_stop_generation(tmp_path, model, caplog):
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "b")
     assert tokenizer.eos_token == "<|im_end|>"
     assert GenerationConfig.from_pretrained(tmp_path / "b").eos_token_id == [tokenizer.eos_token_id, 0]
+
+
+def test_a_loss_that_is_no_number_is_no_model(tmp_path, model):
+    with pytest.raises(RuntimeError, match=r"training loss is nan.*no model was saved"):
+        main(flags(tmp_path, model, "--learning_rate", "1e30", "--save_strategy", "no"))
+    assert not (tmp_path / "out" / "training.json").exists()
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_what_is_pushed_is_complete(tmp_path, model, monkeypatch):
+    """Pushing saves once more and rewrites the card; the Hub still gets its section, the selection, the RoPE keys."""
+    pushed = {}
+
+    def upload_folder(folder_path, **kwargs):
+        for name in ("README.md", "config.json", "selection.json"):
+            pushed[name] = (Path(folder_path) / name).read_text()
+
+    repository = SimpleNamespace(repo_id="me/model")
+    api = SimpleNamespace(create_repo=lambda *args, **kwargs: repository, upload_folder=upload_folder)
+    monkeypatch.setattr("transformers.trainer.hf_api", lambda: api)
+    selection = write_selection(tmp_path / "selection", make_pool(tmp_path), [1, 2])
+    main(
+        flags(
+            tmp_path,
+            model,
+            "--max_steps",
+            "1",
+            "--selection_file",
+            str(selection),
+            "--push_to_hub",
+            "true",
+            "--hub_strategy",
+            "end",
+        )
+    )
+    assert pushed["README.md"].count("## Training data") == 1
+    assert json.loads(pushed["config.json"])["rope_theta"] == 10000.0
+    assert json.loads(pushed["selection.json"])["method"] == "circuitseer"
 
 
 def test_plain_format_and_lost_precision_are_said(tmp_path, caplog):

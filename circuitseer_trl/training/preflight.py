@@ -33,6 +33,11 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
             "`pip install --no-build-isolation flash-attn` (built from source: torch and nvcc must be there), or set "
             "`attn_implementation: sdpa`."
         )
+    if "/" in attention and importlib.util.find_spec("kernels") is None:
+        raise ImportError(
+            f"`attn_implementation` is {attention}, a kernel of the Hub, but the package kernels is not installed. "
+            "Install it with `pip install kernels`, or set `attn_implementation: sdpa`."
+        )
     if model_config.use_peft and importlib.util.find_spec("peft") is None:
         raise ImportError("`use_peft` is set, but peft is not installed. Install it with `pip install trl[peft]`.")
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -23,7 +24,7 @@ from circuitseer_trl.training.preflight import (
     find_resume,
     is_finished,
 )
-from circuitseer_trl.training.provenance import Provenance, write_model_card
+from circuitseer_trl.training.provenance import DocumentedTrainer, Provenance
 from circuitseer_trl.training.rope import check_length
 from circuitseer_trl.training.rows import ChosenRows, Lengths, measure_lengths, training_rows
 from circuitseer_trl.training.target import Target, warn_of_surprises
@@ -102,16 +103,22 @@ def report_lengths(lengths: Lengths, num_rows: int, max_length: int | None) -> N
 
 
 def make_trainer(
-    rows: datasets.Dataset, target: Target, args: SFTConfig, callbacks: list[TrainerCallback]
+    rows: datasets.Dataset,
+    target: Target,
+    args: SFTConfig,
+    provenance: Provenance,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> SFTTrainer:
     """Loads the model with its change of RoPE, and has TRL tokenise the rows."""
     args.model_init_kwargs = target.init_kwargs(args)
-    return SFTTrainer(
+    args.logging_nan_inf_filter = False  # it would log the mean so far in place of a loss that is no number
+    return DocumentedTrainer(
         model=target.name,  # a name and no model: the trainer loads it in shards under ZeRO-3
         args=args,
         train_dataset=rows,
         processing_class=target.tokenizer,
-        callbacks=callbacks,
+        provenance=provenance,
+        callbacks=list(callbacks),
         quantization_config=get_quantization_config(target.model_config),
         peft_config=get_peft_config(target.model_config),
     )
@@ -124,7 +131,7 @@ def train(
     args: SFTConfig,
     *,
     system_prompt: str,
-    callbacks: list[TrainerCallback] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Path:
     """Trains, and writes the model, its tokenizer, its card and `training.json` into `args.output_dir`.
 
@@ -164,16 +171,20 @@ def train(
         warn_of_surprises(args, target)
         write_json(output_dir / SETTINGS_FILE, settings)
 
-    provenance = Provenance(chosen.card)
-    trainer = make_trainer(rows, target, args, [provenance, *(callbacks or [])])
+    trainer = make_trainer(rows, target, args, Provenance(pool, chosen), callbacks)
     engine = check_engine(trainer)
     result = trainer.train(resume_from_checkpoint=checkpoint)
+
+    if not math.isfinite(result.training_loss):
+        raise RuntimeError(
+            f"The training loss is {result.training_loss} after {trainer.state.global_step} steps, so no model was "
+            f"saved in {output_dir}. Lower `learning_rate`, or try `bf16: false`; earlier checkpoints may be sound."
+        )
 
     trainer.model.config.use_cache = True  # gradient checkpointing turned it off; generation needs it
     trainer.save_model()  # on all processes: ZeRO-3 gathers the weights
     if state.is_main_process:
-        provenance.finish(output_dir)
-        write_model_card(trainer, output_dir, pool, chosen)
+        trainer.create_model_card(model_name=output_dir.name)
         # TRL counts tokens from the step that was resumed from, and transformers its seconds.
         counted = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
         num_tokens, seconds = int(counted[-1]), result.metrics["train_runtime"]
