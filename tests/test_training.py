@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import trl
 import yaml
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from trl import ModelConfig, SFTConfig
@@ -20,8 +21,18 @@ from circuitseer_trl.training.rope import write_legacy_rope
 from circuitseer_trl.training.rows import measure_lengths, read_selection, training_rows, whole_pool
 from circuitseer_trl.training.sft import make_schedule, make_trainer
 from circuitseer_trl.training.target import inspect_target
-from tests.training_fixtures import RECIPES, losses, make_model_folder, make_pool, write_pool, write_selection
+from tests.training_fixtures import (
+    CHATML,
+    RECIPES,
+    ROOT,
+    losses,
+    make_model_folder,
+    make_pool,
+    write_pool,
+    write_selection,
+)
 
+CONFIGS = ROOT / "accelerate_configs"
 PAPER = ["qwen2.5-math-7b", "qwen2.5-math-7b-instruct", "llama-3.1-8b-instruct", "llama-3.2-3b"]
 SYSTEM = "Be brief."
 
@@ -429,6 +440,24 @@ def test_plain_format_and_lost_precision_are_said(tmp_path, caplog):
     assert "training on plain text" in caplog.text
     assert "no float32 copy" in caplog.text
     assert json.loads((tmp_path / "out" / "training.json").read_text())["format"] == "plain"
+
+
+def test_template_that_drops_the_reasoning(tmp_path, model):
+    """As the templates of R1's distilled models: `content.split('</think>')[-1]`."""
+    template = tmp_path / "r1.jinja"
+    template.write_text(CHATML.replace("message['content']", "message['content'].split('</think>')[-1]"))
+    arguments = flags(tmp_path, model, "--max_steps", "1")
+    (tmp_path / "pool.jsonl").write_text(json.dumps({"problem": "1 + 1?", "solution": "<think>\nAdd.\n</think>\n\n2"}))
+    with pytest.raises(ValueError, match=r"leaves out the reasoning.*chat_template_path"):
+        main([*arguments, "--chat_template_path", str(template)])
+    main(arguments)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("zero3", "zero3"), ("ddp", "multi_gpu")])
+def test_accelerate_configs_are_those_of_trl(ours, theirs):
+    folder = Path(trl.__file__).parent / "accelerate_configs"
+    mine, other = (yaml.safe_load(path.read_text()) for path in (CONFIGS / f"{ours}.yaml", folder / f"{theirs}.yaml"))
+    assert mine == other
 
 
 def test_legacy_keys_of_scaled_rope(tmp_path):

@@ -27,7 +27,7 @@ from circuitseer_trl.training.preflight import (
 from circuitseer_trl.training.provenance import DocumentedTrainer, Provenance
 from circuitseer_trl.training.rope import check_length
 from circuitseer_trl.training.rows import ChosenRows, Lengths, measure_lengths, training_rows
-from circuitseer_trl.training.target import Target, warn_of_surprises
+from circuitseer_trl.training.target import Target, check_keeps_reasoning, warn_of_surprises
 
 logger = get_logger(__name__)
 
@@ -153,6 +153,7 @@ def train(
         check_world_size(checkpoint, state.num_processes)
         say(f"Going on from {checkpoint}.")
 
+    check_keeps_reasoning(target, pool.examples.select(chosen.indices)["completion"])
     rows = training_rows(pool, chosen, chat=target.chat, system_prompt=system_prompt)
     lengths = measure_lengths(
         rows, target.ahead, chat=target.chat, max_length=args.max_length, num_proc=args.dataset_num_proc

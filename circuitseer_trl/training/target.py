@@ -1,6 +1,7 @@
 """Which model is trained, and in which format? Looked at before any weights are loaded."""
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,24 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase, system_prompt: str) -> list[
     if "Two." not in text:
         raise ValueError("The chat template does not write the answer. Set another with `chat_template_path`.")
     return tokenizer.tokenize(text.rpartition("Two.")[2])
+
+
+def check_keeps_reasoning(target: Target, completions: Iterable[str]) -> None:
+    """Raises where the chat template leaves out the reasoning before `</think>`, as those of R1's distilled models do.
+
+    Such a template is made for talks, where earlier reasoning is dropped; in training the answer would lose what is to
+    be learnt, and the loss would look healthy.
+    """
+    example = next((text for text in completions if "</think>" in text), None)
+    if example is None or not target.chat:
+        return
+    messages = [*chat_messages("1 + 1 = ?", ""), {"role": "assistant", "content": example}]
+    text = str(target.ahead.apply_chat_template(messages, tokenize=False))
+    if example.partition("</think>")[0].removeprefix("<think>").strip() not in text:
+        raise ValueError(
+            f"The chat template of {target.name} leaves out the reasoning that stands before `</think>` in the "
+            "completions, so it would not be trained. Set `chat_template_path` to a template that writes the whole answer."
+        )
 
 
 def warn_of_surprises(args: SFTConfig, target: Target) -> None:
