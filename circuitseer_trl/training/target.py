@@ -146,7 +146,7 @@ def check_keeps_reasoning(target: Target, completions: Iterable[str]) -> None:
     if example.partition("</think>")[0].removeprefix("<think>").strip() not in text:
         raise ValueError(
             f"The chat template of {target.name} leaves out the reasoning that stands before `</think>` in the "
-            "completions, so it would not be trained. Set `chat_template_path` to a template that writes the whole answer."
+            "completions, so it would not be trained. Set `chat_template_path` to one that writes the whole answer."
         )
 
 
