@@ -291,10 +291,9 @@ class TestRefused:
 
     def test_longest_row_without_max_length(self, tmp_path):
         small = make_model_folder(tmp_path / "model", positions=32)
-        _, args, model_config, _ = parse(flags(tmp_path, small))
-        args.max_length = None
-        target = inspect_target(args, model_config, system_prompt="")
-        assert target.num_positions == 32
+        (tmp_path / "whole.yaml").write_text("max_length: null\n")
+        with pytest.raises(ValueError, match=r"The longest row is \d+ tokens, but the model has 32 positions"):
+            main(flags(tmp_path, small, "--config", str(tmp_path / "whole.yaml")))
 
     def test_missing_flash_attention(self, tmp_path, model):
         with pytest.raises(ImportError, match="pip install --no-build-isolation flash-attn"):
