@@ -12,6 +12,7 @@ HeadSetName = Literal["detected", "all", "random"]
 ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
 Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k"]
+ReportTo = Literal["none", "wandb"]
 
 
 def check_choice(name: str, value: Any, choices: Any) -> None:
@@ -100,6 +101,12 @@ class SelectionConfig:
     budget_size: int | None = field(default=None, metadata={"help": "Number of rows to keep, instead of the share."})
     selection_seed: int = field(default=42, metadata={"help": "Seed of the draw."})
     max_batch_tokens: int = field(default=8192, metadata={"help": "Tokens of one forward pass, padding counted."})
+    report_to: ReportTo = field(
+        default="none",
+        metadata={
+            "help": "wandb: select_data logs the selection to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."
+        },
+    )
 
     def __post_init__(self) -> None:
         check_choice("reference_dtype", self.reference_dtype, Dtype)
@@ -122,3 +129,4 @@ class SelectionConfig:
             check_count("budget_size", self.budget_size)
         check_count("selection_seed", self.selection_seed, smallest=0)
         check_count("max_batch_tokens", self.max_batch_tokens)
+        check_choice("report_to", self.report_to, ReportTo)

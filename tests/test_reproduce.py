@@ -51,6 +51,13 @@ def test_the_plan_hands_each_step_its_files(tmp_path: Path, pool_file: str, tiny
     assert "--system_prompt Think." in evaluate
 
 
+def test_a_group_has_every_step_tracked(tmp_path: Path, pool_file: str, tiny_model: str):
+    words = recipes(tmp_path, pool_file, tiny_model)
+    assert not any("--report_to" in step.arguments for step in steps_of(words))
+    tracked = ["--report_to" in step.arguments for step in steps_of([*words, "--wandb_group", "x"])]
+    assert tracked == [True, True, True, False]
+
+
 def test_full_and_zero_shot_leave_steps_out(tmp_path: Path, pool_file: str, tiny_model: str):
     full = steps_of(recipes(tmp_path, pool_file, tiny_model, "full"))
     assert [step.name for step in full] == ["train", "evaluate", "report"]

@@ -6,7 +6,9 @@ from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.selector import pool_from_config, select_rows
+from circuitseer_trl.selection.tracking import log_selection
 from circuitseer_trl.sharding import process_state, say
+from circuitseer_trl.tracking import start_run
 
 
 def main(args: list[str] | None = None) -> None:
@@ -14,8 +16,11 @@ def main(args: list[str] | None = None) -> None:
     pool_config, config = parse_recipe(
         PoolConfig, SelectionConfig, args=args, prog="circuitseer select-data", description=__doc__
     )
+    if config.report_to == "wandb":
+        start_run("select")
     pool = pool_from_config(pool_config)
     selection = select_rows(config, pool_config.system_prompt, pool)
+    log_selection(config.output_dir, pool)
     card = read_json(f"{config.output_dir}/selection.json")
     correlation = card["rank_correlation_with_length"]
     tokens = card["mean_tokens"]

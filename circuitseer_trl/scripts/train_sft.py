@@ -14,12 +14,13 @@ from trl import ModelConfig, SFTConfig
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.selector import pool_from_config
+from circuitseer_trl.selection.tracking import log_selection
+from circuitseer_trl.tracking import start_run
 from circuitseer_trl.training.launch_selection import select_in_launch
 from circuitseer_trl.training.preflight import check_environment
 from circuitseer_trl.training.rows import read_selection, whole_pool
 from circuitseer_trl.training.sft import train
 from circuitseer_trl.training.target import inspect_target
-from circuitseer_trl.training.tracking import log_selection, start_run
 
 
 @dataclass
@@ -41,10 +42,12 @@ class TrainingConfig:
     )
     wandb_project: str | None = field(
         default=None,
-        metadata={"help": "W&B project, for `report_to: wandb`; default: WANDB_PROJECT or circuitseer."},
+        metadata={"help": "W&B project, for `report_to: wandb`; by default that of WANDB_PROJECT, or circuitseer."},
     )
-    wandb_entity: str | None = field(default=None, metadata={"help": "W&B user or team."})
-    wandb_group: str | None = field(default=None, metadata={"help": "W&B group of the runs of one comparison."})
+    wandb_entity: str | None = field(default=None, metadata={"help": "W&B user or team (WANDB_ENTITY)."})
+    wandb_group: str | None = field(
+        default=None, metadata={"help": "W&B group of the runs of one comparison (WANDB_RUN_GROUP)."}
+    )
 
     def __post_init__(self) -> None:
         if self.selection_file and self.selection_recipe:
@@ -69,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         rope_theta=config.rope_theta,
         max_position_embeddings=config.max_position_embeddings,
     )
-    start_run(args, project=config.wandb_project, entity=config.wandb_entity, group=config.wandb_group)
+    if "wandb" in args.report_to:  # the trainer goes on with this run
+        names = {"project": config.wandb_project, "entity": config.wandb_entity, "group": config.wandb_group}
+        start_run("train", **names, name=args.run_name)
     pool = pool_from_config(pool_config)
     if config.selection_recipe:
         chosen = select_in_launch(config.selection_recipe, pool, f"{args.output_dir}/selection", system_prompt)

@@ -23,6 +23,7 @@ from circuitseer_trl.sampling.base import Selection, budget
 from circuitseer_trl.scoring.base import Scorer, ScoreTable, score_pool
 from circuitseer_trl.selection.card import length_warning, selection_card
 from circuitseer_trl.selection.methods import SAMPLERS, get_method
+from circuitseer_trl.selection.tracking import log_selection
 from circuitseer_trl.sharding import on_main_rank
 
 logger = get_logger(__name__)
@@ -139,7 +140,7 @@ def shared_temporary_folder() -> Iterator[str]:
 
 
 class CircuitSeerDataSelector(TrainerCallback, ExportableState):
-    """Selects training data before a trainer is made, and tells the trainer's checkpoints what was selected.
+    """Selects training data before a trainer is made, and tells the trainer's checkpoints and trackers what was selected.
 
         selector = CircuitSeerDataSelector(reference_model="Qwen/Qwen2.5-Math-1.5B-Instruct", budget_ratio=0.1, seed=42)
         dataset = selector.select(pool, output_dir="runs/x")
@@ -179,6 +180,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         } | {key: value for key, value in options.items() if key in selecting}
         self.card: dict[str, Any] | None = None
         self.selection: Selection | None = None
+        self._kept: tuple[str, Pool] | None = None  # the selection's folder and its pool, for the panels
         get_method(method)
         SelectionConfig(output_dir="", **self.selection_options)  # checks the values now, not after the pool was read
 
@@ -187,7 +189,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
 
         Args:
             pool: A dataset, a `Pool`, or the name of a dataset as in `PoolConfig`.
-            output_dir: Folder for heads, scores and selection; without one they are not kept.
+            output_dir: Folder for heads, scores and selection; without one they are not kept, nor logged to W&B.
 
         Returns:
             The chosen rows, in the pool's order and with all of its columns. Where the dataset is not in a form that TRL can
@@ -201,8 +203,10 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
             pool = build_pool(pool, **columns)
         elif not isinstance(pool, Pool):
             raise TypeError(f"`pool` must be a datasets.Dataset, a Pool or a name, got a {type(pool).__name__}.")
+        self._kept = None
         if output_dir is not None:
             self._select_into(str(output_dir), pool, config.system_prompt)
+            self._kept = str(output_dir), pool
         else:
             with shared_temporary_folder() as folder:
                 self._select_into(folder, pool, config.system_prompt)
@@ -226,8 +230,11 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self.card is not None and state.is_world_process_zero:
-            write_card(Path(args.output_dir) / "selection.json", self.card)
+        if self.card is None or not state.is_world_process_zero:
+            return
+        write_card(Path(args.output_dir) / "selection.json", self.card)
+        if self._kept is not None and "wandb" in args.report_to:
+            log_selection(*self._kept)  # the trainer's own callback came first, and has started the run
 
 
 def trainable_rows(pool: Pool, selection: Selection, system_prompt: str) -> datasets.Dataset:

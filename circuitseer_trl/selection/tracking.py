@@ -1,45 +1,18 @@
-"""What was selected, on Weights & Biases: one run that holds the selection and the training on it."""
+"""What was selected, on Weights & Biases."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import wandb
-from trl import SFTConfig
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.data import Pool
 
-PROJECT = "circuitseer"
 FILES = ("selection.parquet", "selection.json", "heads.json", "importance.parquet", "scores.json", "dropped.parquet")
 PIXELS = 12  # a cell of the heat map; a model has tens of layers and heads
 MAX_TEXT = 500  # characters of a problem in a table
-
-
-def is_tracked(args: SFTConfig) -> bool:
-    return "wandb" in args.report_to
-
-
-def start_run(
-    args: SFTConfig, *, project: str | None = None, entity: str | None = None, group: str | None = None
-) -> None:
-    """Starts the run, on the main process and before the selection; the trainer goes on with it.
-
-    Args:
-        project: W&B project; by default that of `WANDB_PROJECT`, or circuitseer.
-        entity: W&B user or team.
-        group: Name that ties together the runs of one comparison.
-    """
-    if is_tracked(args) and args.process_index == 0 and wandb.run is None:
-        wandb.init(
-            project=project or os.environ.get("WANDB_PROJECT", PROJECT),
-            entity=entity,
-            group=group,
-            job_type="train",
-            name=args.run_name,
-        )
 
 
 def heat_map(importance: np.ndarray) -> np.ndarray:
@@ -65,6 +38,23 @@ def head_panels(heads: dict[str, Any]) -> dict[str, Any]:
     caption = f"rows: layers, columns: heads; full red is {np.abs(importance).max():.3g} nats per token"
     picture = wandb.Image(heat_map(importance), caption=caption)
     return {"selection/head_importance": picture, "selection/heads": table}
+
+
+def length_panels(scores: pa.Table, selected: set[str]) -> dict[str, Any]:
+    """How long the texts are that were scored, in the pool and in the selection; nothing where no text was read."""
+    chosen = scores.filter(pa.array([uid in selected for uid in scores["uid"].to_pylist()]))
+    lengths = {"pool": finite(scores["num_tokens"]), "selected": finite(chosen["num_tokens"])}
+    return {f"selection/num_tokens_{name}": wandb.Histogram(values) for name, values in lengths.items() if len(values)}
+
+
+def category_table(categories: dict[str, dict[str, int]]) -> wandb.Table:
+    """Which sources the selection takes more of, and which less: each one's share of the pool and of the selection."""
+    total = {side: sum(counts[side] for counts in categories.values()) for side in ("pool", "selected")}
+    table = wandb.Table(columns=["category", "pool", "selected", "pool_share", "selected_share"])
+    for name, counts in categories.items():
+        shares = [counts[side] / total[side] for side in ("pool", "selected")]
+        table.add_data(name, counts["pool"], counts["selected"], *shares)
+    return table
 
 
 def extremes(scores: pa.Table, selected: set[str], pool: Pool, num_rows: int) -> wandb.Table:
@@ -103,9 +93,12 @@ def log_selection(folder: str | Path, pool: Pool, *, num_rows: int = 20) -> None
     if (folder / "scores").is_dir():
         scores = read_table(folder / "scores")
         panels["selection/scores_pool"] = wandb.Histogram(finite(scores["score"]))
+        panels |= length_panels(scores, set(chosen["uid"].to_pylist()))
         panels["selection/extremes"] = extremes(scores, set(chosen["uid"].to_pylist()), pool, num_rows)
     if (folder / "heads.json").is_file():
         panels |= head_panels(read_json(folder / "heads.json"))
+    if card.get("categories"):
+        panels["selection/categories"] = category_table(card["categories"])
     run.log(panels, commit=False)
 
     run.summary["selection/num_selected"] = len(chosen)
