@@ -21,6 +21,7 @@ from eval.grading import Grader
 from eval.prompts import PromptFormat
 from eval.report import results_table
 from eval.results import RunResults, measure_average, measure_benchmark
+from eval.rope import check_rope
 from eval.store import SampleStore, claim_folder
 from eval.tracking import log_results
 
@@ -165,6 +166,7 @@ def generate_all(
                 config.dtype,
                 attn_implementation=config.attn_implementation,
             )
+            check_rope(config.model_name_or_path, model)
             ends = end_token_ids(model, prompts.end_of_turn_ids())
         store.drop_torn_line()
         start, num_tokens = time.perf_counter(), 0
