@@ -207,6 +207,21 @@ def test_killed_run_goes_on_with_the_same_losses(tmp_path, model):
     assert all(torch.allclose(weights[key], resumed[key], atol=1e-7) for key in weights)
 
 
+def test_packing_keeps_the_loss_exact(tmp_path, model):
+    """One step on all rows, as 24 rows and as a few packs of them: rows of a pack do not see each other."""
+    one_step = ["--max_steps", "1", "--per_device_train_batch_size", "24", "--gradient_accumulation_steps", "1"]
+    one_step += ["--warmup_steps", "0", "--save_steps", "1"]
+    main([*flags(tmp_path, model, *one_step), "--output_dir", str(tmp_path / "rows")])
+    main([*flags(tmp_path, model, *one_step, "--packing", "true"), "--output_dir", str(tmp_path / "packs")])
+    assert losses(tmp_path / "packs") == pytest.approx(losses(tmp_path / "rows"), abs=1e-6)
+    rows, packs = (AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("rows", "packs"))
+    # Adam's first step is the learning rate, 1e-3, wherever a gradient is not zero.
+    assert max((rows[key] - packs[key]).abs().max().item() for key in rows) < 1e-5
+    assert json.loads((tmp_path / "packs" / "training.json").read_text())["num_tokens"] == pytest.approx(
+        json.loads((tmp_path / "rows" / "training.json").read_text())["num_tokens"]
+    )
+
+
 class TestSelectionFile:
     def test_pool_order_and_weights(self, tmp_path):
         pool = make_pool(tmp_path)
