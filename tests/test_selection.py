@@ -161,7 +161,12 @@ def test_resuming_on_other_rows_is_refused(tmp_path: Path, tiny_model: str, pool
     def train(seed: int, steps: int, resume: bool) -> None:
         selector = CircuitSeerDataSelector(method="random", budget_ratio=0.5, seed=seed)
         args = SFTConfig(
-            output_dir=str(tmp_path / "model"), max_steps=steps, save_steps=1, use_cpu=True, bf16=False, report_to="none"
+            output_dir=str(tmp_path / "model"),
+            max_steps=steps,
+            save_steps=1,
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
         )
         selected = selector.select(dataset, output_dir=tmp_path / f"seed-{seed}")
         trainer = SFTTrainer(model=tiny_model, args=args, train_dataset=selected, callbacks=[selector])
