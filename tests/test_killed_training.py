@@ -52,5 +52,6 @@ def test_killed_in_every_phase(tmp_path, num_processes):
     assert losses(killed) == losses(whole)
     results = [json.loads((folder / "training.json").read_text()) for folder in (whole, killed)]
     assert results[1]["resumed_from"] == "checkpoint-8"
-    for key in ("settings", "num_steps", "num_trained_rows", "train_loss"):
+    for key in ("settings", "num_steps", "num_trained_rows"):
         assert results[0][key] == results[1][key]
+    assert results[0]["train_loss"] == pytest.approx(results[1]["train_loss"], abs=1e-4)  # the history is rounded

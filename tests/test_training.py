@@ -19,7 +19,7 @@ from circuitseer_trl.training.preflight import check_environment, check_world_si
 from circuitseer_trl.training.provenance import Provenance
 from circuitseer_trl.training.rope import write_legacy_rope
 from circuitseer_trl.training.rows import measure_lengths, read_selection, training_rows, whole_pool
-from circuitseer_trl.training.sft import make_schedule, make_trainer
+from circuitseer_trl.training.sft import make_schedule, make_trainer, mean_logged_loss
 from circuitseer_trl.training.target import inspect_target
 from tests.training_fixtures import (
     CHATML,
@@ -220,6 +220,29 @@ def test_packing_keeps_the_loss_exact(tmp_path, model):
     assert json.loads((tmp_path / "packs" / "training.json").read_text())["num_tokens"] == pytest.approx(
         json.loads((tmp_path / "rows" / "training.json").read_text())["num_tokens"]
     )
+
+
+def test_killed_after_the_last_step_trains_no_further(tmp_path, model):
+    """Ten rows are three steps an epoch, so that the eighth step, the last one, leaves one of the third epoch."""
+    arguments = [*flags(tmp_path, model), "--selection_file", str(tmp_path / "s")]
+    write_selection(tmp_path / "s", make_pool(tmp_path), list(range(10)))
+    main(arguments)
+    out = tmp_path / "out"
+    result, weights = json.loads((out / "training.json").read_text()), (out / "model.safetensors").read_bytes()
+    (out / "training.json").unlink()
+    (out / "model.safetensors").unlink()
+    main(arguments)
+    again = json.loads((out / "training.json").read_text())
+    assert (again["resumed_from"], again["num_steps"]) == ("checkpoint-8", 8)
+    assert (out / "model.safetensors").read_bytes() == weights
+    assert again["train_loss"] == pytest.approx(result["train_loss"], abs=1e-4)
+
+
+def test_mean_loss_of_a_history():
+    # Steps 1 to 10 with a mean of 2, 11 to 15 with one of 5: (10 * 2 + 5 * 5) / 15.
+    history = [{"step": 10, "loss": 2.0}, {"step": 12, "eval_loss": 9.0}, {"step": 15, "loss": 5.0}]
+    assert mean_logged_loss(history) == pytest.approx(3)
+    assert mean_logged_loss([]) is None
 
 
 class TestSelectionFile:

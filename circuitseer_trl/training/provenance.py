@@ -50,11 +50,21 @@ class Provenance(TrainerCallback):
 
 
 class DocumentedTrainer(SFTTrainer):
-    """SFTTrainer that completes its folder whenever it writes the card, and so also before it pushes to the Hub."""
+    """SFTTrainer that completes its folder whenever it writes the card, and so also before it pushes to the Hub.
+
+    Resumed from the checkpoint of its last step, it saves what that one has.
+    """
 
     def __init__(self, *args: Any, provenance: Provenance, callbacks: list[TrainerCallback], **kwargs: Any):
         self.provenance = provenance
         super().__init__(*args, callbacks=[provenance, *callbacks], **kwargs)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # transformers 5.23 looks at `max_steps` after a step only, and would train one more where an epoch has steps left.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
 
     def create_model_card(
         self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None

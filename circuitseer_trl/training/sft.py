@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 from accelerate.logging import get_logger
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
@@ -100,6 +101,19 @@ def report_lengths(lengths: Lengths, num_rows: int, max_length: int | None) -> N
             len(lengths.wholly_cut),
             lengths.longest,
         )
+
+
+def mean_logged_loss(history: Sequence[dict[str, Any]]) -> float | None:
+    """The mean loss over the steps that a trainer's history tells of; None where it tells of none.
+
+    Each entry has the mean since the one before it. transformers' own `train_loss` divides the losses since the resume by
+    the number of all steps.
+    """
+    logged = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    if not logged:
+        return None
+    steps, values = np.array(logged).T
+    return float(np.average(values, weights=np.diff(steps, prepend=0)))
 
 
 def make_trainer(
@@ -202,7 +216,9 @@ def train(
                 "num_trained_rows": None if args.packing else len(trainer.train_dataset),
                 **lengths.describe(),
                 "resumed_from": None if checkpoint is None else Path(checkpoint).name,
-                "train_loss": result.training_loss,
+                "train_loss": result.training_loss
+                if checkpoint is None
+                else mean_logged_loss(trainer.state.log_history),
                 "num_tokens": num_tokens,
                 "tokens_per_second": num_tokens / seconds,
                 "train_seconds": seconds,
