@@ -55,7 +55,7 @@ def train(folder: Path, kernel: str, *more: str) -> dict:
     """Three steps of one row with the settings of the paper's recipe; what they took."""
     output = folder / "_".join([kernel, *more]).replace("--", "")
     flags = ["--model_name_or_path", str(folder / "model"), "--dataset_name", str(folder / "pool.jsonl")]
-    flags += ["--attn_implementation", kernel, "--max_steps", "3", "--gradient_accumulation_steps", "1"]
+    flags += ["--attn_implementation", kernel, "--max_steps", "3", "--total_batch_size", "1"]
     flags += ["--dtype", "float32", "--logging_steps", "1", "--save_strategy", "steps", "--save_steps", "3"]
     flags += ["--dataset_num_proc", "1", "--output_dir", str(output), *more]
     torch.cuda.empty_cache()

@@ -26,8 +26,8 @@ def submit(folder: Path, *words: str, num_nodes: int = 2) -> subprocess.Complete
     return subprocess.run(["bash", str(script), *words], env=environment, cwd=ROOT, text=True, capture_output=True)
 
 
-@pytest.mark.parametrize(("num_nodes", "accumulated"), [(1, "4"), (2, "2"), (4, "1")])
-def test_launch_of_a_node(tmp_path, num_nodes, accumulated):
+@pytest.mark.parametrize("num_nodes", [1, 2])
+def test_launch_of_a_node(tmp_path, num_nodes):
     done = submit(tmp_path, "--config", "a recipe.yaml", num_nodes=num_nodes)
     assert done.returncode == 0, done.stderr
     command, *words = done.stdout.splitlines()
@@ -37,12 +37,4 @@ def test_launch_of_a_node(tmp_path, num_nodes, accumulated):
     assert (launch.main_process_ip, launch.main_process_port) == ("node-a", 29500)
     assert yaml.safe_load((ROOT / launch.config_file).read_text())["deepspeed_config"]["zero_stage"] == 3
     assert launch.training_script == "circuitseer_trl.scripts.train_sft"
-    assert launch.training_script_args == [
-        *("--config", "a recipe.yaml", "--gradient_accumulation_steps", accumulated),
-    ]
-
-
-def test_batch_of_the_paper_or_none(tmp_path):
-    done = submit(tmp_path, num_nodes=3)
-    assert done.returncode == 1
-    assert "3 nodes of 8 GPUs cannot make the paper's batch of 32" in done.stderr
+    assert launch.training_script_args == ["--config", "a recipe.yaml"]

@@ -15,7 +15,7 @@ from trl import ModelConfig, SFTConfig
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.scripts.train_sft import TrainingConfig, main
-from circuitseer_trl.training.preflight import check_environment, check_world_size, find_resume
+from circuitseer_trl.training.preflight import check_environment, check_world_size, find_resume, set_total_batch
 from circuitseer_trl.training.provenance import Provenance
 from circuitseer_trl.training.rope import write_legacy_rope
 from circuitseer_trl.training.rows import measure_lengths, read_selection, training_rows, whole_pool
@@ -297,6 +297,8 @@ class TestRecipes:
         more = ["--bf16", "false", "--use_cpu", "true", "--output_dir", str(tmp_path), "--dataset_name", "x"]
         _, args, model_config, config = parse(["--config", str(RECIPES / "sft" / f"{name}.yaml"), *more])
         # 10% of the 196k rows, three epochs in batches of 32 on 8 GPUs: ceil(19600 / 32) = 613 steps an epoch.
+        set_total_batch(args, config.total_batch_size, 8)
+        assert args.gradient_accumulation_steps == 4
         schedule = make_schedule(args, 19600, 8)
         assert (schedule.total_batch_size, schedule.num_steps, schedule.num_warmup_steps) == (32, 1839, 184)
         assert (args.learning_rate, args.num_train_epochs) == (5e-5, 3)
@@ -307,7 +309,8 @@ class TestRecipes:
 
     def test_single_gpu_has_the_papers_batch(self, tmp_path):
         more = ["--bf16", "false", "--use_cpu", "true", "--output_dir", str(tmp_path), "--dataset_name", "x"]
-        _, args, _, _ = parse(["--config", str(RECIPES / "sft" / "single-24gb.yaml"), *more])
+        _, args, _, config = parse(["--config", str(RECIPES / "sft" / "single-24gb.yaml"), *more])
+        set_total_batch(args, config.total_batch_size, 1)
         assert make_schedule(args, 19600, 1).total_batch_size == 32
 
     def test_schedule_is_the_trainers(self, tmp_path, model):
@@ -376,6 +379,20 @@ class TestRefused:
         _, args, model_config, _ = parse(flags(tmp_path, model))
         with pytest.raises(ValueError, match="FSDP was asked for on the CPU"):
             check_environment(args, model_config)
+
+    def test_total_batch_that_the_processes_cannot_make(self, tmp_path, model):
+        one = ["--gradient_accumulation_steps", "1"]
+        _, args, _, _ = parse(flags(tmp_path, model, *one))  # 2 rows a process
+        with pytest.raises(
+            ValueError, match=r"is 32, which 3 processes .*: 2` cannot make: they take 6 rows at a time"
+        ):
+            set_total_batch(args, 32, 3)
+        set_total_batch(args, 32, 4)
+        assert args.gradient_accumulation_steps == 4
+        with pytest.raises(ValueError, match="`total_batch_size` must be a whole number"):
+            TrainingConfig(total_batch_size=0)
+        with pytest.raises(ValueError, match=r"\(7\).*\(2\) both say how many rows"):
+            main(flags(tmp_path, model, "--total_batch_size", "7"))
 
     def test_two_sources_of_rows(self):
         with pytest.raises(ValueError, match="Give one of them"):

@@ -44,6 +44,11 @@ class Case:
     def two(self, output_dir: Path, **kwargs) -> str:
         return run_training(*self.flags, "--output_dir", str(output_dir), num_processes=2, **kwargs)
 
+    def two_by_total(self, output_dir: Path) -> None:
+        """As `two`, whose 8 rows a step are given as such."""
+        batch = ["--gradient_accumulation_steps", "1", "--total_batch_size", "8"]
+        run_training(*self.flags, *batch, "--output_dir", str(output_dir), num_processes=2)
+
     def one(self, output_dir: Path) -> None:
         # The same 8 rows a step: 2 a process x 2 accumulated x 2 processes = 2 x 4 accumulated.
         config = ["--config", str(RECIPES / "sft" / "tiny_cpu.yaml"), "--gradient_accumulation_steps", "4"]
@@ -74,6 +79,13 @@ def test_is_zero3(case):
 def test_losses_are_those_of_one_process(case):
     assert losses(case.folder / "two") == pytest.approx(losses(case.folder / "one"), abs=1e-5)
     assert len(losses(case.folder / "two")) == 8
+
+
+@pytest.mark.parametrize("case", [False], ids=["untied"], indirect=True)
+def test_total_batch_is_reached_by_accumulation(case):
+    case.two_by_total(case.folder / "total")
+    assert losses(case.folder / "total") == losses(case.folder / "two")
+    assert json.loads((case.folder / "total" / "training.json").read_text())["total_batch_size"] == 8
 
 
 def test_weights_are_those_of_one_process(case):

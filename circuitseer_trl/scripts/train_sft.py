@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 from trl import ModelConfig, SFTConfig
 
-from circuitseer_trl.configs import PoolConfig
+from circuitseer_trl.configs import PoolConfig, check_count
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.selector import pool_from_config
 from circuitseer_trl.selection.tracking import log_selection
+from circuitseer_trl.sharding import process_state
 from circuitseer_trl.tracking import start_run
 from circuitseer_trl.training.launch_selection import select_in_launch
-from circuitseer_trl.training.preflight import check_environment
+from circuitseer_trl.training.preflight import check_environment, set_total_batch
 from circuitseer_trl.training.rows import read_selection, whole_pool
 from circuitseer_trl.training.sft import train
 from circuitseer_trl.training.target import inspect_target
@@ -33,6 +34,12 @@ class TrainingConfig:
     selection_recipe: str | None = field(
         default=None,
         metadata={"help": "A selection recipe to run first, in this launch; it writes to `output_dir`/selection."},
+    )
+    total_batch_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Rows that one step of all processes sees; sets `gradient_accumulation_steps` (the paper: 32)."
+        },
     )
     rope_theta: float | None = field(
         default=None, metadata={"help": "New RoPE base, set when the model is loaded (the paper: 300000 for Qwen2.5)."}
@@ -52,6 +59,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.selection_file and self.selection_recipe:
             raise ValueError("`selection_file` and `selection_recipe` both say what to train on. Give one of them.")
+        if self.total_batch_size is not None:
+            check_count("total_batch_size", self.total_batch_size)
         for name in ("rope_theta", "max_position_embeddings"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
@@ -65,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     system_prompt = pool_config.system_prompt
     check_environment(args, model_config)
+    set_total_batch(args, config.total_batch_size, process_state().num_processes)
     target = inspect_target(
         args,
         model_config,

@@ -55,6 +55,29 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
         )
 
 
+def set_total_batch(args: SFTConfig, total_batch_size: int | None, world_size: int) -> None:
+    """Sets how many batches are accumulated, so that one step of all processes sees `total_batch_size` rows.
+
+    Raises:
+        ValueError: So many processes cannot make that number, or the accumulation is given too.
+    """
+    if total_batch_size is None:
+        return
+    if args.gradient_accumulation_steps != 1:
+        raise ValueError(
+            f"`total_batch_size` ({total_batch_size}) and `gradient_accumulation_steps` "
+            f"({args.gradient_accumulation_steps}) both say how many rows a step sees. Give one of them."
+        )
+    at_a_time = args.per_device_train_batch_size * world_size
+    if total_batch_size % at_a_time:
+        raise ValueError(
+            f"`total_batch_size` is {total_batch_size}, which {world_size} processes with "
+            f"`per_device_train_batch_size: {args.per_device_train_batch_size}` cannot make: they take {at_a_time} rows at "
+            "a time. Launch with a number of processes that divides it, or change one of the two keys."
+        )
+    args.gradient_accumulation_steps = total_batch_size // at_a_time
+
+
 def check_engine(trainer: SFTTrainer) -> str:
     """Names the engine in force; raises where it is not the one that the launcher was asked for."""
     accelerator = trainer.accelerator
