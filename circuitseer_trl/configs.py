@@ -55,6 +55,12 @@ class PoolConfig:
         default=None, metadata={"help": "Column whose values name the rows. By default a hash of the row's content."}
     )
     category_column: str | None = field(default=None, metadata={"help": "Column of the problem's category or source."})
+    difficulty_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of a mark of difficulty, such as a level: cards then say what scores have to do with it."
+        },
+    )
     system_prompt: str = field(
         default=SYSTEM_PROMPT,
         metadata={"help": "System message wherever a chat template is used; an empty one leaves the message out."},

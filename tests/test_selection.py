@@ -1,7 +1,6 @@
 """From a pool to the selected rows: every method, the plugin face, and what is refused before any work."""
 
 import dataclasses
-import math
 from pathlib import Path
 
 import datasets
@@ -18,9 +17,7 @@ from circuitseer_trl.data import load_pool
 from circuitseer_trl.models import Reference
 from circuitseer_trl.scoring.base import check_scores
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
-from circuitseer_trl.scoring.diagnostics import rank_correlation
 from circuitseer_trl.scoring.received import attention_received
-from circuitseer_trl.selection.card import effective_sample_size
 from circuitseer_trl.selection.methods import METHODS
 from circuitseer_trl.selection.selector import CircuitSeerDataSelector, compute_scores, select_rows
 
@@ -197,20 +194,6 @@ def test_a_model_with_nan_weights_gives_an_error_and_no_selection(tmp_path: Path
     with pytest.raises(ValueError, match="whole"):
         select_rows(config(tmp_path / "run2", str(broken)), SYSTEM, load_pool(pool_file))
     assert not list(tmp_path.glob("run*/selection.parquet"))
-
-
-def test_rank_correlation_against_hand_worked_cases():
-    assert rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 30.0])) == pytest.approx(1)
-    # Ranks 0, 1.5, 1.5, 3 and 0, 1, 2, 3: covariance 4.5, variances 4.5 and 5 (sums of squares).
-    tied = rank_correlation(np.array([1.0, 2.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0, 4.0]))
-    assert tied == pytest.approx(4.5 / math.sqrt(4.5 * 5))
-    assert rank_correlation(np.array([1.0, 1.0]), np.array([1.0, 2.0])) is None
-    assert rank_correlation(np.array([np.nan, 1.0, 2.0]), np.array([5.0, 1.0, 2.0])) == pytest.approx(1)
-
-
-def test_effective_sample_size():
-    assert effective_sample_size(np.ones(7)) == pytest.approx(7)
-    assert effective_sample_size(np.array([1.0, 0.0, 0.0])) == pytest.approx(1)
 
 
 def test_one_bad_row_is_marked_and_keeps_nobody_from_a_score(tmp_path: Path, tiny_model: str, pool_file: str):
