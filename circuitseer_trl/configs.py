@@ -11,6 +11,7 @@ ProbeStrategy = Literal["max_loss", "random"]
 HeadSetName = Literal["detected", "all", "random"]
 ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
+LengthControl = Literal["none", "bin", "residual"]
 Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k"]
 
 
@@ -88,6 +89,12 @@ class SelectionConfig:
     probe_size: int = field(
         default=300, metadata={"help": "Number of probe examples; the pool's size or more takes the whole pool."}
     )
+    probe_candidates: int | None = field(
+        default=None,
+        metadata={
+            "help": "Choose the max_loss probe from a random draw of so many rows, by `head_seed` (the whole pool)."
+        },
+    )
     probe_format: TextFormat | None = field(
         default=None, metadata={"help": "Form of probe examples; by default chat if the tokenizer has a template."}
     )
@@ -96,11 +103,15 @@ class SelectionConfig:
         default="detected", metadata={"help": "Heads to score with; random draws as many as detected has."}
     )
     heads_file: str | None = field(default=None, metadata={"help": "A `heads.json` of an earlier run to score with."})
-    head_seed: int = field(default=0, metadata={"help": "Seed of `head_set: random` and `probe_strategy: random`."})
+    head_seed: int = field(default=0, metadata={"help": "Seed of random heads, probes and probe candidates."})
     score_format: TextFormat = field(default="plain", metadata={"help": "plain: the text alone, as in the paper."})
     score_on: ScoreOn = field(default="problem", metadata={"help": "Text to score: the problem, or the solution."})
     statistic: Statistic = field(default="variance", metadata={"help": "What is measured of the attention received."})
     sink_tokens: int = field(default=0, metadata={"help": "Leave out the first tokens of a text, the attention sink."})
+    length_control: LengthControl = field(
+        default="none",
+        metadata={"help": "bin: rank within length bins; residual: what the score is above that of its length."},
+    )
     sampling: Sampling | None = field(default=None, metadata={"help": "How scores become a subset (the method's)."})
     budget_ratio: float = field(default=0.1, metadata={"help": "Share of the usable rows to keep, in (0, 1]."})
     budget_size: int | None = field(default=None, metadata={"help": "Number of rows to keep, instead of the share."})
@@ -112,6 +123,10 @@ class SelectionConfig:
         check_count("reference_max_length", self.reference_max_length, smallest=2)
         check_choice("probe_strategy", self.probe_strategy, ProbeStrategy)
         check_count("probe_size", self.probe_size)
+        if self.probe_candidates is not None:
+            check_count("probe_candidates", self.probe_candidates, smallest=self.probe_size)
+            if self.probe_strategy != "max_loss":
+                raise ValueError("`probe_candidates` is for `probe_strategy: max_loss`. Leave one of the two out.")
         if self.probe_format is not None:
             check_choice("probe_format", self.probe_format, TextFormat)
         check_share("head_ratio", self.head_ratio)
@@ -121,6 +136,7 @@ class SelectionConfig:
         check_choice("score_on", self.score_on, ScoreOn)
         check_choice("statistic", self.statistic, Statistic)
         check_count("sink_tokens", self.sink_tokens, smallest=0)
+        check_choice("length_control", self.length_control, LengthControl)
         if self.sampling is not None:
             check_choice("sampling", self.sampling, Sampling)
         check_share("budget_ratio", self.budget_ratio)

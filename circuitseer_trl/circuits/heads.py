@@ -118,6 +118,7 @@ def find_heads(
     *,
     probe_strategy: str = "max_loss",
     probe_size: int = 300,
+    probe_candidates: int | None = None,
     probe_format: str | None = None,
     head_ratio: float = 0.05,
     head_seed: int = 0,
@@ -140,6 +141,7 @@ def find_heads(
         output_dir,
         strategy=probe_strategy,
         size=probe_size,
+        candidates=probe_candidates,
         seed=head_seed,
         form=probe_format,
         system_prompt=system_prompt,
@@ -160,6 +162,8 @@ def find_heads(
         "truncated": sum(item.truncated for item in encoded),
         "seed": head_seed,
     }
+    if probe_candidates is not None and probe_candidates < len(pool):
+        probe_card["candidates"] = probe_candidates  # the hardest of so many random rows, not of the pool
 
     def compute(shard: int) -> pa.Table:
         sweep = head_loss_increases(checked_model(reference, encoded[shard]), encoded[shard])

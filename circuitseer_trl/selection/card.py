@@ -15,16 +15,24 @@ LENGTH_WARNING = 0.8
 
 
 def selection_card(
-    pool: Pool, scores: ScoreTable, selection: Selection, method: str, sampling: str, seed: int
+    pool: Pool,
+    scores: ScoreTable,
+    values: np.ndarray,
+    selection: Selection,
+    *,
+    method: str,
+    length_control: str,
+    sampling: str,
+    seed: int,
 ) -> dict[str, Any]:
-    """What `selection.json` says."""
-    values = scores.scores
+    """What `selection.json` says; `values` are the scores after length control, which were sampled by."""
     tokens = scores.table["num_tokens"].to_numpy()
     place = {row: index for index, row in enumerate(scores.table["row"].to_pylist())}
     chosen = np.array([place[row] for row in selection.rows.tolist()])
     sink_share = scores.table["sink_share"].to_numpy()
     card = {
         "method": method,
+        "length_control": length_control,
         "sampling": sampling,
         "seed": seed,
         "num_selected": len(selection),
@@ -59,5 +67,5 @@ def length_warning(correlation: float | None) -> str | None:
         return None
     return (
         f"The rank correlation of score and length is {correlation:+.2f}: these scores are mostly a measure of length. "
-        "Compare with `method: length`; `sink_tokens: 1` or `statistic: entropy` depend on it less."
+        "Compare with `method: length`; `length_control: bin` takes it out, `statistic: entropy` depends on it less."
     )
