@@ -21,7 +21,7 @@ def main(args: list[str] | None = None) -> None:
     tokens = card["mean_tokens"]
     say(
         f"Selected {len(selection)} of {len(pool)} rows by {config.method} ({card['sampling']}, seed {card['seed']}), "
-        f"with {process_state().num_processes} processes."
+        f"by {process_state().num_processes} process(es)."
         + (f" Rank correlation of score and length: {correlation:+.3f}." if correlation is not None else "")
         + (
             f" Mean tokens: {tokens['pool']:.0f} in the pool, {tokens['selected']:.0f} selected."

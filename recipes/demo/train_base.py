@@ -2,7 +2,9 @@
 
     python -m recipes.demo.train_base
 
-The model plays the part of a pretrained one that can be improved: it has read many problems of one and two steps, a few of three and four, none longer.
+The model plays the part of a pretrained one that can be improved: it has read mostly problems of one and two steps, some of three and
+four, none longer.
+The seed fixes the data and the first weights; the trained ones vary with the machine and the number of threads, as sums in floating point do.
 """
 
 import argparse
@@ -21,10 +23,9 @@ from transformers import AutoTokenizer, GenerationConfig, Qwen2Config, Qwen2ForC
 from recipes.demo.word_problems import Row, problems
 
 
-
 @dataclass(frozen=True)
 class Stage:
-    """A part of the corpus: how many problems, the shares of one to four steps, and the peak learning rate."""
+    """A part of the corpus: how many problems, the shares of one to four steps, the share of longer ones that stop early, the peak learning rate."""
 
     num_problems: int
     weights: tuple[float, float, float, float]
@@ -32,8 +33,8 @@ class Stage:
     learning_rate: float
 
 
-# First arithmetic and reading; then longer problems, whose solutions often stop after two steps. A base that has never seen a third step learns
-# nothing visible from 200 examples; this one has seen enough to be taught, and its habit of stopping early leaves it much to gain.
+# First arithmetic and reading, then longer problems, whose solutions often stop after two steps. After the first stage alone, fine-tuning on
+# 200 examples made the model worse; after the second it can be taught, and its habit of stopping early leaves it much to gain.
 STAGES = (
     Stage(num_problems=120_000, weights=(0.54, 0.43, 0.02, 0.01), hurried_ratio=0.0, learning_rate=3e-3),
     Stage(num_problems=24_000, weights=(0.1, 0.2, 0.35, 0.35), hurried_ratio=0.65, learning_rate=1.5e-3),
@@ -51,7 +52,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: list[str]) -> Qwen2Tokenizer:
-    """A byte-level BPE of `VOCAB_SIZE` tokens in the class that `AutoTokenizer` picks for a `qwen2` folder.
+    """A byte-level BPE of at most `VOCAB_SIZE` tokens in the class that `AutoTokenizer` picks for a `qwen2` folder.
 
     Any other class is loaded as `Qwen2Tokenizer` all the same, and may then turn every text into nothing.
     """
@@ -117,6 +118,7 @@ def hurried(row: Row) -> Row:
 
 
 def make_corpus(stage: Stage, rng: random.Random) -> list[Row]:
+    """A stage's problems, some of them with a hurried solution."""
     nums_steps = rng.choices(range(1, len(stage.weights) + 1), stage.weights, k=stage.num_problems)
     rows = list(problems("corpus", iter(nums_steps), rng))
     return [hurried(row) if int(row["num_steps"]) > 2 and rng.random() < stage.hurried_ratio else row for row in rows]
@@ -168,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's base model.", allow_abbrev=False)
     parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "base_model")
     parser.add_argument("--first_stage", type=int, choices=range(len(STAGES)), default=0, help="Start from what the stage before wrote.")
-    parser.add_argument("--num_threads", type=int, default=2)
+    parser.add_argument("--num_threads", type=int, default=2, help="CPU threads; 1 is faster where other work runs.")
     args = parser.parse_args()
     torch.set_num_threads(args.num_threads)
     for index in range(args.first_stage, len(STAGES)):
