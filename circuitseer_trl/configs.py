@@ -8,6 +8,7 @@ SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 TextFormat = Literal["plain", "chat"]
 ProbeStrategy = Literal["max_loss", "random"]
+HeadDetection = Literal["exact", "race"]
 HeadSetName = Literal["detected", "all", "random"]
 ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
@@ -99,6 +100,10 @@ class SelectionConfig:
         default=None, metadata={"help": "Form of probe examples; by default chat if the tokenizer has a template."}
     )
     head_ratio: float = field(default=0.05, metadata={"help": "Share of the query heads to select, rounded half up."})
+    head_detection: HeadDetection = field(
+        default="exact",
+        metadata={"help": "exact: every head on the whole probe; race: the best ones only, with a stated confidence."},
+    )
     head_set: HeadSetName = field(
         default="detected", metadata={"help": "Heads to score with; random draws as many as detected has."}
     )
@@ -130,6 +135,7 @@ class SelectionConfig:
         if self.probe_format is not None:
             check_choice("probe_format", self.probe_format, TextFormat)
         check_share("head_ratio", self.head_ratio)
+        check_choice("head_detection", self.head_detection, HeadDetection)
         check_choice("head_set", self.head_set, HeadSetName)
         check_count("head_seed", self.head_seed, smallest=0)
         check_choice("score_format", self.score_format, TextFormat)

@@ -51,7 +51,7 @@ class Explanation:
     def head_parts(self) -> np.ndarray:
         """Each head's part of the score, of shape `(K,)`; they add up to 1.
 
-        The variance of a mean is the mean of the heads' covariances with it, so nothing is left over. The part of a head
+        The variance of a mean is the mean of the heads' covariances with it: nothing is left over. The part of a head
         that attends where the others do not is negative.
         """
         rest = self.received[:, self.sink_tokens :]

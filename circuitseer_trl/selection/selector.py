@@ -57,6 +57,7 @@ def detect_heads(config: SelectionConfig, system_prompt: str, pool: Pool, refere
         probe_candidates=config.probe_candidates,
         probe_format=config.probe_format,
         head_ratio=config.head_ratio,
+        head_detection=config.head_detection,
         head_seed=config.head_seed,
         system_prompt=system_prompt,
         max_batch_tokens=config.max_batch_tokens,
