@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 WIDTH, ROW, LEFT = 760, 24, 300
-COLOURS = ("#2a78b5", "#c1622d", "#4d8f4d", "#8a5aa8", "#777777")
+OURS, PEER = "#2a78b5", "#777777"
 
 
 def bars(title: str, values: Mapping[str, float], unit: str, top: int) -> list[str]:
@@ -16,7 +16,7 @@ def bars(title: str, values: Mapping[str, float], unit: str, top: int) -> list[s
     for index, (name, value) in enumerate(values.items()):
         y = top + 12 + index * ROW
         width = max(1.0, value / largest * (WIDTH - LEFT - 110))
-        colour = COLOURS[0] if name.startswith("ours") else COLOURS[-1]
+        colour = OURS if name.startswith("ours") else PEER
         parts += [
             f'<text x="{LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>',
             f'<rect x="{LEFT}" y="{y + 3}" width="{width:.1f}" height="16" fill="{colour}"/>',
@@ -46,7 +46,8 @@ def curves(
         f'<text x="62" y="{y(value) + 4:.1f}" text-anchor="end">{value:.2g}</text>'
         for value in (min(values), max(values))
     ]
-    for colour, (name, line) in zip(COLOURS, series.items(), strict=False):
+    for name, line in series.items():
+        colour = OURS if name.startswith("ours") else PEER
         points = " ".join(f"{x(n):.1f},{y(value):.1f}" for n, value in zip(lengths, line, strict=True))
         parts += [
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>',

@@ -233,7 +233,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--growth", type=int, nargs="*", default=[32, 64, 128, 256, 512], help="Lengths of the curve.")
     parser.add_argument("--peer_heads", type=int, help="Run the peers on so many heads only, and reckon the rest.")
     parser.add_argument("--repeats", type=int, default=3, help="The best of so many runs counts.")
+    parser.add_argument("--threads", type=int, default=1, help="On a CPU; threads that wait for each other count, too.")
     options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
     transformers.logging.disable_progress_bar()
     torch.backends.cuda.matmul.allow_tf32 = False
     model = load_model(options.model, dtype=torch.float32, attn_implementation="sdpa")
