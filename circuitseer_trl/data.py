@@ -287,8 +287,7 @@ def _with_distinct_uids(usable: datasets.Dataset, id_column: str | None) -> data
     for uid in uids:
         seen[uid] += 1
         distinct.append(uid if seen[uid] == 1 else f"{uid}-{seen[uid]}")
-    columns = {key: usable[key] for key in usable.column_names} | {"uid": distinct}
-    return datasets.Dataset.from_dict(columns, features=usable.features)
+    return usable.remove_columns("uid").add_column("uid", distinct)
 
 
 def load_pool(

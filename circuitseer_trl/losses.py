@@ -158,8 +158,8 @@ def check_head(model: PreTrainedModel, example: EncodedExample) -> None:
     theirs = nn.functional.cross_entropy(logits, ids[0, 1:].cpu(), reduction="none")
     if not theirs.isfinite().all():
         raise ValueError(
-            f"The losses of {type(model).__name__} are not finite. Are its weights whole? If the dtype is float16, use "
-            "float32."
+            f"The logits of {type(model).__name__} are not finite on example {example.uid}. Are its weights whole? If its "
+            "dtype is float16, use float32."
         )
     difference = (ours - theirs).abs().mean().item()
     # The model's own logits are rounded to its dtype, ours are not.

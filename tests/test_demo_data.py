@@ -30,7 +30,11 @@ def counts_told(problem: str) -> list[int]:
     """The counts that a reader of the problem goes through, from the first one on."""
     start = re.search(r"(?:has|starts with|counts) (\d+)", problem)
     assert start is not None
-    found = [(match.start(), match.group(1), change) for pattern, change in CHANGES for match in re.finditer(pattern, problem)]
+    found = [
+        (match.start(), match.group(1), change)
+        for pattern, change in CHANGES
+        for match in re.finditer(pattern, problem)
+    ]
     counts = [int(start.group(1))]
     for _, number, change in sorted(found, key=lambda item: item[0]):
         counts.append(change(counts[-1], int(number or 0)))
@@ -88,10 +92,14 @@ def test_length_is_not_the_number_of_steps():
 
 
 def test_files_for_the_demo(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["word_problems", "--output_dir", str(tmp_path), "--pool_size", "30", "--benchmark_size", "12"])
+    monkeypatch.setattr(
+        "sys.argv", ["word_problems", "--output_dir", str(tmp_path), "--pool_size", "30", "--benchmark_size", "12"]
+    )
     word_problems.main()
     pool = [json.loads(line) for line in (tmp_path / "pool.jsonl").read_text().splitlines()]
-    benchmark = [json.loads(line) for line in (tmp_path / "benchmark" / "word_problems" / "test.jsonl").read_text().splitlines()]
+    benchmark = [
+        json.loads(line) for line in (tmp_path / "benchmark" / "word_problems" / "test.jsonl").read_text().splitlines()
+    ]
     assert pool == make_pool(30, seed=0)
     assert len(benchmark) == 12
     assert set(benchmark[0]) == {"id", "problem", "answer", "num_steps"}
@@ -130,7 +138,10 @@ def test_base_model_solves_an_easy_problem(tokenizer):
     chat = [{"role": "user", "content": "Tom has 12 apples. He buys 5 more. How many apples does Tom have now?"}]
     inputs = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True, return_tensors="pt")
     output = model.generate(**inputs, max_new_tokens=32, do_sample=False)
-    assert tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip() == "12+5=17\nThe answer is \\boxed{17}."
+    assert (
+        tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+        == "12+5=17\nThe answer is \\boxed{17}."
+    )
 
 
 def test_base_model_is_small():

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from trl import SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.circuits.heads import undetected_heads
@@ -154,6 +155,29 @@ def test_plugin_leaves_conversational_columns_alone(tiny_model: str):
     chosen = selector.select(dataset)
     assert chosen.column_names == ["messages"]
     assert len(chosen) == 3
+
+
+def test_resuming_on_other_rows_is_refused(tmp_path: Path, tiny_model: str, pool_file: str):
+    dataset = datasets.load_dataset("json", data_files=pool_file, split="train")
+
+    def train(seed: int, steps: int, resume: bool) -> None:
+        selector = CircuitSeerDataSelector(method="random", budget_ratio=0.5, seed=seed)
+        args = SFTConfig(
+            output_dir=str(tmp_path / "model"),
+            max_steps=steps,
+            save_steps=1,
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+        )
+        selected = selector.select(dataset, output_dir=tmp_path / f"seed-{seed}")
+        trainer = SFTTrainer(model=tiny_model, args=args, train_dataset=selected, callbacks=[selector])
+        trainer.train(resume_from_checkpoint=resume)
+
+    train(1, steps=1, resume=False)
+    train(1, steps=2, resume=True)
+    with pytest.raises(ValueError, match="trained on another selection"):
+        train(2, steps=3, resume=True)
 
 
 def test_bad_requests_are_answered_before_any_work(tmp_path: Path, tiny_model: str, pool_file: str):

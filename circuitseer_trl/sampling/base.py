@@ -94,7 +94,7 @@ class Sampler(ABC):
         """
         scores = np.asarray(scores, dtype=np.float64)
         if np.isinf(scores).any():
-            infinite = [uids[index] for index in np.flatnonzero(np.isinf(scores))[:3]]
+            infinite = [uids[index] for index in np.flatnonzero(np.isinf(scores))[:3].tolist()]
             raise ValueError(f"{np.isinf(scores).sum()} scores are infinite, for instance those of {infinite}.")
         scored = np.flatnonzero(~np.isnan(scores))
         if size > len(scored):
@@ -102,11 +102,11 @@ class Sampler(ABC):
                 f"Cannot choose {size} examples: only {len(scored)} of {len(scores)} have a score. "
                 "Lower `budget_ratio` or `budget_size`."
             )
-        scored_uids = [uids[index] for index in scored]
+        scored_uids = [uids[index] for index in scored.tolist()]
         chosen, probabilities = self.choose(scores[scored], scored_uids, size, seed)
         return Selection(
             rows=np.asarray(rows)[scored[chosen]],
-            uids=[scored_uids[index] for index in chosen],
+            uids=[scored_uids[index] for index in chosen.tolist()],
             scores=scores[scored[chosen]],
             weights=np.ones(size),
             inclusion_probabilities=probabilities,

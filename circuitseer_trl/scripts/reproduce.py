@@ -76,9 +76,10 @@ def read_overrides(words: list[str]) -> dict[str, dict[str, str]]:
             raise ValueError(
                 f"Unknown flag {word!r}. Keys of a step are written --STEP.KEY VALUE, with {', '.join(PREFIXES)} as STEP."
             )
-        if not given and (value := next(rest, None)) is None:
+        following = value if given else next(rest, None)
+        if following is None:
             raise ValueError(f"The flag {flag} needs a value after it.")
-        overrides[prefix][key] = value
+        overrides[prefix][key] = following
     return overrides
 
 

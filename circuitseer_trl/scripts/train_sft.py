@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.configs import PoolConfig
-from circuitseer_trl.data import load_pool
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.selector import pool_from_config
+from circuitseer_trl.training.launch_selection import select_in_launch
 from circuitseer_trl.training.preflight import check_environment
 from circuitseer_trl.training.rows import read_selection, whole_pool
 from circuitseer_trl.training.sft import train
 from circuitseer_trl.training.target import inspect_target
+from circuitseer_trl.training.tracking import log_selection, start_run
 
 
 @dataclass
@@ -37,6 +39,12 @@ class TrainingConfig:
     max_position_embeddings: int | None = field(
         default=None, metadata={"help": "New number of positions, set when the model is loaded (the paper: 16384)."}
     )
+    wandb_project: str | None = field(
+        default=None,
+        metadata={"help": "W&B project, for `report_to: wandb`; default: WANDB_PROJECT or circuitseer."},
+    )
+    wandb_entity: str | None = field(default=None, metadata={"help": "W&B user or team."})
+    wandb_group: str | None = field(default=None, metadata={"help": "W&B group of the runs of one comparison."})
 
     def __post_init__(self) -> None:
         if self.selection_file and self.selection_recipe:
@@ -61,17 +69,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         rope_theta=config.rope_theta,
         max_position_embeddings=config.max_position_embeddings,
     )
-    pool = load_pool(**{key: value for key, value in vars(pool_config).items() if key != "system_prompt"})
+    start_run(args, project=config.wandb_project, entity=config.wandb_entity, group=config.wandb_group)
+    pool = pool_from_config(pool_config)
     if config.selection_recipe:
-        from circuitseer_trl.training.launch_selection import (
-            select_in_launch,
-        )  # loads all scorers: only where asked for
-
         chosen = select_in_launch(config.selection_recipe, pool, f"{args.output_dir}/selection", system_prompt)
     elif config.selection_file:
         chosen = read_selection(config.selection_file, pool)
     else:
         chosen = whole_pool(pool)
+    if chosen.folder is not None:
+        log_selection(chosen.folder, pool)
     train(pool, chosen, target, args, system_prompt=system_prompt)
 
 

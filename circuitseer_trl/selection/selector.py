@@ -239,8 +239,23 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self._check_resumed(state)
         if self.card is not None and state.is_world_process_zero:
             write_card(Path(args.output_dir) / "selection.json", self.card)
+
+    def _check_resumed(self, state: TrainerState) -> None:
+        """Raises where training goes on from a checkpoint that saw other rows."""
+        saved = (state.stateful_callbacks or {}).get(type(self).__name__)
+        before = saved["attributes"]["card"] if isinstance(saved, dict) else None
+        if state.global_step == 0 or self.card is None or before is None:
+            return
+        if before["uids"] != self.card["uids"]:
+            raise ValueError(
+                f"The checkpoint was trained on another selection (rows {before['uids']}: {before['num_selected']} by "
+                f"{before['method']}, seed {before['seed']}) than this one (rows {self.card['uids']}: "
+                f"{self.card['num_selected']} by {self.card['method']}, seed {self.card['seed']}). Select as before, or train "
+                "from the start in another `output_dir`."
+            )
 
 
 def trainable_rows(pool: Pool, selection: Selection, system_prompt: str) -> datasets.Dataset:

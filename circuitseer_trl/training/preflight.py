@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.logging import get_logger
 from accelerate.utils import DistributedType
-from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json
+
+logger = get_logger(__name__)
 
 SETTINGS_FILE = "training_settings.json"
 RESULT_FILE = "training.json"
@@ -30,6 +32,11 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
             f"`attn_implementation` is {attention}, but the package {package} is not installed. Install it with "
             "`pip install --no-build-isolation flash-attn` (built from source: torch and nvcc must be there), or set "
             "`attn_implementation: sdpa`."
+        )
+    if "/" in attention and importlib.util.find_spec("kernels") is None:
+        raise ImportError(
+            f"`attn_implementation` is {attention}, a kernel of the Hub, but the package kernels is not installed. "
+            "Install it with `pip install kernels`, or set `attn_implementation: sdpa`."
         )
     if model_config.use_peft and importlib.util.find_spec("peft") is None:
         raise ImportError("`use_peft` is set, but peft is not installed. Install it with `pip install trl[peft]`.")
@@ -85,18 +92,27 @@ def is_finished(output_dir: str | Path, settings: dict[str, Any]) -> bool:
     return result.is_file() and not differences(read_json(result)["settings"], settings)
 
 
+def last_checkpoint(output_dir: str | Path) -> str | None:
+    """The last whole checkpoint; the trainer's state is the last file to be written (transformers 5.23)."""
+    whole = [path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+
+
 def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | bool | None) -> str | None:
     """Which checkpoint to go on from. None is a new run.
 
     Args:
-        asked: `resume_from_checkpoint`: a folder, or true for the last checkpoint (an error where there is none). Where it
-            is not set, a run of the same settings goes on from its last checkpoint: a killed command can be given again.
+        asked: `resume_from_checkpoint`: a folder, or true for the last checkpoint (an error where there is none). Where
+            it is not set, a run of the same settings goes on from its last one: a killed command can be given again.
 
     Raises:
         ValueError: The folder holds a run of other settings, or something else, and resuming was not asked for.
     """
     folder = Path(output_dir)
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    last, file = last_checkpoint(folder), folder / SETTINGS_FILE
+    changed = differences(read_json(file), settings) if file.is_file() else []
+    if asked and changed:
+        logger.warning("Going on with other settings than before: %s.", "; ".join(changed))
     if str(asked).lower() == "true":
         if last is None:
             raise ValueError(f"`resume_from_checkpoint` is true, but {folder} has no checkpoint. Leave it out.")
@@ -105,15 +121,14 @@ def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | b
         if not (Path(str(asked)) / "trainer_state.json").is_file():
             raise FileNotFoundError(f"`resume_from_checkpoint` is {asked}, which is no checkpoint folder.")
         return str(asked)
-    file = folder / SETTINGS_FILE
     if file.is_file():
-        if changed := differences(read_json(file), settings):
+        if changed:
             raise ValueError(
                 f"The folder {folder} holds a run of other settings ({'; '.join(changed)}). Choose another "
-                "`output_dir`, delete that folder, or set `resume_from_checkpoint: true` to go on from its last checkpoint."
+                "`output_dir`, delete that one, or go on from its last checkpoint with `resume_from_checkpoint: true`."
             )
         return last
-    if last is not None or any(folder.glob("*.safetensors")) or (folder / RESULT_FILE).exists():
+    if any(folder.glob("checkpoint-*")) or any(folder.glob("*.safetensors")) or (folder / RESULT_FILE).exists():
         raise ValueError(
             f"The folder {folder} holds a model or checkpoints that this command did not write. "
             "Choose another `output_dir`."
@@ -131,5 +146,6 @@ def check_world_size(checkpoint: str | Path, world_size: int) -> None:
         raise ValueError(
             f"The checkpoint {checkpoint} holds the optimizer in {shards} shards, one a process, and this launch has "
             f"{world_size} processes: DeepSpeed can only resume with as many. Launch with "
-            f"`--num_processes {shards}`, or start a new run from the weights with `--model_name_or_path {checkpoint}` and another `output_dir`."
+            f"`--num_processes {shards}`, or start a new run from the weights with `--model_name_or_path {checkpoint}` "
+            "and another `output_dir`."
         )

@@ -2,9 +2,9 @@
 
     python -m recipes.demo.train_base
 
-The model plays the part of a pretrained one that can be improved: it has read mostly problems of one and two steps, some of three and
-four, none longer.
-The seed fixes the data and the first weights; the trained ones vary with the machine and the number of threads, as sums in floating point do.
+The model plays the part of a pretrained one that can be improved: it has read mostly problems of one and two steps, some of
+three and four, none longer. The seed fixes the data and the first weights; the trained ones vary with the machine and the
+number of threads, as sums in floating point do.
 """
 
 import argparse
@@ -25,7 +25,8 @@ from recipes.demo.word_problems import Row, problems
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the corpus: how many problems, the shares of one to four steps, the share of longer ones that stop early, the peak learning rate."""
+    """A part of the corpus: how many problems, the shares of one to four steps, the share of longer ones that stop early,
+    the peak learning rate."""
 
     num_problems: int
     weights: tuple[float, float, float, float]
@@ -33,8 +34,9 @@ class Stage:
     learning_rate: float
 
 
-# First arithmetic and reading, then longer problems, whose solutions often stop after two steps. After the first stage alone, fine-tuning on
-# 200 examples made the model worse; after the second it can be taught, and its habit of stopping early leaves it much to gain.
+# First arithmetic and reading, then longer problems, whose solutions often stop after two steps. After the first
+# stage alone, fine-tuning on 200 examples made the model worse; after the second it can be taught, and much of what it gains is
+# to unlearn stopping early.
 STAGES = (
     Stage(num_problems=120_000, weights=(0.54, 0.43, 0.02, 0.01), hurried_ratio=0.0, learning_rate=3e-3),
     Stage(num_problems=24_000, weights=(0.1, 0.2, 0.35, 0.35), hurried_ratio=0.65, learning_rate=1.5e-3),
@@ -83,10 +85,15 @@ def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
 
 def encode(rows: list[Row], tokenizer: Qwen2Tokenizer) -> list[tuple[list[int], int]]:
     """Token ids of each conversation, and how many of them are the prompt."""
-    chats = [[{"role": "user", "content": row["problem"]}, {"role": "assistant", "content": row["solution"]}] for row in rows]
+    chats = [
+        [{"role": "user", "content": row["problem"]}, {"role": "assistant", "content": row["solution"]}] for row in rows
+    ]
     prompts = [tokenizer.apply_chat_template(chat[:1], tokenize=False, add_generation_prompt=True) for chat in chats]
     wholes = [tokenizer.apply_chat_template(chat, tokenize=False) for chat in chats]
-    return [(ids, len(prompt)) for ids, prompt in zip(tokenizer(wholes).input_ids, tokenizer(prompts).input_ids, strict=True)]
+    return [
+        (ids, len(prompt))
+        for ids, prompt in zip(tokenizer(wholes).input_ids, tokenizer(prompts).input_ids, strict=True)
+    ]
 
 
 def batches(encoded: list[tuple[list[int], int]], rng: random.Random) -> Iterator[list[tuple[list[int], int]]]:
@@ -98,11 +105,15 @@ def batches(encoded: list[tuple[list[int], int]], rng: random.Random) -> Iterato
         yield by_length[start : start + BATCH_SIZE]
 
 
-def completion_and_weighted_loss(model: Qwen2ForCausalLM, batch: list[tuple[list[int], int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def completion_and_weighted_loss(
+    model: Qwen2ForCausalLM, batch: list[tuple[list[int], int]], pad: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The mean loss over the solutions' tokens, and the one trained on, which counts the problems' tokens a little too."""
     length = max(len(ids) for ids, _ in batch)
     inputs = torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in batch])
-    completion = torch.tensor([[float(num_prompt <= i < len(ids)) for i in range(1, length)] for ids, num_prompt in batch])
+    completion = torch.tensor(
+        [[float(num_prompt <= i < len(ids)) for i in range(1, length)] for ids, num_prompt in batch]
+    )
     prompt = torch.tensor([[float(i < num_prompt) for i in range(1, length)] for _, num_prompt in batch])
     # No attention mask: the padding is on the right, where causal attention never looks.
     logits = model(input_ids=inputs[:, :-1]).logits
@@ -161,7 +172,11 @@ def run_stage(index: int, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     result = {"num_optimizer_steps": len(history), "final_loss_nats": sum(history[-50:]) / len(history[-50:])}
     records.append(asdict(stage) | result | {"seconds": round(time.perf_counter() - began)})
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "tokenizers": tokenizers.__version__}
+    versions = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "tokenizers": tokenizers.__version__,
+    }
     record = {"seed": SEED, "num_parameters": model.num_parameters(), "versions": versions, "stages": records}
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
@@ -169,7 +184,9 @@ def run_stage(index: int, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's base model.", allow_abbrev=False)
     parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "base_model")
-    parser.add_argument("--first_stage", type=int, choices=range(len(STAGES)), default=0, help="Start from what the stage before wrote.")
+    parser.add_argument(
+        "--first_stage", type=int, choices=range(len(STAGES)), default=0, help="Start from what the stage before wrote."
+    )
     parser.add_argument("--num_threads", type=int, default=2, help="CPU threads; 1 is faster where other work runs.")
     args = parser.parse_args()
     torch.set_num_threads(args.num_threads)

@@ -1,6 +1,6 @@
-"""Synthetic word problems of one to six steps, with worked solutions: the demo's pool, its benchmark and its base model's corpus.
+"""Synthetic word problems of one to six steps, with worked solutions: the demo's pool, benchmark and corpus.
 
-    python -m recipes.demo.word_problems --output_dir DIR
+python -m recipes.demo.word_problems --output_dir DIR
 """
 
 import argparse
@@ -25,21 +25,45 @@ NAMES = (
     *((name, "He", "his") for name in ("Tom", "Sam", "Ben", "Max", "Leo", "Dan", "Omar", "Ravi")),
     *((name, "She", "her") for name in ("Mia", "Ana", "Eva", "Lucy", "Nina", "Sara", "Mei", "Zoe")),
 )
-OBJECTS = ("apples", "books", "coins", "cards", "shells", "pens", "eggs", "stamps", "marbles", "beads", "stickers", "nuts")
+OBJECTS = (
+    "apples",
+    "books",
+    "coins",
+    "cards",
+    "shells",
+    "pens",
+    "eggs",
+    "stamps",
+    "marbles",
+    "beads",
+    "stickers",
+    "nuts",
+)
 OPENINGS = (
     "{name} has {n} {objects}.",
     "{name} starts with {n} {objects}.",
     "{name} counts {n} {objects} in {poss} box.",
     "In the morning, {name} has {n} {objects}.",
 )
-LEADS = ("{pron} {clause}.", "Then {pron_lower} {clause}.", "After that, {pron_lower} {clause}.", "Later {name} {clause}.")
+LEADS = (
+    "{pron} {clause}.",
+    "Then {pron_lower} {clause}.",
+    "After that, {pron_lower} {clause}.",
+    "Later {name} {clause}.",
+)
 QUESTIONS = (
     "How many {objects} does {name} have now?",
     "How many {objects} does {name} have in the end?",
     "Find the number of {objects} that {name} has now.",
 )
 CLAUSES = {
-    "+": ("buys {n} more", "finds {n} more {objects}", "gets {n} from {other}", "wins {n} {objects}", "picks up {n} more"),
+    "+": (
+        "buys {n} more",
+        "finds {n} more {objects}",
+        "gets {n} from {other}",
+        "wins {n} {objects}",
+        "picks up {n} more",
+    ),
     "-": ("gives {n} to {other}", "loses {n}", "sells {n} {objects}", "uses {n} of them", "drops {n}"),
     "*2": ("gets as many again", "doubles {poss} {objects}"),
     "*3": ("triples {poss} {objects}",),
@@ -82,7 +106,14 @@ def draw_step(value: int, rng: random.Random) -> Step:
 def draw_problem(num_steps: int, rng: random.Random) -> Row:
     """One problem of `num_steps` steps with its worked solution."""
     (name, pron, poss), (other, _, _) = rng.sample(NAMES, 2)
-    words = {"name": name, "other": other, "pron": pron, "pron_lower": pron.lower(), "poss": poss, "objects": rng.choice(OBJECTS)}
+    words = {
+        "name": name,
+        "other": other,
+        "pron": pron,
+        "pron_lower": pron.lower(),
+        "poss": poss,
+        "objects": rng.choice(OBJECTS),
+    }
     start = rng.randint(4, 40)
     steps: list[Step] = []
     for _ in range(num_steps):
@@ -108,7 +139,7 @@ def draw_problem(num_steps: int, rng: random.Random) -> Row:
 
 
 def split_of(problem: str) -> Split:
-    """The only split that may hold this text: a function of the text, so that no two splits overlap, whatever their seeds and sizes."""
+    """The only split that may hold this text: a function of the text, so that splits never overlap."""
     digit = int(hashlib.sha256(problem.encode()).hexdigest()[0], 16)
     return "benchmark" if digit == 0 else "pool" if digit < 4 else "corpus"
 
@@ -142,12 +173,17 @@ def write_jsonl(path: Path, rows: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the demo's pool and benchmark.", allow_abbrev=False)
-    parser.add_argument("--output_dir", type=Path, required=True, help="Gets pool.jsonl and benchmark/word_problems/test.jsonl.")
+    parser.add_argument(
+        "--output_dir", type=Path, required=True, help="Gets pool.jsonl and benchmark/word_problems/test.jsonl."
+    )
     parser.add_argument("--pool_size", type=int, default=2000)
     parser.add_argument("--benchmark_size", type=int, default=90)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    benchmark = [{key: value for key, value in row.items() if key != "solution"} for row in make_benchmark(args.benchmark_size, args.seed)]
+    benchmark = [
+        {key: value for key, value in row.items() if key != "solution"}
+        for row in make_benchmark(args.benchmark_size, args.seed)
+    ]
     write_jsonl(args.output_dir / "pool.jsonl", make_pool(args.pool_size, args.seed))
     write_jsonl(args.output_dir / "benchmark" / "word_problems" / "test.jsonl", benchmark)
 
