@@ -8,9 +8,11 @@ SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 TextFormat = Literal["plain", "chat"]
 ProbeStrategy = Literal["max_loss", "random"]
+HeadDetection = Literal["exact", "race"]
 HeadSetName = Literal["detected", "all", "random"]
 ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
+LengthControl = Literal["none", "bin", "residual"]
 Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k"]
 ReportTo = Literal["none", "wandb"]
 
@@ -56,6 +58,12 @@ class PoolConfig:
         default=None, metadata={"help": "Column whose values name the rows. By default a hash of the row's content."}
     )
     category_column: str | None = field(default=None, metadata={"help": "Column of the problem's category or source."})
+    difficulty_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of a mark of difficulty, such as a level: cards then say what scores have to do with it."
+        },
+    )
     system_prompt: str = field(
         default=SYSTEM_PROMPT,
         metadata={"help": "System message wherever a chat template is used; an empty one leaves the message out."},
@@ -83,19 +91,33 @@ class SelectionConfig:
     probe_size: int = field(
         default=300, metadata={"help": "Number of probe examples; the pool's size or more takes the whole pool."}
     )
+    probe_candidates: int | None = field(
+        default=None,
+        metadata={
+            "help": "Choose the max_loss probe from a random draw of so many rows, by `head_seed` (the whole pool)."
+        },
+    )
     probe_format: TextFormat | None = field(
         default=None, metadata={"help": "Form of probe examples; by default chat if the tokenizer has a template."}
     )
     head_ratio: float = field(default=0.05, metadata={"help": "Share of the query heads to select, rounded half up."})
+    head_detection: HeadDetection = field(
+        default="exact",
+        metadata={"help": "exact: every head on the whole probe; race: the best ones only, with a stated confidence."},
+    )
     head_set: HeadSetName = field(
         default="detected", metadata={"help": "Heads to score with; random draws as many as detected has."}
     )
     heads_file: str | None = field(default=None, metadata={"help": "A `heads.json` of an earlier run to score with."})
-    head_seed: int = field(default=0, metadata={"help": "Seed of `head_set: random` and `probe_strategy: random`."})
+    head_seed: int = field(default=0, metadata={"help": "Seed of random heads, probes and probe candidates."})
     score_format: TextFormat = field(default="plain", metadata={"help": "plain: the text alone, as in the paper."})
     score_on: ScoreOn = field(default="problem", metadata={"help": "Text to score: the problem, or the solution."})
     statistic: Statistic = field(default="variance", metadata={"help": "What is measured of the attention received."})
     sink_tokens: int = field(default=0, metadata={"help": "Leave out the first tokens of a text, the attention sink."})
+    length_control: LengthControl = field(
+        default="none",
+        metadata={"help": "bin: rank within length bins; residual: what the score is above that of its length."},
+    )
     sampling: Sampling | None = field(default=None, metadata={"help": "How scores become a subset (the method's)."})
     budget_ratio: float = field(default=0.1, metadata={"help": "Share of the usable rows to keep, in (0, 1]."})
     budget_size: int | None = field(default=None, metadata={"help": "Number of rows to keep, instead of the share."})
@@ -113,15 +135,21 @@ class SelectionConfig:
         check_count("reference_max_length", self.reference_max_length, smallest=2)
         check_choice("probe_strategy", self.probe_strategy, ProbeStrategy)
         check_count("probe_size", self.probe_size)
+        if self.probe_candidates is not None:
+            check_count("probe_candidates", self.probe_candidates, smallest=self.probe_size)
+            if self.probe_strategy != "max_loss":
+                raise ValueError("`probe_candidates` is for `probe_strategy: max_loss`. Leave one of the two out.")
         if self.probe_format is not None:
             check_choice("probe_format", self.probe_format, TextFormat)
         check_share("head_ratio", self.head_ratio)
+        check_choice("head_detection", self.head_detection, HeadDetection)
         check_choice("head_set", self.head_set, HeadSetName)
         check_count("head_seed", self.head_seed, smallest=0)
         check_choice("score_format", self.score_format, TextFormat)
         check_choice("score_on", self.score_on, ScoreOn)
         check_choice("statistic", self.statistic, Statistic)
         check_count("sink_tokens", self.sink_tokens, smallest=0)
+        check_choice("length_control", self.length_control, LengthControl)
         if self.sampling is not None:
             check_choice("sampling", self.sampling, Sampling)
         check_share("budget_ratio", self.budget_ratio)

@@ -1,22 +1,24 @@
 """From a pool to the selected rows: every method, the plugin face, and what is refused before any work."""
 
-import math
+import dataclasses
 from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from trl import SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.circuits.heads import undetected_heads
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.data import load_pool
 from circuitseer_trl.models import Reference
-from circuitseer_trl.scoring.diagnostics import rank_correlation
+from circuitseer_trl.scoring.base import check_scores
+from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 from circuitseer_trl.scoring.received import attention_received
-from circuitseer_trl.selection.card import effective_sample_size
 from circuitseer_trl.selection.methods import METHODS
 from circuitseer_trl.selection.selector import CircuitSeerDataSelector, compute_scores, select_rows
 
@@ -218,15 +220,23 @@ def test_a_model_with_nan_weights_gives_an_error_and_no_selection(tmp_path: Path
     assert not list(tmp_path.glob("run*/selection.parquet"))
 
 
-def test_rank_correlation_against_hand_worked_cases():
-    assert rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 30.0])) == pytest.approx(1)
-    # Ranks 0, 1.5, 1.5, 3 and 0, 1, 2, 3: covariance 4.5, variances 4.5 and 5 (sums of squares).
-    tied = rank_correlation(np.array([1.0, 2.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0, 4.0]))
-    assert tied == pytest.approx(4.5 / math.sqrt(4.5 * 5))
-    assert rank_correlation(np.array([1.0, 1.0]), np.array([1.0, 2.0])) is None
-    assert rank_correlation(np.array([np.nan, 1.0, 2.0]), np.array([5.0, 1.0, 2.0])) == pytest.approx(1)
+def test_one_bad_row_is_marked_and_keeps_nobody_from_a_score(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool, reference = load_pool(pool_file), Reference(tiny_model)
+    heads = undetected_heads(reference, "all")
+    expected = CircuitSeerScorer().score_batch(list(pool), reference, heads)
+    rare = reference.tokenizer("Ω")["input_ids"][-1]
+    reference.model(for_scores=True).get_input_embeddings().weight[rare] = torch.nan
+    bad = dataclasses.replace(pool[3], problem=pool[3].problem + " Ω")
+    rows = CircuitSeerScorer().score_batch([*list(pool)[:3], bad, *list(pool)[4:]], reference, heads)
+    assert [row["status"] for row in rows] == ["ok"] * 3 + ["error"] + ["ok"] * 8
+    assert "score" not in rows[3]
+    for index in (0, 1, 2, *range(4, 12)):
+        assert rows[index]["score"] == pytest.approx(expected[index]["score"], rel=2e-5)
 
 
-def test_effective_sample_size():
-    assert effective_sample_size(np.ones(7)) == pytest.approx(7)
-    assert effective_sample_size(np.array([1.0, 0.0, 0.0])) == pytest.approx(1)
+def test_too_many_bad_rows_are_refused():
+    table = pa.table({"uid": [str(i) for i in range(100)], "status": ["error"] + ["ok"] * 99})
+    check_scores(table)
+    table = table.set_column(1, "status", pa.array(["error"] * 2 + ["ok"] * 98))
+    with pytest.raises(ValueError, match=r"2 of 100 rows have no finite score, for instance \['0', '1'\]"):
+        check_scores(table)

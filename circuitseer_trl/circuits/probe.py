@@ -132,16 +132,25 @@ def choose_probe(
     *,
     strategy: str = "max_loss",
     size: int = 300,
+    candidates: int | None = None,
     seed: int = 0,
     form: str | None = None,
     system_prompt: str,
     max_batch_tokens: int = 8192,
 ) -> list[Example]:
-    """The probe examples; a `size` of the pool's size or more takes the whole pool, in its order."""
+    """The probe examples; a `size` of the pool's size or more takes the whole pool, in its order.
+
+    With `candidates`, only so many rows, drawn by `seed`, are read for their loss, and kept in `candidates/`.
+    """
     if size >= len(pool):
         return list(pool)
     if strategy == "random":
         return pool.take(np.sort(np.random.default_rng(seed).choice(len(pool), size, replace=False)))
+    output_dir = Path(output_dir)
+    if candidates is not None and candidates < len(pool):
+        # A folder apart from `losses/`, which other steps take for the whole pool's.
+        output_dir = output_dir / "candidates"
+        pool = pool.subset(np.sort(np.random.default_rng(seed).choice(len(pool), candidates, replace=False)))
     losses = pool_losses(
         pool, reference, output_dir, form=form, system_prompt=system_prompt, max_batch_tokens=max_batch_tokens
     )

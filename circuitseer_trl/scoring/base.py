@@ -14,7 +14,7 @@ from circuitseer_trl.artifacts import fingerprint, library_versions, write_card
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.data import Example, Pool
 from circuitseer_trl.models import Reference
-from circuitseer_trl.scoring.diagnostics import quantiles, rank_correlation
+from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
 from circuitseer_trl.sharding import on_main_rank, run_shards
 
 Row = dict[str, float | int | str | None]
@@ -140,12 +140,8 @@ def score_card(table: pa.Table, pool: Pool, made_from: dict[str, Any]) -> dict[s
         "pool": pool.describe(),
         "counts": {key: status.count(key) for key in sorted(set(status))},
         "quantiles": quantiles(scores),
-        "rank_correlation_with_length": rank_correlation(scores, tokens),
+        **diagnostics(scores, tokens, pool.difficulty),
         "mean_sink_share": nan_mean(table["sink_share"].to_numpy()),
         "versions": library_versions(),
     }
     return card | {"fingerprint": fingerprint(card)}
-
-
-def nan_mean(values: np.ndarray) -> float | None:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None

@@ -3,6 +3,7 @@
     circuitseer find-heads   finds the attention heads that reasoning depends on
     circuitseer score-pool   scores every problem by how those heads attend to it
     circuitseer select-data  chooses the rows to train on (does the two steps above where needed)
+    circuitseer explain      shows why a row has its score: its tokens, and the heads' parts
     circuitseer train-sft    fine-tunes with TRL
     circuitseer reproduce    selects, trains, evaluates and reports, from recipes
 
@@ -13,7 +14,7 @@
 import importlib
 import sys
 
-STEPS = ("find-heads", "score-pool", "select-data", "train-sft", "reproduce")
+STEPS = ("find-heads", "score-pool", "select-data", "explain", "train-sft", "reproduce")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ from circuitseer_trl.data import Pool, build_pool, conversation, load_pool
 from circuitseer_trl.models import Reference
 from circuitseer_trl.sampling.base import Selection, budget
 from circuitseer_trl.scoring.base import Scorer, ScoreTable, score_pool
+from circuitseer_trl.scoring.combine import control_length
 from circuitseer_trl.selection.card import length_warning, selection_card
 from circuitseer_trl.selection.methods import SAMPLERS, get_method
 from circuitseer_trl.selection.tracking import log_selection
@@ -54,8 +55,10 @@ def detect_heads(config: SelectionConfig, system_prompt: str, pool: Pool, refere
         config.output_dir,
         probe_strategy=config.probe_strategy,
         probe_size=config.probe_size,
+        probe_candidates=config.probe_candidates,
         probe_format=config.probe_format,
         head_ratio=config.head_ratio,
+        head_detection=config.head_detection,
         head_seed=config.head_seed,
         system_prompt=system_prompt,
         max_batch_tokens=config.max_batch_tokens,
@@ -106,16 +109,26 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
     scores = compute_scores(config, system_prompt, pool)
     sampling = config.sampling or method.sampling
     output_dir = Path(config.output_dir)
+    controlled = control_length(config.length_control, scores.scores, scores.table["num_tokens"].to_numpy())
 
     def sample() -> None:
-        selection = SAMPLERS[sampling].sample(scores.scores, pool.rows, pool.uids, size, config.selection_seed)
-        card = selection_card(pool, scores, selection, config.method, sampling, config.selection_seed)
+        selection = SAMPLERS[sampling].sample(controlled, pool.rows, pool.uids, size, config.selection_seed)
+        card = selection_card(
+            pool,
+            scores,
+            controlled,
+            selection,
+            method=config.method,
+            length_control=config.length_control,
+            sampling=sampling,
+            seed=config.selection_seed,
+        )
         write_table(output_dir / "selection.parquet", selection.to_table())
         pool.write_dropped(output_dir / "dropped.parquet")
         write_card(output_dir / "selection.json", card)
 
     on_main_rank(sample)
-    if warning := length_warning(scores.card["rank_correlation_with_length"]):
+    if warning := length_warning(read_json(output_dir / "selection.json")["rank_correlation_with_length"]):
         logger.warning(warning)
     return read_selection(output_dir)
 
