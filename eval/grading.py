@@ -86,7 +86,10 @@ class Grader:
                 else:
                     waiting.setdefault(key, []).append(number)
         keys = list(waiting)
-        tasks = ({"gold": gold, "answer": answer, "choices": dict(choices)} for gold, answer, choices, _ in keys)
+        tasks = (
+            {"gold": gold, "answer": answer, "choices": dict(choices), "question": question}
+            for gold, answer, choices, question in keys
+        )
         for number, outcome in self._pool.run(tasks):
             key = keys[number]
             answer = key[1]

@@ -89,8 +89,8 @@ def test_example_cases(grader: Grader, shared: Path):
     verdicts = grader.grade([(case["response"], Question(case["gold"], case.get("choices"))) for case in cases])
     right = sum(verdict.correct == case["expected"] for verdict, case in zip(verdicts, cases, strict=True))
     false_accepts = sum(verdict.correct and not case["expected"] for verdict, case in zip(verdicts, cases, strict=True))
-    assert right / len(cases) >= 0.92
-    assert false_accepts / sum(not case["expected"] for case in cases) <= 0.02
+    assert right / len(cases) >= 0.99
+    assert false_accepts / sum(not case["expected"] for case in cases) <= 0.005
 
 
 def test_example_votes(grader: Grader, shared: Path):

@@ -1,0 +1,88 @@
+"""Multiple choice: letters, their many spellings, and option texts."""
+
+import re
+from collections.abc import Callable
+
+from eval.normalization import fold_unicode
+
+_STYLE = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|sf|it)|boldsymbol|bf|rm|mbox|underline|boxed|fbox|bm)\s*\{([^{}]*)\}"
+)
+_PREFIX = re.compile(
+    r"^(?:the\s+)?(?:correct\s+)?(?:answer|option|choice|statement|选项|答案)s?\s*(?:is|are|为|是|:)?\s*", re.IGNORECASE
+)
+_SEPARATORS = r"[\s,;、&和]|\band\b"
+
+
+def plain(text: str) -> str:
+    """Text without styles, dollars and odd spaces."""
+    text, before = fold_unicode(text), None
+    while before != text:
+        before, text = text, _STYLE.sub(r"\1", text)
+    text = re.sub(r"\\[,;:! ]|~|\\q?quad(?![A-Za-z])|\\left(?![A-Za-z])|\\right(?![A-Za-z])|\$", " ", text)
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def gold_letters(gold: str) -> set[str]:
+    """Letters of a reference that is one or several options, else nothing."""
+    text = plain(gold)
+    match = re.match(r"^\(([A-K])\)\s*\S|^\(?([A-K])\)?\s*[.:)]?\s*$", text)
+    if match:
+        return {match[1] or match[2]}
+    if re.fullmatch(r"[A-G](?:[\s,]*[A-G]){1,4}", text):
+        letters = re.findall("[A-G]", text)
+        return set(letters) if letters == sorted(set(letters)) else set()
+    return set()
+
+
+def _letters(text: str) -> set[str] | None:
+    """Letters of an answer that is nothing but letters, or `None`."""
+    text = _PREFIX.sub("", text).strip(" .:。")
+    text = re.sub(r"\(\s*([A-Ka-k])\s*\)", r"\1", text)
+    text = re.sub(r"([A-K])\s*[.:)](?=\s|$|,)", r"\1", text)
+    bare = re.sub(_SEPARATORS, "", text)
+    if re.fullmatch(r"[A-K]{1,6}", bare) and len(set(bare)) == len(bare):
+        return set(bare)
+    return {bare.upper()} if re.fullmatch(r"[a-k]", bare) else None
+
+
+def compare_choice(letters: set[str], answer: str, options: dict[str, str], same: Callable[[str, str], bool]) -> bool:
+    """Whether an answer names the right options.
+
+    Args:
+        letters: Letters of the reference.
+        answer: What the box held: letters, a letter with its text, or an option's text.
+        options: Option texts by letter, as far as they are known.
+        same: Compares two texts that are no letters.
+    """
+    text = plain(answer)
+    named = _letters(text)
+    if named is not None:
+        return named == letters
+    if len(letters) != 1:
+        return False
+    (letter,) = letters
+    labelled = re.match(r"^\(?\s*([A-K])\s*(?:\)|\.|:|\)\.)\s*(\S.*)$", _PREFIX.sub("", text), re.DOTALL)
+    if labelled:
+        option = options.get(letter)
+        return labelled[1] == letter and (
+            option is None or plain(option) == labelled[2].strip() or same(option, labelled[2])
+        )
+    if letter not in options:
+        return False
+    return plain(options[letter]) == text or same(options[letter], answer)
+
+
+def options_in(question: str) -> dict[str, str]:
+    """Option texts that a question lists as `A. ...` or `(A) ...`; nothing where the letters are in no order."""
+    marks = list(re.finditer(r"(?:^|(?<=[\s(（。;,$}]))[(（]?([A-K])\s*[).．:、）]\s*", question))
+    for start in range(len(marks)):
+        run = [marks[start]]
+        for mark in marks[start + 1 :]:
+            expected = chr(ord(run[-1][1]) + 1)
+            if mark[1] == ("J" if expected == "I" and mark[1] == "J" else expected):
+                run.append(mark)
+        if len(run) >= 3 and run[0][1] in "AF":
+            ends = [mark.start() for mark in run[1:]] + [len(question)]
+            return {mark[1]: question[mark.end() : end].strip(" \n(（") for mark, end in zip(run, ends, strict=True)}
+    return {}
