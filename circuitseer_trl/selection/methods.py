@@ -12,6 +12,8 @@ from circuitseer_trl.sampling.top_k import TopKSampler
 from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 from circuitseer_trl.scoring.controls import ConstantScorer, LengthScorer
+from circuitseer_trl.scoring.ifd import IFDScorer
+from circuitseer_trl.scoring.max_loss import MaxLossScorer
 
 SAMPLERS: Mapping[Sampling, Sampler] = MappingProxyType(
     {
@@ -53,6 +55,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "length": Method(LengthScorer, "soft", {"length_of": "problem"}),
         "longest": Method(LengthScorer, "top_k", {"length_of": "problem"}),
         "trace_length": Method(LengthScorer, "soft", {"length_of": "solution"}),
+        "max_loss": Method(MaxLossScorer, "top_k"),
+        "ifd": Method(IFDScorer, "top_k"),
     }
 )
 
