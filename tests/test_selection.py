@@ -58,7 +58,7 @@ def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_f
     from circuitseer_trl.selection.selector import heads_to_score_with, make_scorer, reference_from_config
 
     options = config(tmp_path, tiny_model, method=method)
-    pool, reference = load_pool(pool_file), reference_from_config(options)
+    pool, reference = load_pool(pool_file, category_column="topic"), reference_from_config(options)
     scorer = make_scorer(options, SYSTEM)
     heads = heads_to_score_with(options, SYSTEM, pool, reference) if scorer.uses_heads else None
     together = scorer.score_batch(list(pool), reference, heads)
@@ -76,7 +76,8 @@ def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_f
 
 @pytest.mark.parametrize("method", list(METHODS))
 def test_every_method_selects_the_budget(tmp_path: Path, tiny_model: str, pool_file: str, method: str):
-    selection = select_rows(config(tmp_path, tiny_model, method=method), SYSTEM, load_pool(pool_file))
+    pool = load_pool(pool_file, category_column="topic")
+    selection = select_rows(config(tmp_path, tiny_model, method=method), SYSTEM, pool)
     card = read_json(tmp_path / "selection.json")
     assert len(selection) == card["num_selected"] == 6
     assert card["method"] == method

@@ -47,7 +47,7 @@ class Scorer(ABC):
     uses_heads: ClassVar[bool] = False
     uses_losses: ClassVar[bool] = False
 
-    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:
+    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:  # noqa: B027
         """Looks at the whole pool before any row is scored, on every rank; most scorers have no need to.
 
         What it finds may only depend on the pool, the reference model and the parameters.
