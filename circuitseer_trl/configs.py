@@ -14,7 +14,7 @@ HeadSetName = Literal["detected", "all", "random"]
 ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
 LengthControl = Literal["none", "bin", "residual"]
-Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified"]
+Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin"]
 
 
 def check_choice(name: str, value: Any, choices: Any) -> None:

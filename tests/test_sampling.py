@@ -109,7 +109,7 @@ def test_every_sampler_keeps_the_contract(name: str):
     scores = np.random.default_rng(0).lognormal(size=200)
     scores[::10] = np.nan
     before, rows, uids = scores.copy(), np.arange(1000, 1200), [f"row-{index}" for index in range(200)]
-    columns = {"category": ["a", "b", "b", "c"] * 50}
+    columns = {"category": ["a", "b", "b", "c"] * 50, "similarities": np.random.default_rng(1).random((200, 7))}
     first, second = (SAMPLERS[name].sample(scores, rows, uids, 30, 5, columns) for _ in range(2))
     assert len(first) == len(set(first.uids)) == 30
     assert first.uids == second.uids

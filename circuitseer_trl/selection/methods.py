@@ -8,6 +8,7 @@ from typing import Any
 
 from circuitseer_trl.configs import Sampling
 from circuitseer_trl.sampling.base import Sampler
+from circuitseer_trl.sampling.round_robin import RoundRobinSampler
 from circuitseer_trl.sampling.soft import SoftSampler
 from circuitseer_trl.sampling.stratified import StratifiedSampler
 from circuitseer_trl.sampling.top_k import TopKSampler
@@ -19,6 +20,7 @@ from circuitseer_trl.scoring.controls import ConstantScorer, LengthScorer
 from circuitseer_trl.scoring.ifd import IFDScorer
 from circuitseer_trl.scoring.judge import DifficultyScorer, QualityScorer
 from circuitseer_trl.scoring.max_loss import MaxLossScorer
+from circuitseer_trl.scoring.rds import RDSScorer
 
 SAMPLERS: Mapping[Sampling, Sampler] = MappingProxyType(
     {
@@ -27,6 +29,7 @@ SAMPLERS: Mapping[Sampling, Sampler] = MappingProxyType(
         "top_k": TopKSampler(),
         "bottom_k": TopKSampler(lowest=True),
         "stratified": StratifiedSampler(),
+        "round_robin": RoundRobinSampler(),
     }
 )
 
@@ -111,6 +114,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "quality": Method(QualityScorer, "top_k"),
         "diversity": Method(CategoryScorer, "stratified"),
         "select2reason": Method(DifficultyScorer, "top_k", combination=JointRank),
+        "rds": Method(RDSScorer, "round_robin"),
     }
 )
 

@@ -118,7 +118,10 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
     controlled = control_length(config.length_control, values, scores.table["num_tokens"].to_numpy())
 
     def sample() -> None:
-        columns = {name: scores.table[name].to_pylist() for name in scores.table.column_names}
+        columns: dict[str, Any] = {
+            name: column.to_numpy()
+            for name, column in zip(scores.table.column_names, scores.table.columns, strict=True)
+        }
         if "category" not in columns and any(pool.examples["category"]):
             columns["category"] = pool.examples["category"]
         selection = parts.sampler.sample(controlled, pool.rows, pool.uids, size, config.selection_seed, columns)
