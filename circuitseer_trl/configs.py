@@ -1,5 +1,6 @@
 """The keys of the pool and of selection, with their defaults (the paper's) and their checks."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -13,7 +14,7 @@ HeadSetName = Literal["detected", "all", "random"]
 ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
 LengthControl = Literal["none", "bin", "residual"]
-Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k"]
+Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin"]
 ReportTo = Literal["none", "wandb"]
 
 
@@ -76,6 +77,10 @@ class SelectionConfig:
 
     output_dir: str = field(metadata={"help": "Folder for what the selection steps write."})
     method: str = field(default="circuitseer", metadata={"help": "Selection method; see `METHODS`."})
+    method_args: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={"help": "Fields of the method's scorer, combination and sampler, as a mapping (or JSON)."},
+    )
     reference_model: str | None = field(default=None, metadata={"help": "Hub id or folder of the model to look into."})
     reference_revision: str | None = field(default=None, metadata={"help": "Commit, branch or tag of that model."})
     reference_dtype: Dtype = field(
@@ -131,6 +136,13 @@ class SelectionConfig:
     )
 
     def __post_init__(self) -> None:
+        if isinstance(self.method_args, str):
+            try:
+                self.method_args = json.loads(self.method_args)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"`method_args` must be JSON, such as '{{\"max_ifd\": 1.2}}': {error}.") from None
+        if self.method_args is not None and not isinstance(self.method_args, dict):
+            raise ValueError(f"`method_args` must be a mapping of names to values, got {self.method_args!r}.")
         check_choice("reference_dtype", self.reference_dtype, Dtype)
         check_count("reference_max_length", self.reference_max_length, smallest=2)
         check_choice("probe_strategy", self.probe_strategy, ProbeStrategy)

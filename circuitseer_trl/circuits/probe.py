@@ -59,6 +59,33 @@ def checked_model(reference: Reference, example: EncodedExample) -> PreTrainedMo
     return model
 
 
+def loss_table(
+    examples: list[Example], reference: Reference, form: str | None, system_prompt: str, max_batch_tokens: int
+) -> pa.Table:
+    """Mean response losses of examples, in the columns of `losses/`; null where truncation left no token of the completion."""
+    encoded = encode_all(examples, reference, form, system_prompt)
+    answered = [item for item in encoded if item.num_completion_tokens > 0]
+    losses = dict(
+        zip(
+            [item.uid for item in answered],
+            response_losses(checked_model(reference, answered[0]), answered, max_batch_tokens) if answered else [],
+            strict=True,
+        )
+    )
+    rows = [
+        {
+            "uid": item.uid,
+            "row": example.row,
+            "loss_nats": losses.get(item.uid),
+            "num_prompt_tokens": item.num_prompt_tokens,
+            "num_completion_tokens": item.num_completion_tokens,
+            "truncated": item.truncated,
+        }
+        for example, item in zip(examples, encoded, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=LOSS_COLUMNS)
+
+
 def pool_losses(
     pool: Pool,
     reference: Reference,
@@ -77,27 +104,7 @@ def pool_losses(
 
     def compute(shard: int) -> pa.Table:
         examples = pool.take(range(shard * ROWS_PER_SHARD, min((shard + 1) * ROWS_PER_SHARD, len(pool))))
-        encoded = encode_all(examples, reference, form, system_prompt)
-        answered = [item for item in encoded if item.num_completion_tokens > 0]
-        losses = dict(
-            zip(
-                [item.uid for item in answered],
-                response_losses(checked_model(reference, answered[0]), answered, max_batch_tokens) if answered else [],
-                strict=True,
-            )
-        )
-        rows = [
-            {
-                "uid": item.uid,
-                "row": example.row,
-                "loss_nats": losses.get(item.uid),
-                "num_prompt_tokens": item.num_prompt_tokens,
-                "num_completion_tokens": item.num_completion_tokens,
-                "truncated": item.truncated,
-            }
-            for example, item in zip(examples, encoded, strict=True)
-        ]
-        return pa.Table.from_pylist(rows, schema=LOSS_COLUMNS)
+        return loss_table(examples, reference, form, system_prompt, max_batch_tokens)
 
     made_from = {
         "pool": pool.fingerprint,

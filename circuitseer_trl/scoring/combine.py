@@ -1,6 +1,11 @@
-"""What becomes of scores before sampling: pure functions of whole score tables. Here, taking length out of them."""
+"""What becomes of scores before sampling: pure functions of whole score tables. Joint ranks, and taking length out."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 
 from circuitseer_trl.configs import LengthControl
 from circuitseer_trl.scoring.diagnostics import average_ranks
@@ -60,3 +65,59 @@ def control_length(control: LengthControl, scores: np.ndarray, lengths: np.ndarr
     if control == "none":
         return scores
     return (rank_in_length_bin if control == "bin" else length_residual)(scores, lengths)
+
+
+@dataclass
+class Combination(ABC):
+    """Makes one score a row of the columns of a score table. Fields are its parameters, which the card records."""
+
+    @abstractmethod
+    def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
+        """The scores to sample by, NaN for a row without one.
+
+        Args:
+            table: The score table.
+            difficulty (`np.ndarray` of shape `(N,)`): The pool's own mark of difficulty, where it has one.
+        """
+
+
+def weighted_ranks(columns: list[np.ndarray], weights: list[float]) -> np.ndarray:
+    """Weighted sum of each row's ranks, in (0, 1), the best highest; NaN where a column has no number.
+
+    A rank is (rank + 1/2) / rows, and equal values share theirs: the order is that of the sum of ranks counted from the best.
+    """
+    whole = np.flatnonzero(np.all([np.isfinite(values) for values in columns], axis=0))
+    result = np.full(len(columns[0]), np.nan)
+    result[whole] = sum(
+        weight * (average_ranks(values[whole]) + 0.5) / max(1, len(whole))
+        for values, weight in zip(columns, weights, strict=True)
+    )
+    return result
+
+
+@dataclass
+class JointRank(Combination):
+    """Ranks rows by difficulty and trace length together (Select2Reason: w rank_difficulty + (1 - w) rank_length).
+
+    Attributes:
+        difficulty_weight: The paper's w, at its best value.
+        difficulty: `judge` takes the score; `column` the pool's `difficulty_column`, where higher means harder.
+    """
+
+    difficulty_weight: float = 0.25
+    difficulty: Literal["judge", "column"] = "judge"
+
+    def __post_init__(self) -> None:
+        weight = self.difficulty_weight
+        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight <= 1:
+            raise ValueError(f"`difficulty_weight` must be a number in [0, 1], got {weight!r}.")
+        if self.difficulty not in ("judge", "column"):
+            raise ValueError(f"`difficulty` must be judge or column, got {self.difficulty!r}.")
+
+    def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
+        if self.difficulty == "column" and difficulty is None:
+            raise ValueError("`difficulty: column` needs the pool's difficulties. Set `difficulty_column`.")
+        hardness = difficulty if self.difficulty == "column" else table["score"].to_numpy()
+        assert hardness is not None
+        length = table["trace_length"].to_numpy().astype(np.float64)
+        return weighted_ranks([hardness, length], [self.difficulty_weight, 1 - self.difficulty_weight])

@@ -5,7 +5,7 @@ import logging
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.selector import pool_from_config, select_rows
+from circuitseer_trl.selection.selector import make_parts, pool_from_config, select_rows
 from circuitseer_trl.selection.tracking import log_selection
 from circuitseer_trl.sharding import process_state, say
 from circuitseer_trl.tracking import start_run
@@ -16,6 +16,7 @@ def main(args: list[str] | None = None) -> None:
     pool_config, config = parse_recipe(
         PoolConfig, SelectionConfig, args=args, prog="circuitseer select-data", description=__doc__
     )
+    make_parts(config, pool_config.system_prompt)  # what is wrong with the method is said before the pool is read
     if config.report_to == "wandb":
         start_run("select")
     pool = pool_from_config(pool_config)

@@ -24,8 +24,9 @@ def selection_card(
     length_control: str,
     sampling: str,
     seed: int,
+    parameters: dict[str, Any],
 ) -> dict[str, Any]:
-    """What `selection.json` says; `values` are the scores after length control, which were sampled by."""
+    """What `selection.json` says; `values` are the scores after combination and length control, which were sampled by."""
     tokens = scores.table["num_tokens"].to_numpy()
     place = {row: index for index, row in enumerate(scores.table["row"].to_pylist())}
     chosen = np.array([place[row] for row in selection.rows.tolist()])
@@ -34,6 +35,7 @@ def selection_card(
         "method": method,
         "length_control": length_control,
         "sampling": sampling,
+        **parameters,
         "seed": seed,
         "num_selected": len(selection),
         "pool": pool.describe(),

@@ -23,7 +23,7 @@ from circuitseer_trl.sampling.base import Selection, budget
 from circuitseer_trl.scoring.base import Scorer, ScoreTable, score_pool
 from circuitseer_trl.scoring.combine import control_length
 from circuitseer_trl.selection.card import length_warning, selection_card
-from circuitseer_trl.selection.methods import SAMPLERS, get_method
+from circuitseer_trl.selection.methods import Parts, get_method
 from circuitseer_trl.selection.tracking import log_selection
 from circuitseer_trl.sharding import on_main_rank
 
@@ -76,8 +76,15 @@ def heads_to_score_with(config: SelectionConfig, system_prompt: str, pool: Pool,
     return detected or detect_heads(config, system_prompt, pool, reference)
 
 
+def make_parts(config: SelectionConfig, system_prompt: str) -> Parts:
+    """The method's parts with the recipe's parameters; raises where the recipe names others, before any work."""
+    arguments = config.method_args or {}
+    assert isinstance(arguments, dict)  # parsed by the config
+    return get_method(config.method).make(asdict(config) | {"system_prompt": system_prompt}, config.sampling, arguments)
+
+
 def make_scorer(config: SelectionConfig, system_prompt: str) -> Scorer:
-    return get_method(config.method).make_scorer(asdict(config) | {"system_prompt": system_prompt})
+    return make_parts(config, system_prompt).scorer
 
 
 def compute_scores(config: SelectionConfig, system_prompt: str, pool: Pool) -> ScoreTable:
@@ -100,19 +107,25 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
 
     `selection.parquet` and `selection.json` are in the output folder, beside what the earlier steps wrote.
     """
-    method = get_method(config.method)
+    parts = make_parts(config, system_prompt)
     size = budget(len(pool), config.budget_ratio, config.budget_size)
     if size > len(pool):
         raise ValueError(
             f"Cannot choose {size} examples: the pool has only {len(pool)} usable rows. Lower `budget_size`."
         )
     scores = compute_scores(config, system_prompt, pool)
-    sampling = config.sampling or method.sampling
     output_dir = Path(config.output_dir)
-    controlled = control_length(config.length_control, scores.scores, scores.table["num_tokens"].to_numpy())
+    values = scores.scores if parts.combination is None else parts.combination.combine(scores.table, pool.difficulty)
+    controlled = control_length(config.length_control, values, scores.table["num_tokens"].to_numpy())
 
     def sample() -> None:
-        selection = SAMPLERS[sampling].sample(controlled, pool.rows, pool.uids, size, config.selection_seed)
+        columns: dict[str, Any] = {
+            name: column.to_numpy()
+            for name, column in zip(scores.table.column_names, scores.table.columns, strict=True)
+        }
+        if "category" not in columns and any(pool.examples["category"]):
+            columns["category"] = pool.examples["category"]
+        selection = parts.sampler.sample(controlled, pool.rows, pool.uids, size, config.selection_seed, columns)
         card = selection_card(
             pool,
             scores,
@@ -120,8 +133,12 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
             selection,
             method=config.method,
             length_control=config.length_control,
-            sampling=sampling,
+            sampling=config.sampling or get_method(config.method).sampling,
             seed=config.selection_seed,
+            parameters={
+                "combination": None if parts.combination is None else asdict(parts.combination),
+                "sampler": asdict(parts.sampler),
+            },
         )
         write_table(output_dir / "selection.parquet", selection.to_table())
         pool.write_dropped(output_dir / "dropped.parquet")
@@ -195,7 +212,8 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         self.selection: Selection | None = None
         self._kept: tuple[str, Pool] | None = None  # the selection's folder and its pool, for the panels
         get_method(method)
-        SelectionConfig(output_dir="", **self.selection_options)  # checks the values now, not after the pool was read
+        # Checks the values now, not after the pool was read.
+        make_parts(SelectionConfig(output_dir="", **self.selection_options), "")
 
     def select(self, pool: datasets.Dataset | Pool | str, output_dir: str | Path | None = None) -> datasets.Dataset:
         """Selects rows; to be called by every process of a launch.
