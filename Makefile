@@ -36,6 +36,10 @@ slow: setup
 gpu: setup
 	$(PY) -m pytest -m gpu --timeout 3600
 
+# Against naive peers; TransformerLens and nnsight take part where they are installed. BENCH_ARGS='--model DIR'.
+bench: setup
+	$(PY) -m bench.run $(BENCH_ARGS)
+
 check: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .

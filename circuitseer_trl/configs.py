@@ -1,5 +1,6 @@
 """The keys of the pool and of selection, with their defaults (the paper's) and their checks."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -8,10 +9,13 @@ SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 TextFormat = Literal["plain", "chat"]
 ProbeStrategy = Literal["max_loss", "random"]
+HeadDetection = Literal["exact", "race"]
 HeadSetName = Literal["detected", "all", "random"]
 ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
-Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k"]
+LengthControl = Literal["none", "bin", "residual"]
+Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin"]
+ReportTo = Literal["none", "wandb"]
 
 
 def check_choice(name: str, value: Any, choices: Any) -> None:
@@ -55,6 +59,12 @@ class PoolConfig:
         default=None, metadata={"help": "Column whose values name the rows. By default a hash of the row's content."}
     )
     category_column: str | None = field(default=None, metadata={"help": "Column of the problem's category or source."})
+    difficulty_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of a mark of difficulty, such as a level: cards then say what scores have to do with it."
+        },
+    )
     system_prompt: str = field(
         default=SYSTEM_PROMPT,
         metadata={"help": "System message wherever a chat template is used; an empty one leaves the message out."},
@@ -67,6 +77,10 @@ class SelectionConfig:
 
     output_dir: str = field(metadata={"help": "Folder for what the selection steps write."})
     method: str = field(default="circuitseer", metadata={"help": "Selection method; see `METHODS`."})
+    method_args: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={"help": "Fields of the method's scorer, combination and sampler, as a mapping (or JSON)."},
+    )
     reference_model: str | None = field(default=None, metadata={"help": "Hub id or folder of the model to look into."})
     reference_revision: str | None = field(default=None, metadata={"help": "Commit, branch or tag of that model."})
     reference_dtype: Dtype = field(
@@ -82,39 +96,72 @@ class SelectionConfig:
     probe_size: int = field(
         default=300, metadata={"help": "Number of probe examples; the pool's size or more takes the whole pool."}
     )
+    probe_candidates: int | None = field(
+        default=None,
+        metadata={
+            "help": "Choose the max_loss probe from a random draw of so many rows, by `head_seed` (the whole pool)."
+        },
+    )
     probe_format: TextFormat | None = field(
         default=None, metadata={"help": "Form of probe examples; by default chat if the tokenizer has a template."}
     )
     head_ratio: float = field(default=0.05, metadata={"help": "Share of the query heads to select, rounded half up."})
+    head_detection: HeadDetection = field(
+        default="exact",
+        metadata={"help": "exact: every head on the whole probe; race: the best ones only, with a stated confidence."},
+    )
     head_set: HeadSetName = field(
         default="detected", metadata={"help": "Heads to score with; random draws as many as detected has."}
     )
     heads_file: str | None = field(default=None, metadata={"help": "A `heads.json` of an earlier run to score with."})
-    head_seed: int = field(default=0, metadata={"help": "Seed of `head_set: random` and `probe_strategy: random`."})
+    head_seed: int = field(default=0, metadata={"help": "Seed of random heads, probes and probe candidates."})
     score_format: TextFormat = field(default="plain", metadata={"help": "plain: the text alone, as in the paper."})
     score_on: ScoreOn = field(default="problem", metadata={"help": "Text to score: the problem, or the solution."})
     statistic: Statistic = field(default="variance", metadata={"help": "What is measured of the attention received."})
     sink_tokens: int = field(default=0, metadata={"help": "Leave out the first tokens of a text, the attention sink."})
+    length_control: LengthControl = field(
+        default="none",
+        metadata={"help": "bin: rank within length bins; residual: what the score is above that of its length."},
+    )
     sampling: Sampling | None = field(default=None, metadata={"help": "How scores become a subset (the method's)."})
     budget_ratio: float = field(default=0.1, metadata={"help": "Share of the usable rows to keep, in (0, 1]."})
     budget_size: int | None = field(default=None, metadata={"help": "Number of rows to keep, instead of the share."})
     selection_seed: int = field(default=42, metadata={"help": "Seed of the draw."})
     max_batch_tokens: int = field(default=8192, metadata={"help": "Tokens of one forward pass, padding counted."})
+    report_to: ReportTo = field(
+        default="none",
+        metadata={
+            "help": "wandb: select_data logs the selection to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."
+        },
+    )
 
     def __post_init__(self) -> None:
+        if isinstance(self.method_args, str):
+            try:
+                self.method_args = json.loads(self.method_args)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"`method_args` must be JSON, such as '{{\"max_ifd\": 1.2}}': {error}.") from None
+        if self.method_args is not None and not isinstance(self.method_args, dict):
+            raise ValueError(f"`method_args` must be a mapping of names to values, got {self.method_args!r}.")
         check_choice("reference_dtype", self.reference_dtype, Dtype)
         check_count("reference_max_length", self.reference_max_length, smallest=2)
         check_choice("probe_strategy", self.probe_strategy, ProbeStrategy)
         check_count("probe_size", self.probe_size)
+        if self.probe_candidates is not None:
+            check_count("probe_candidates", self.probe_candidates, smallest=self.probe_size)
+            if self.probe_strategy != "max_loss":
+                raise ValueError("`probe_candidates` is for `probe_strategy: max_loss`. Leave one of the two out.")
         if self.probe_format is not None:
             check_choice("probe_format", self.probe_format, TextFormat)
         check_share("head_ratio", self.head_ratio)
+        check_choice("head_detection", self.head_detection, HeadDetection)
         check_choice("head_set", self.head_set, HeadSetName)
         check_count("head_seed", self.head_seed, smallest=0)
         check_choice("score_format", self.score_format, TextFormat)
         check_choice("score_on", self.score_on, ScoreOn)
         check_choice("statistic", self.statistic, Statistic)
         check_count("sink_tokens", self.sink_tokens, smallest=0)
+        check_choice("length_control", self.length_control, LengthControl)
         if self.sampling is not None:
             check_choice("sampling", self.sampling, Sampling)
         check_share("budget_ratio", self.budget_ratio)
@@ -122,3 +169,4 @@ class SelectionConfig:
             check_count("budget_size", self.budget_size)
         check_count("selection_seed", self.selection_seed, smallest=0)
         check_count("max_batch_tokens", self.max_batch_tokens)
+        check_choice("report_to", self.report_to, ReportTo)

@@ -17,7 +17,17 @@ import pyarrow as pa
 from circuitseer_trl.artifacts import write_table
 from circuitseer_trl.sharding import process_state
 
+POOL_COLUMNS = {
+    "row": "int64",
+    "uid": "string",
+    "problem": "string",
+    "completion": "string",
+    "category": "string",
+    "difficulty": "float64",
+    "reason": "string",
+}
 SUFFIXES = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 GSM8K_ANSWER = re.compile(r"\n?####\s*(.+?)\s*$")
 GSM8K_CALCULATION = re.compile(r"<<[^<>]*>>")
 
@@ -31,13 +41,14 @@ class Example:
     problem: str
     completion: str
     category: str | None = None
+    difficulty: float | None = None
 
 
 class Pool:
     """The usable rows of a dataset, and apart from them the dropped rows with the reason for each.
 
     Attributes:
-        examples: Dataset of the usable rows (`row`, `uid`, `problem`, `completion`, `category`), in the order given.
+        examples: Dataset of the usable rows, with the fields of `Example`, in the order given.
         dropped: Dataset of the rows that cannot be used, with a column `reason` besides.
         source: The dataset as it was given; `row` points into it.
         name: What the dataset is called on cards.
@@ -68,8 +79,18 @@ class Pool:
         return np.asarray(self.examples["row"], dtype=np.int64)
 
     @cached_property
+    def difficulty(self) -> np.ndarray | None:
+        """Difficulty of each row, NaN where it has none; None for a pool without difficulties."""
+        values = np.array(self.examples["difficulty"], dtype=np.float64)
+        return values if np.isfinite(values).any() else None
+
+    def subset(self, indices: Iterable[int]) -> "Pool":
+        """A pool of the usable rows at the given positions."""
+        return Pool(self.examples.select(list(indices)), self.dropped, self.source, self.name)
+
+    @cached_property
     def fingerprint(self) -> str:
-        """Changes with any name or text of any usable row, and with their order."""
+        """Changes with any name or text of any usable row, and with their order; no score depends on the difficulty."""
         digest = hashlib.blake2b(digest_size=8)
         for example in self:
             for text in (example.uid, example.problem, example.completion, example.category or ""):
@@ -152,6 +173,12 @@ def usable_text(row: dict[str, Any], prompt_column: str, completion_column: str,
     return {"problem": str(problem), "completion": plain_answer(str(completion)), "reason": ""}
 
 
+def difficulty_number(value: Any) -> float | None:
+    """The number of a mark of difficulty: 5, "5", or MATH's "Level 5"; None where there is no number."""
+    match = NUMBER.search(str(value))
+    return float(match[0]) if match else None
+
+
 def content_uid(problem: str, completion: str) -> str:
     """Names a row by what it says: 16 hexadecimal digits of a hash of problem and completion."""
     return hashlib.blake2b(f"{len(problem)}:{problem}{completion}".encode(), digest_size=8).hexdigest()
@@ -160,7 +187,7 @@ def content_uid(problem: str, completion: str) -> str:
 def _normalise(batch: dict[str, list[Any]], rows: list[int], columns: dict[str, str | None]) -> dict[str, list[Any]]:
     """One batch of the dataset in the pool's columns; a function of module level, so that `datasets` can cache it."""
     names = list(batch)
-    output: dict[str, list[Any]] = {key: [] for key in ("row", "uid", "problem", "completion", "category", "reason")}
+    output: dict[str, list[Any]] = {key: [] for key in POOL_COLUMNS}
     for row, values in zip(rows, zip(*batch.values(), strict=True), strict=True):
         record = dict(zip(names, values, strict=True))
         text = usable_text(record, columns["prompt"], columns["completion"], columns["correct"])  # type: ignore[arg-type]
@@ -170,6 +197,7 @@ def _normalise(batch: dict[str, list[Any]], rows: list[int], columns: dict[str, 
             "row": row,
             "uid": str(uid),
             "category": None if category is None else str(category),
+            "difficulty": difficulty_number(record[columns["difficulty"]]) if columns["difficulty"] else None,
         }.items():
             output[key].append(value)
         for key, value in text.items():
@@ -186,6 +214,7 @@ def build_pool(
     correct_column: str = "correctness_math_verify",
     id_column: str | None = None,
     category_column: str | None = None,
+    difficulty_column: str | None = None,
 ) -> Pool:
     """Makes a pool of a dataset; the columns are those of `PoolConfig`.
 
@@ -204,6 +233,7 @@ def build_pool(
         "completion_column": completion_column,
         "id_column": id_column,
         "category_column": category_column,
+        "difficulty_column": difficulty_column,
     }.items():
         if column is not None and column not in dataset.column_names:
             raise ValueError(
@@ -217,11 +247,9 @@ def build_pool(
         "correct": correct_column,
         "id": id_column,
         "category": category_column,
+        "difficulty": difficulty_column,
     }
-    features = datasets.Features(
-        {"row": datasets.Value("int64")}
-        | {key: datasets.Value("string") for key in ("uid", "problem", "completion", "category", "reason")}
-    )
+    features = datasets.Features({key: datasets.Value(kind) for key, kind in POOL_COLUMNS.items()})
     needed = dataset.select_columns([c for c in dict.fromkeys(columns.values()) if c in dataset.column_names])
     with process_state().main_process_first():
         rows = needed.map(
@@ -259,8 +287,7 @@ def _with_distinct_uids(usable: datasets.Dataset, id_column: str | None) -> data
     for uid in uids:
         seen[uid] += 1
         distinct.append(uid if seen[uid] == 1 else f"{uid}-{seen[uid]}")
-    columns = {key: usable[key] for key in usable.column_names} | {"uid": distinct}
-    return datasets.Dataset.from_dict(columns, features=usable.features)
+    return usable.remove_columns("uid").add_column("uid", distinct)
 
 
 def load_pool(

@@ -156,6 +156,11 @@ def check_head(model: PreTrainedModel, example: EncodedExample) -> None:
     ours = token_losses(model, hidden[0, :-1], ids[0, 1:]).double().cpu()
     logits = model(input_ids=ids, use_cache=False).logits[0, :-1].double().cpu()
     theirs = nn.functional.cross_entropy(logits, ids[0, 1:].cpu(), reduction="none")
+    if not theirs.isfinite().all():
+        raise ValueError(
+            f"The logits of {type(model).__name__} are not finite on example {example.uid}. Are its weights whole? If its "
+            "dtype is float16, use float32."
+        )
     difference = (ours - theirs).abs().mean().item()
     # The model's own logits are rounded to its dtype, ours are not.
     tolerance = max(1e-4, torch.finfo(model.dtype).eps * logits.abs().max().item())

@@ -103,12 +103,19 @@ def run_shards(
     folder = Path(folder)
     state = process_state()
     made_from = made_from | {"num_shards": num_shards}
-    on_main_rank(lambda: check_manifest(folder.with_name(folder.name + ".manifest.json"), made_from))
+
+    def prepare() -> list[int]:
+        check_manifest(folder.with_name(folder.name + ".manifest.json"), made_from)
+        for abandoned in folder.glob(".*.tmp"):  # of processes that were killed while they wrote
+            abandoned.unlink(missing_ok=True)
+        return [shard for shard in range(num_shards) if not shard_path(folder, shard).exists()]
+
+    # One list for all: what a killed run left is spread over the ranks of this one, however many there were before.
+    todo = on_main_rank(prepare)
 
     def work() -> None:
-        mine = range(state.process_index, num_shards, state.num_processes)
-        todo = [shard for shard in mine if not shard_path(folder, shard).exists()]
-        for shard in tqdm(todo, desc=description, unit="shard", disable=not state.is_main_process or not todo):
+        mine = todo[state.process_index :: state.num_processes]
+        for shard in tqdm(mine, desc=description, unit="shard", disable=not state.is_main_process or not mine):
             write_table(shard_path(folder, shard), compute(shard))
 
     on_all_ranks(work)

@@ -10,16 +10,20 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from circuitseer_trl.artifacts import fingerprint, library_versions, read_json, write_json, write_text
-from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, check_choice, check_count, check_share
+from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, ReportTo, check_choice, check_count, check_share
 from circuitseer_trl.models import check_model_folder, load_model, load_tokenizer, model_fingerprint
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.sharding import process_state
+from circuitseer_trl.tracking import start_run
 from eval.benchmarks import Problem, benchmark_names, load_benchmark
 from eval.generation import Request, SamplingSettings, end_token_ids, generate
 from eval.grading import Grader
 from eval.prompts import PromptFormat
 from eval.report import results_table
 from eval.results import RunResults, measure_average, measure_benchmark
+from eval.rope import check_rope
 from eval.store import SampleStore, claim_folder
+from eval.tracking import log_results
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +83,15 @@ class EvaluationConfig:
     seed: int = field(default=42, metadata={"help": "Of sampled answers."})
     batch_size: int = field(default=32, metadata={"help": "Answers generated at a time; has no influence on them."})
     num_grading_workers: int | None = field(default=None, metadata={"help": "By default one a core, at most 4."})
+    report_to: ReportTo = field(
+        default="none", metadata={"help": "wandb: logs to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."}
+    )
 
     def __post_init__(self) -> None:
         check_choice("backend", self.backend, Backend)
         check_choice("preset", self.preset, Preset)
         check_choice("dtype", self.dtype, Dtype)
+        check_choice("report_to", self.report_to, ReportTo)
         self.benchmarks = benchmark_names([self.benchmarks] if isinstance(self.benchmarks, str) else self.benchmarks)
         if not self.benchmarks:
             raise ValueError("`benchmarks` must name at least one benchmark, got none.")
@@ -158,6 +166,7 @@ def generate_all(
                 config.dtype,
                 attn_implementation=config.attn_implementation,
             )
+            check_rope(config.model_name_or_path, model)
             ends = end_token_ids(model, prompts.end_of_turn_ids())
         store.drop_torn_line()
         start, num_tokens = time.perf_counter(), 0
@@ -207,7 +216,7 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
     benchmarks = {name: load_benchmark(name, config.benchmarks_dir)[: config.limit] for name in config.benchmarks}
     prompts = PromptFormat(load_tokenizer(config.model_name_or_path, config.model_revision), config.system_prompt)
     settings = sample_settings(config, prompts.template_name)
-    state = PartialState()
+    state = process_state()
     claim_folder(config.output_dir, settings, write=state.is_main_process)
     if state.is_main_process and prompts.template_name == "plain":
         logger.warning("%s has no chat template; the plain template is used.", config.model_name_or_path)
@@ -245,6 +254,7 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
         result.pop("pass_at_1_values")
         result.pop("majority_values", None)
     write_json(results_path, results)
+    log_results(folder, results, benchmarks)
     return results
 
 
@@ -255,6 +265,8 @@ def main() -> None:
         prog="python -m eval.run",
         description="Measures Pass@1 and Majority@n on mathematics benchmarks.",
     )
+    if config.report_to == "wandb":
+        start_run("evaluate")
     results = evaluate(config)
     if results is not None:
         print(results_table({Path(config.output_dir).name: results}))

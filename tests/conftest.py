@@ -34,6 +34,7 @@ PROBLEMS = [
     ("What comes next: 1, 4, 9, 16?", "Squares, so \\boxed{25}"),
     ("How many minutes are in 3 hours?", "3 * 60 = \\boxed{180}"),
 ]
+TOPICS = ["story", "sum", "story", "sum", "story", "prime", "sum", "story", "sum", "story", "story", "story"]
 
 
 @pytest.fixture(scope="session")
@@ -97,8 +98,11 @@ def other_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedT
 
 @pytest.fixture(scope="session")
 def pool_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A JSONL pool of twelve problems."""
+    """A JSONL pool of twelve problems, with topics of seven, four and one of them."""
     path = tmp_path_factory.mktemp("pool") / "pool.jsonl"
-    rows = [{"problem": problem, "solution": solution} for problem, solution in PROBLEMS]
+    rows = [
+        {"problem": problem, "solution": solution, "topic": topic}
+        for (problem, solution), topic in zip(PROBLEMS, TOPICS, strict=True)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)

@@ -16,6 +16,7 @@ from circuitseer_trl.circuits.heads import (
 )
 from circuitseer_trl.circuits.probe import encode_all, hardest, pool_losses
 from circuitseer_trl.circuits.sweep import head_loss_increases
+from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.data import load_pool
 from circuitseer_trl.losses import response_losses
 from circuitseer_trl.models import Reference
@@ -96,6 +97,42 @@ def test_random_probe_needs_no_losses_and_follows_its_seed(tmp_path: Path, tiny_
         return read_table(tmp_path / folder / "probe.parquet")["uid"].to_pylist()
 
     assert probe("a", 0) == probe("b", 0) != probe("c", 1)
+
+
+def test_candidates_are_a_random_part_of_the_pool(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool, reference = load_pool(pool_file), Reference(tiny_model)
+
+    def probe(folder: str, seed: int, candidates: int | None = 6) -> list[str]:
+        heads = find_heads(
+            pool,
+            reference,
+            tmp_path / folder,
+            probe_size=3,
+            probe_candidates=candidates,
+            head_seed=seed,
+            system_prompt="",
+        )
+        assert heads.card["probe"].get("candidates") == (6 if candidates == 6 else None)
+        return read_table(tmp_path / folder / "probe.parquet")["uid"].to_pylist()
+
+    whole = probe("whole", 0, None)
+    assert probe("as many as the pool", 0, 12) == whole
+    first, second = probe("a", 0), probe("b", 1)
+    assert first != second
+    assert not (tmp_path / "a" / "losses").exists()
+    # The three hardest of the six that were drawn, by the losses of the whole pool.
+    everything = read_table(tmp_path / "whole" / "losses")
+    losses = dict(zip(everything["uid"].to_pylist(), everything["loss_nats"].to_pylist(), strict=True))
+    drawn = read_table(tmp_path / "a" / "candidates" / "losses")["uid"].to_pylist()
+    assert len(drawn) == 6
+    assert first == sorted(drawn, key=lambda uid: -losses[uid])[:3]
+
+
+def test_bad_numbers_of_candidates_are_refused():
+    with pytest.raises(ValueError, match="`probe_candidates` must be a whole number of at least 300, got 299"):
+        SelectionConfig("x", probe_candidates=299)
+    with pytest.raises(ValueError, match="is for `probe_strategy: max_loss`"):
+        SelectionConfig("x", probe_candidates=500, probe_strategy="random")
 
 
 def test_truncated_rows_are_marked_and_hardly_answered_ones_left_out(tmp_path: Path, tiny_model: str, pool_file: str):

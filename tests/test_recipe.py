@@ -1,15 +1,18 @@
 """Recipes and flags: what wins over what, and what is refused with a hint."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
+from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.scripts.train_sft import TrainingConfig
 from circuitseer_trl.selection.methods import METHODS, WITHOUT_SELECTION
+from eval.run import EvaluationConfig
 
 RECIPES = ROOT / "recipes"
 
@@ -72,7 +75,7 @@ def test_a_missing_recipe_is_named(tmp_path: Path):
         ("budget_ratio", 0, r"must be a number in \(0, 1\], got 0"),
         ("budget_ratio", 1.5, r"must be a number in \(0, 1\], got 1.5"),
         ("budget_size", 0, "at least 1, got 0"),
-        ("sampling", "hard", "must be one of soft, soft_inverse, top_k, bottom_k, got 'hard'"),
+        ("sampling", "hard", r"must be one of soft, soft_inverse, top_k, bottom_k, .*got 'hard'"),
         ("head_set", "some", "must be one of detected, all, random"),
         ("probe_size", 2.5, "must be a whole number"),
         ("sink_tokens", -1, "at least 0"),
@@ -84,20 +87,41 @@ def test_values_of_recipes_are_checked(tmp_path: Path, key: str, value: object, 
         parse_recipe(SelectionConfig, args=["--config", path])
 
 
-def test_every_data_and_selection_recipe_is_read():
-    files = [
-        path
-        for kind in ("data", "selection", "ablations", "demo", "smollm2")
-        for path in RECIPES.glob(f"{kind}/*.yaml")
+def types_of(values: dict[str, object]) -> tuple[type, ...]:
+    """The dataclasses that a recipe is for, by the one key that each kind has."""
+    if "dataset_name" in values:
+        return (PoolConfig,)
+    if "method" in values:
+        return (SelectionConfig,)
+    if "benchmarks" in values:
+        return (EvaluationConfig,)
+    assert "learning_rate" in values
+    return (PoolConfig, SFTConfig, ModelConfig, TrainingConfig)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_recipe_is_read(path: Path):
+    values = yaml.safe_load(path.read_text())
+    types = types_of(values)
+    required = {"output_dir": "x", "model_name_or_path": "m", "dataset_name": "d"}
+    known = {item.name for kind in types for item in fields(kind)}
+    flags = [
+        word for key, value in required.items() if key in known and key not in values for word in (f"--{key}", value)
     ]
-    assert len(files) > 15
-    for path in files:
-        values = yaml.safe_load(path.read_text())
-        if "dataset_name" in values:
-            assert parse_recipe(PoolConfig, args=["--config", str(path)]).dataset_name == values["dataset_name"]
-        elif "method" in values:
-            config = parse_recipe(SelectionConfig, args=["--config", str(path), "--output_dir", "x"])
-            assert config.method in {*METHODS, *WITHOUT_SELECTION}, path
+    if SFTConfig in types:
+        # A machine without a GPU refuses bfloat16 before anything else is looked at.
+        flags += ["--use_cpu", "true", "--bf16", "false"]
+    parsed = parse_recipe(*types, args=["--config", str(path), *flags])
+    parts = parsed if isinstance(parsed, tuple) else (parsed,)
+    for key in values:
+        assert any(hasattr(part, key) for part in parts), key
+    if "method" in values:
+        assert values["method"] in {*METHODS, *WITHOUT_SELECTION}
+
+
+def test_there_are_recipes_of_every_kind():
+    for kind in ("data", "selection", "ablations", "sft", "eval", "demo", "smollm2"):
+        assert list((RECIPES / kind).glob("*.yaml")), kind
 
 
 def test_paper_defaults():

@@ -109,7 +109,8 @@ def test_every_sampler_keeps_the_contract(name: str):
     scores = np.random.default_rng(0).lognormal(size=200)
     scores[::10] = np.nan
     before, rows, uids = scores.copy(), np.arange(1000, 1200), [f"row-{index}" for index in range(200)]
-    first, second = (SAMPLERS[name].sample(scores, rows, uids, 30, 5) for _ in range(2))
+    columns = {"category": ["a", "b", "b", "c"] * 50, "similarities": np.random.default_rng(1).random((200, 7))}
+    first, second = (SAMPLERS[name].sample(scores, rows, uids, 30, 5, columns) for _ in range(2))
     assert len(first) == len(set(first.uids)) == 30
     assert first.uids == second.uids
     assert np.array_equal(scores, before, equal_nan=True)
@@ -120,9 +121,9 @@ def test_every_sampler_keeps_the_contract(name: str):
     assert again.uids == first.uids
     assert again.rows.tolist() == first.rows.tolist()
     with pytest.raises(ValueError, match="only 180 of 200 have a score"):
-        SAMPLERS[name].sample(scores, rows, uids, 181, 5)
+        SAMPLERS[name].sample(scores, rows, uids, 181, 5, columns)
     with pytest.raises(ValueError, match="infinite"):
-        SAMPLERS[name].sample(np.where(np.isnan(scores), np.inf, scores), rows, uids, 30, 5)
+        SAMPLERS[name].sample(np.where(np.isnan(scores), np.inf, scores), rows, uids, 30, 5, columns)
 
 
 def test_negative_scores_need_another_sampler():

@@ -53,7 +53,7 @@ def test_selection_is_byte_identical_for_any_number_of_processes(tmp_path: Path,
             num_processes=num_processes,
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        assert f"with {num_processes} processes" in done.stdout
+        assert f"by {num_processes} process(es)" in done.stdout
         assert "Selected 6 of 12 rows by circuitseer" in done.stdout
         assert done.stdout.count("Selected") == 1  # rank 0 alone speaks
         return {

@@ -3,23 +3,36 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+import trl
 import yaml
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.scripts.train_sft import TrainingConfig, main
-from circuitseer_trl.training.preflight import check_environment, check_world_size, find_resume
+from circuitseer_trl.training.preflight import check_environment, check_world_size, find_resume, set_total_batch
+from circuitseer_trl.training.provenance import Provenance
 from circuitseer_trl.training.rope import write_legacy_rope
 from circuitseer_trl.training.rows import measure_lengths, read_selection, training_rows, whole_pool
-from circuitseer_trl.training.sft import make_schedule, make_trainer
+from circuitseer_trl.training.sft import make_schedule, make_trainer, mean_logged_loss
 from circuitseer_trl.training.target import inspect_target
-from tests.training_fixtures import RECIPES, losses, make_model_folder, make_pool, write_pool, write_selection
+from tests.training_fixtures import (
+    CHATML,
+    RECIPES,
+    ROOT,
+    losses,
+    make_model_folder,
+    make_pool,
+    write_pool,
+    write_selection,
+)
 
+CONFIGS = ROOT / "accelerate_configs"
 PAPER = ["qwen2.5-math-7b", "qwen2.5-math-7b-instruct", "llama-3.1-8b-instruct", "llama-3.2-3b"]
 SYSTEM = "Be brief."
 
@@ -47,7 +60,7 @@ def labels_of(tmp_path: Path, model: Path, system_prompt: str, *more: str) -> tu
     target = inspect_target(args, model_config, system_prompt=system_prompt)
     pool = make_pool(tmp_path)
     rows = training_rows(pool, whole_pool(pool), chat=target.chat, system_prompt=system_prompt)
-    trainer = make_trainer(rows, target, args, [])
+    trainer = make_trainer(rows, target, args, Provenance(pool, whole_pool(pool)))
     row, decode = trainer.train_dataset[0], trainer.processing_class.decode
     return decode(row["input_ids"]), decode([token for token in row["labels"] if token != -100])
 
@@ -92,7 +105,7 @@ def test_lengths_are_those_of_the_trainer(tmp_path, style):
     target = inspect_target(args, model_config, system_prompt="")
     pool = make_pool(tmp_path)
     rows = training_rows(pool, whole_pool(pool), chat=target.chat)
-    prepared = make_trainer(rows, target, args, []).train_dataset
+    prepared = make_trainer(rows, target, args, Provenance(pool, whole_pool(pool))).train_dataset
     lengths = {uid: len(ids) for uid, ids in zip(prepared["uid"], prepared["input_ids"], strict=True)}
 
     full = measure_lengths(rows, target.ahead, chat=target.chat, max_length=None)
@@ -183,8 +196,8 @@ def test_killed_run_goes_on_with_the_same_losses(tmp_path, model):
     out = tmp_path / "out"
     whole = losses(out)
     weights = AutoModelForCausalLM.from_pretrained(out).state_dict()
-    # As a kill after step 4 leaves it.
-    shutil.rmtree(out / "checkpoint-8")
+    # As a kill leaves it that comes while the second checkpoint is written: the trainer's state is written last.
+    (out / "checkpoint-8" / "trainer_state.json").unlink()
     for file in [file for file in out.iterdir() if file.is_file() and file.name != "training_settings.json"]:
         file.unlink()
     main(arguments)
@@ -192,6 +205,44 @@ def test_killed_run_goes_on_with_the_same_losses(tmp_path, model):
     assert json.loads((out / "training.json").read_text())["resumed_from"] == "checkpoint-4"
     resumed = AutoModelForCausalLM.from_pretrained(out).state_dict()
     assert all(torch.allclose(weights[key], resumed[key], atol=1e-7) for key in weights)
+
+
+def test_packing_keeps_the_loss_exact(tmp_path, model):
+    """One step on all rows, as 24 rows and as a few packs of them: rows of a pack do not see each other."""
+    one_step = ["--max_steps", "1", "--per_device_train_batch_size", "24", "--gradient_accumulation_steps", "1"]
+    one_step += ["--warmup_steps", "0", "--save_steps", "1"]
+    main([*flags(tmp_path, model, *one_step), "--output_dir", str(tmp_path / "rows")])
+    main([*flags(tmp_path, model, *one_step, "--packing", "true"), "--output_dir", str(tmp_path / "packs")])
+    assert losses(tmp_path / "packs") == pytest.approx(losses(tmp_path / "rows"), abs=1e-6)
+    rows, packs = (AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("rows", "packs"))
+    # Adam's first step is the learning rate, 1e-3, wherever a gradient is not zero.
+    assert max((rows[key] - packs[key]).abs().max().item() for key in rows) < 1e-5
+    assert json.loads((tmp_path / "packs" / "training.json").read_text())["num_tokens"] == pytest.approx(
+        json.loads((tmp_path / "rows" / "training.json").read_text())["num_tokens"]
+    )
+
+
+def test_killed_after_the_last_step_trains_no_further(tmp_path, model):
+    """Ten rows are three steps an epoch, so that the eighth step, the last one, leaves one of the third epoch."""
+    arguments = [*flags(tmp_path, model), "--selection_file", str(tmp_path / "s")]
+    write_selection(tmp_path / "s", make_pool(tmp_path), list(range(10)))
+    main(arguments)
+    out = tmp_path / "out"
+    result, weights = json.loads((out / "training.json").read_text()), (out / "model.safetensors").read_bytes()
+    (out / "training.json").unlink()
+    (out / "model.safetensors").unlink()
+    main(arguments)
+    again = json.loads((out / "training.json").read_text())
+    assert (again["resumed_from"], again["num_steps"]) == ("checkpoint-8", 8)
+    assert (out / "model.safetensors").read_bytes() == weights
+    assert again["train_loss"] == pytest.approx(result["train_loss"], abs=1e-4)
+
+
+def test_mean_loss_of_a_history():
+    # Steps 1 to 10 with a mean of 2, 11 to 15 with one of 5: (10 * 2 + 5 * 5) / 15.
+    history = [{"step": 10, "loss": 2.0}, {"step": 12, "eval_loss": 9.0}, {"step": 15, "loss": 5.0}]
+    assert mean_logged_loss(history) == pytest.approx(3)
+    assert mean_logged_loss([]) is None
 
 
 class TestSelectionFile:
@@ -246,6 +297,8 @@ class TestRecipes:
         more = ["--bf16", "false", "--use_cpu", "true", "--output_dir", str(tmp_path), "--dataset_name", "x"]
         _, args, model_config, config = parse(["--config", str(RECIPES / "sft" / f"{name}.yaml"), *more])
         # 10% of the 196k rows, three epochs in batches of 32 on 8 GPUs: ceil(19600 / 32) = 613 steps an epoch.
+        set_total_batch(args, config.total_batch_size, 8)
+        assert args.gradient_accumulation_steps == 4
         schedule = make_schedule(args, 19600, 8)
         assert (schedule.total_batch_size, schedule.num_steps, schedule.num_warmup_steps) == (32, 1839, 184)
         assert (args.learning_rate, args.num_train_epochs) == (5e-5, 3)
@@ -256,7 +309,8 @@ class TestRecipes:
 
     def test_single_gpu_has_the_papers_batch(self, tmp_path):
         more = ["--bf16", "false", "--use_cpu", "true", "--output_dir", str(tmp_path), "--dataset_name", "x"]
-        _, args, _, _ = parse(["--config", str(RECIPES / "sft" / "single-24gb.yaml"), *more])
+        _, args, _, config = parse(["--config", str(RECIPES / "sft" / "single-24gb.yaml"), *more])
+        set_total_batch(args, config.total_batch_size, 1)
         assert make_schedule(args, 19600, 1).total_batch_size == 32
 
     def test_schedule_is_the_trainers(self, tmp_path, model):
@@ -264,7 +318,7 @@ class TestRecipes:
         target = inspect_target(args, model_config, system_prompt="")
         pool = make_pool(tmp_path, 21)
         rows = training_rows(pool, whole_pool(pool), chat=True)
-        trainer = make_trainer(rows, target, args, [])
+        trainer = make_trainer(rows, target, args, Provenance(pool, whole_pool(pool)))
         trainer.train()
         # 21 rows: 11 batches of 2, in 6 steps of 2; two epochs.
         assert make_schedule(args, 21, 1).num_steps == trainer.state.max_steps == 12
@@ -278,10 +332,9 @@ class TestRefused:
 
     def test_longest_row_without_max_length(self, tmp_path):
         small = make_model_folder(tmp_path / "model", positions=32)
-        _, args, model_config, _ = parse(flags(tmp_path, small))
-        args.max_length = None
-        target = inspect_target(args, model_config, system_prompt="")
-        assert target.num_positions == 32
+        (tmp_path / "whole.yaml").write_text("max_length: null\n")
+        with pytest.raises(ValueError, match=r"The longest row is \d+ tokens, but the model has 32 positions"):
+            main(flags(tmp_path, small, "--config", str(tmp_path / "whole.yaml")))
 
     def test_missing_flash_attention(self, tmp_path, model):
         with pytest.raises(ImportError, match="pip install --no-build-isolation flash-attn"):
@@ -292,6 +345,11 @@ class TestRefused:
         _, args, model_config, _ = parse(flags(tmp_path, model, "--use_peft", "true"))
         with pytest.raises(ImportError, match=r"trl\[peft\]"):
             check_environment(args, model_config)
+
+    def test_rope_of_an_adapter(self, tmp_path, model):
+        _, args, model_config, _ = parse(flags(tmp_path, model, "--use_peft", "true"))
+        with pytest.raises(ValueError, match="would be lost"):
+            inspect_target(args, model_config, system_prompt="", rope_theta=1e6)
 
     def test_folder_without_weights(self, tmp_path, model):
         shutil.copytree(model, tmp_path / "model")
@@ -322,6 +380,20 @@ class TestRefused:
         with pytest.raises(ValueError, match="FSDP was asked for on the CPU"):
             check_environment(args, model_config)
 
+    def test_total_batch_that_the_processes_cannot_make(self, tmp_path, model):
+        one = ["--gradient_accumulation_steps", "1"]
+        _, args, _, _ = parse(flags(tmp_path, model, *one))  # 2 rows a process
+        with pytest.raises(
+            ValueError, match=r"is 32, which 3 processes .*: 2` cannot make: they take 6 rows at a time"
+        ):
+            set_total_batch(args, 32, 3)
+        set_total_batch(args, 32, 4)
+        assert args.gradient_accumulation_steps == 4
+        with pytest.raises(ValueError, match="`total_batch_size` must be a whole number"):
+            TrainingConfig(total_batch_size=0)
+        with pytest.raises(ValueError, match=r"\(7\).*\(2\) both say how many rows"):
+            main(flags(tmp_path, model, "--total_batch_size", "7"))
+
     def test_two_sources_of_rows(self):
         with pytest.raises(ValueError, match="Give one of them"):
             TrainingConfig(selection_file="a", selection_recipe="b")
@@ -336,6 +408,21 @@ class TestRefused:
         with pytest.raises(FileNotFoundError, match="no checkpoint folder"):
             find_resume(tmp_path, {}, str(tmp_path / "checkpoint-3"))
 
+    def test_resume_with_other_settings_is_said(self, tmp_path, caplog):
+        (tmp_path / "checkpoint-3").mkdir()
+        (tmp_path / "checkpoint-3" / "trainer_state.json").touch()
+        (tmp_path / "training_settings.json").write_text('{"seed": 1}')
+        assert find_resume(tmp_path, {"seed": 1}, None) == str(tmp_path / "checkpoint-3")
+        assert find_resume(tmp_path, {"seed": 2}, "true") == str(tmp_path / "checkpoint-3")
+        assert "seed: 1 -> 2" in caplog.text
+
+    def test_deepspeed_of_another_precision(self, tmp_path, model, monkeypatch):
+        _, args, model_config, _ = parse(flags(tmp_path, model))
+        monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+        with pytest.raises(ValueError, match="--mixed_precision no"):
+            check_environment(args, model_config)
+
     def test_other_world_size(self, tmp_path):
         (tmp_path / "global_step4").mkdir()
         for rank in range(2):
@@ -348,14 +435,83 @@ class TestRefused:
 
 def test_end_of_turn_that_does_not_stop_generation(tmp_path, model, caplog):
     folder = shutil.copytree(model, tmp_path / "model")
-    config = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps(config | {"eos_token": "<|endoftext|>"}))
+    # As Qwen2.5-Math's base model: a chat template, and generation that stops at <|endoftext|> (here token 0).
+    changes = {"tokenizer_config": {"eos_token": "<|endoftext|>"}, "config": {"eos_token_id": 0}}
+    for name, change in (changes | {"generation_config": {"eos_token_id": 0}}).items():
+        file = folder / f"{name}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
     main(flags(tmp_path, folder, "--max_steps", "1"))
     assert "Set `eos_token`" in caplog.text
     caplog.clear()
     main(flags(tmp_path, folder, "--max_steps", "1", "--eos_token", "<|im_end|>", "--output_dir", str(tmp_path / "b")))
     assert "Set `eos_token`" not in caplog.text
-    assert AutoTokenizer.from_pretrained(tmp_path / "b").eos_token == "<|im_end|>"
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "b")
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert GenerationConfig.from_pretrained(tmp_path / "b").eos_token_id == [tokenizer.eos_token_id, 0]
+
+
+def test_a_loss_that_is_no_number_is_no_model(tmp_path, model):
+    with pytest.raises(RuntimeError, match=r"training loss is nan.*no model was saved"):
+        main(flags(tmp_path, model, "--learning_rate", "1e30", "--save_strategy", "no"))
+    assert not (tmp_path / "out" / "training.json").exists()
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_what_is_pushed_is_complete(tmp_path, model, monkeypatch):
+    """Pushing saves once more and rewrites the card; the Hub still gets its section, the selection, the RoPE keys."""
+    pushed = {}
+
+    def upload_folder(folder_path, **kwargs):
+        for name in ("README.md", "config.json", "selection.json"):
+            pushed[name] = (Path(folder_path) / name).read_text()
+
+    repository = SimpleNamespace(repo_id="me/model")
+    api = SimpleNamespace(create_repo=lambda *args, **kwargs: repository, upload_folder=upload_folder)
+    monkeypatch.setattr("transformers.trainer.hf_api", lambda: api)
+    selection = write_selection(tmp_path / "selection", make_pool(tmp_path), [1, 2])
+    main(
+        flags(
+            tmp_path,
+            model,
+            "--max_steps",
+            "1",
+            "--selection_file",
+            str(selection),
+            "--push_to_hub",
+            "true",
+            "--hub_strategy",
+            "end",
+        )
+    )
+    assert pushed["README.md"].count("## Training data") == 1
+    assert json.loads(pushed["config.json"])["rope_theta"] == 10000.0
+    assert json.loads(pushed["selection.json"])["method"] == "circuitseer"
+
+
+def test_plain_format_and_lost_precision_are_said(tmp_path, caplog):
+    folder = make_model_folder(tmp_path / "model", "plain")
+    main(flags(tmp_path, folder, "--max_steps", "1", "--dtype", "bfloat16"))
+    assert "training on plain text" in caplog.text
+    assert "no float32 copy" in caplog.text
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["format"] == "plain"
+
+
+def test_template_that_drops_the_reasoning(tmp_path, model):
+    """As the templates of R1's distilled models: `content.split('</think>')[-1]`."""
+    template = tmp_path / "r1.jinja"
+    template.write_text(CHATML.replace("message['content']", "message['content'].split('</think>')[-1]"))
+    arguments = flags(tmp_path, model, "--max_steps", "1")
+    (tmp_path / "pool.jsonl").write_text(json.dumps({"problem": "1 + 1?", "solution": "<think>\nAdd.\n</think>\n\n2"}))
+    with pytest.raises(ValueError, match=r"leaves out the reasoning.*chat_template_path"):
+        main([*arguments, "--chat_template_path", str(template)])
+    main(arguments)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("zero3", "zero3"), ("ddp", "multi_gpu")])
+def test_accelerate_configs_are_those_of_trl(ours, theirs):
+    folder = Path(trl.__file__).parent / "accelerate_configs"
+    mine, other = (yaml.safe_load(path.read_text()) for path in (CONFIGS / f"{ours}.yaml", folder / f"{theirs}.yaml"))
+    assert mine == other
 
 
 def test_legacy_keys_of_scaled_rope(tmp_path):

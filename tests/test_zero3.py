@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from transformers import AutoModelForCausalLM
 
+from circuitseer_trl.artifacts import read_table
 from circuitseer_trl.scripts.train_sft import main
 from tests.training_fixtures import (
     RECIPES,
@@ -42,6 +44,11 @@ class Case:
     def two(self, output_dir: Path, **kwargs) -> str:
         return run_training(*self.flags, "--output_dir", str(output_dir), num_processes=2, **kwargs)
 
+    def two_by_total(self, output_dir: Path) -> None:
+        """As `two`, whose 8 rows a step are given as such."""
+        batch = ["--gradient_accumulation_steps", "1", "--total_batch_size", "8"]
+        run_training(*self.flags, *batch, "--output_dir", str(output_dir), num_processes=2)
+
     def one(self, output_dir: Path) -> None:
         # The same 8 rows a step: 2 a process x 2 accumulated x 2 processes = 2 x 4 accumulated.
         config = ["--config", str(RECIPES / "sft" / "tiny_cpu.yaml"), "--gradient_accumulation_steps", "4"]
@@ -74,6 +81,13 @@ def test_losses_are_those_of_one_process(case):
     assert len(losses(case.folder / "two")) == 8
 
 
+@pytest.mark.parametrize("case", [False], ids=["untied"], indirect=True)
+def test_total_batch_is_reached_by_accumulation(case):
+    case.two_by_total(case.folder / "total")
+    assert losses(case.folder / "total") == losses(case.folder / "two")
+    assert json.loads((case.folder / "total" / "training.json").read_text())["total_batch_size"] == 8
+
+
 def test_weights_are_those_of_one_process(case):
     before, one, two = (weights(case.folder / name) for name in ("model", "one", "two"))
     assert one.keys() == two.keys()
@@ -94,6 +108,31 @@ def test_every_saved_model_is_whole(case, name):
 def test_last_checkpoint_is_the_saved_model(case):
     saved, last = weights(case.folder / "two"), weights(case.folder / "two" / "checkpoint-8")
     assert all(torch.equal(saved[key], last[key]) for key in saved)
+
+
+def test_ddp_is_one_process_too(tmp_path):
+    """Plain data parallelism on the CPU, as accelerate_configs/cpu.yaml starts it."""
+    case = Case(tmp_path, tied=False)
+    case.two(tmp_path / "two", engine="cpu")
+    case.one(tmp_path / "one")
+    result = json.loads((tmp_path / "two" / "training.json").read_text())
+    assert (result["engine"], result["world_size"]) == ("MULTI_CPU", 2)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
+
+
+def test_selection_in_the_launch(tmp_path):
+    """Two ZeRO-3 processes select as one process does, and then train on it."""
+    model, pool = make_model_folder(tmp_path / "model"), write_pool(tmp_path)
+    recipe = {"method": "circuitseer", "reference_model": str(model), "probe_size": 6, "head_ratio": 0.25}
+    (tmp_path / "selection.yaml").write_text(yaml.safe_dump(recipe | {"budget_ratio": 0.5}))
+    flags = ["--dataset_name", str(pool), "--model_name_or_path", str(model), "--max_steps", "2"]
+    flags += ["--selection_recipe", str(tmp_path / "selection.yaml")]
+    run_training(*flags, "--output_dir", str(tmp_path / "two"), num_processes=2)
+    main(["--config", str(RECIPES / "sft" / "tiny_cpu.yaml"), *flags, "--output_dir", str(tmp_path / "one")])
+    one, two = (read_table(tmp_path / name / "selection" / "selection.parquet") for name in ("one", "two"))
+    assert one.equals(two)
+    assert json.loads((tmp_path / "two" / "training.json").read_text())["num_trained_rows"] == 12
+    assert (tmp_path / "two" / "selection.json").is_file()
 
 
 @pytest.mark.parametrize("case", [False], ids=["untied"], indirect=True)

@@ -121,8 +121,20 @@ def engine_environment() -> dict[str, str]:
     }
 
 
-def run_training(*flags: str, num_processes: int = 1, engine: str = "zero3", check: bool = True) -> str:
+def run_training(
+    *flags: str,
+    num_processes: int = 1,
+    engine: str = "zero3",
+    check: bool = True,
+    module: str = "circuitseer_trl.scripts.train_sft",
+    **environment: str,
+) -> str:
     """Runs the training script in processes of its own, under `accelerate launch` where there are several.
+
+    Args:
+        check: Whether a run that fails fails the test.
+        module: What is run in place of the script.
+        environment: More variables of the environment.
 
     Returns:
         What it printed, errors included.
@@ -132,8 +144,9 @@ def run_training(*flags: str, num_processes: int = 1, engine: str = "zero3", che
         config = ROOT / "accelerate_configs" / f"{engine}.yaml"
         command += ["accelerate.commands.launch", "--config_file", str(config)]
         command += ["--num_processes", str(num_processes), "--main_process_port", "0", "--mixed_precision", "no", "-m"]
-    command += ["circuitseer_trl.scripts.train_sft", "--config", str(RECIPES / "sft" / "tiny_cpu.yaml"), *flags]
-    done = subprocess.run(command, env=engine_environment(), cwd=ROOT, text=True, capture_output=True, timeout=300)
+    command += [module, "--config", str(RECIPES / "sft" / "tiny_cpu.yaml"), *flags]
+    variables = engine_environment() | environment
+    done = subprocess.run(command, env=variables, cwd=ROOT, text=True, capture_output=True, timeout=300)
     output = done.stdout + done.stderr
     assert not check or done.returncode == 0, output[-6000:]
     return output

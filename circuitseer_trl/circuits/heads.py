@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from transformers import AutoConfig
 
 from circuitseer_trl.artifacts import library_versions, read_json, write_card, write_table
 from circuitseer_trl.circuits.probe import checked_model, choose_probe, encode_all, probe_form, probe_table
-from circuitseer_trl.circuits.sweep import head_loss_increases
+from circuitseer_trl.circuits.race import run_race
+from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
 from circuitseer_trl.data import Pool
 from circuitseer_trl.models import Reference, model_path
 from circuitseer_trl.sharding import on_main_rank, run_shards
@@ -84,12 +86,30 @@ def selection_stability(increases: np.ndarray, size: int, draws: int = BOOTSTRAP
     return counts / draws
 
 
+def stability_card(increases: np.ndarray, selected: Sequence[Head], grid: tuple[int, int]) -> dict[str, Any]:
+    """What `heads.json` says of the selection's stability; it needs every head on the whole probe."""
+    stability = selection_stability(increases, len(selected)).reshape(grid)
+    again = [float(stability[head]) for head in selected]
+    return {
+        "meaning": "share of bootstrap draws over the probe in which a selected head is selected again",
+        "draws": BOOTSTRAP_DRAWS,
+        "selected": [round(share, 3) for share in again],
+        "mean_overlap": float(np.mean(again)),
+    }
+
+
+def configured_grid(reference: Reference) -> tuple[int, int]:
+    """Number of layers, and of query heads in each, without loading the model."""
+    config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision).get_text_config()
+    return config.num_hidden_layers, config.num_attention_heads
+
+
 def undetected_heads(
     reference: Reference, name: str, size: int | None = None, ratio: float = 0.05, seed: int = 0
 ) -> HeadSet:
     """The ablations of Table 2: all query heads, or a random draw of `size` (by default as many as `ratio` would select)."""
-    config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision).get_text_config()
-    heads = [(layer, head) for layer in range(config.num_hidden_layers) for head in range(config.num_attention_heads)]
+    num_layers, num_heads = configured_grid(reference)
+    heads = [(layer, head) for layer in range(num_layers) for head in range(num_heads)]
     card: dict[str, Any] = {"model": reference.describe(), "mode": name}
     if name == "random":
         drawn = np.random.default_rng(seed).choice(len(heads), size or num_selected(len(heads), ratio), replace=False)
@@ -98,17 +118,25 @@ def undetected_heads(
     return HeadSet(heads, card | {"selected": [list(head) for head in heads]})
 
 
-def importance_table(uid: str, base_loss: float, increase: np.ndarray) -> pa.Table:
-    layers, heads = increase.shape
+def importance_table(uid: str, heads: Sequence[Head], sweep: HeadSweep) -> pa.Table:
     return pa.table(
         {
-            "uid": [uid] * increase.size,
-            "layer": pa.array(np.repeat(np.arange(layers), heads), pa.int32()),
-            "head": pa.array(np.tile(np.arange(heads), layers), pa.int32()),
-            "loss_increase": pa.array(increase.ravel(), pa.float64()),
-            "base_loss": pa.array([base_loss] * increase.size, pa.float64()),
+            "uid": [uid] * len(heads),
+            "layer": pa.array([layer for layer, _ in heads], pa.int32()),
+            "head": pa.array([head for _, head in heads], pa.int32()),
+            "loss_increase": pa.array([sweep.increase[head] for head in heads], pa.float64()),
+            "base_loss": pa.array([sweep.base_loss] * len(heads), pa.float64()),
         }
     )
+
+
+def increase_matrix(table: pa.Table, uids: Sequence[str], grid: tuple[int, int]) -> np.ndarray:
+    """Loss increases of shape `(examples, heads)` in the order of `uids`; NaN where a head was not evaluated."""
+    place = {uid: index for index, uid in enumerate(uids)}
+    rows = np.array([place[uid] for uid in table["uid"].to_pylist()])
+    result = np.full((len(uids), grid[0] * grid[1]), np.nan)
+    result[rows, table["layer"].to_numpy() * grid[1] + table["head"].to_numpy()] = table["loss_increase"].to_numpy()
+    return result
 
 
 def find_heads(
@@ -118,8 +146,10 @@ def find_heads(
     *,
     probe_strategy: str = "max_loss",
     probe_size: int = 300,
+    probe_candidates: int | None = None,
     probe_format: str | None = None,
     head_ratio: float = 0.05,
+    head_detection: str = "exact",
     head_seed: int = 0,
     system_prompt: str,
     max_batch_tokens: int = 8192,
@@ -128,6 +158,7 @@ def find_heads(
 
     The importance of a head is the increase of the mean response loss, averaged over the probe, when the head's attention is
     made undifferentiated. Every rank of a launch takes part; each probe example is a shard of the folder `importance/`.
+    With `head_detection` "race", heads that are surely not among the best are not evaluated on the whole probe.
 
     Returns:
         The heads; `heads.json`, `importance.parquet` and `probe.parquet` are in `output_dir`.
@@ -140,6 +171,7 @@ def find_heads(
         output_dir,
         strategy=probe_strategy,
         size=probe_size,
+        candidates=probe_candidates,
         seed=head_seed,
         form=probe_format,
         system_prompt=system_prompt,
@@ -160,47 +192,62 @@ def find_heads(
         "truncated": sum(item.truncated for item in encoded),
         "seed": head_seed,
     }
+    if probe_candidates is not None and probe_candidates < len(pool):
+        probe_card["candidates"] = probe_candidates  # the hardest of so many random rows, not of the pool
 
-    def compute(shard: int) -> pa.Table:
-        sweep = head_loss_increases(checked_model(reference, encoded[shard]), encoded[shard])
-        return importance_table(encoded[shard].uid, sweep.base_loss, sweep.increase)
+    grid = configured_grid(reference)
+    everything = [(layer, head) for layer in range(grid[0]) for head in range(grid[1])]
+    size = num_selected(len(everything), head_ratio)
+
+    def sweep(index: int, heads: Sequence[Head]) -> pa.Table:
+        item = encoded[index]
+        return importance_table(item.uid, heads, head_loss_increases(checked_model(reference, item), item, heads))
 
     made_from = {
         "pool": pool.fingerprint,
         "model": reference.describe(),
         "probe": probe_card | {"uids": [item.uid for item in encoded]},
     }
-    table = run_shards(output_dir / "importance", len(probe), made_from, compute, "Head importance")
-    shape = (table["layer"].to_numpy().max() + 1, table["head"].to_numpy().max() + 1)
-    increases = table["loss_increase"].to_numpy().reshape(len(probe), *shape)
-    base_losses = table["base_loss"].to_numpy().reshape(len(probe), -1)[:, 0]
-    if not np.isfinite(increases).all():
+    race_card = None
+    if head_detection == "race":
+        lengths = [len(item.input_ids) for item in encoded]
+        table, race_card = run_race(sweep, lengths, grid, size, made_from, output_dir, head_seed)
+    else:
+        table = run_shards(
+            output_dir / "importance",
+            len(probe),
+            made_from,
+            lambda shard: sweep(shard, everything),
+            "Head importance",
+        )
+    if not np.isfinite(table["loss_increase"].to_numpy()).all():
         raise ValueError(
             f"The response loss of {reference.name} is not finite on the probe. Are its weights whole? If the dtype is "
             "float16, set `reference_dtype: float32`."
         )
-    importance = increases.mean(axis=0)
-    size = num_selected(importance.size, head_ratio)
-    stability = selection_stability(increases.reshape(len(probe), -1), size)
-    selected = top_heads(importance, size)
-    spread = increases.std(axis=0, ddof=1) / math.sqrt(len(probe)) if len(probe) > 1 else np.zeros_like(importance)
+    increases = increase_matrix(table, [item.uid for item in encoded], grid)
+    losses = dict(zip(table["uid"].to_pylist(), table["base_loss"].to_pylist(), strict=True))
+    base_losses = [losses[item.uid] for item in encoded]
+    counts = np.isfinite(increases).sum(axis=0)
+    importance = np.nanmean(increases, axis=0).reshape(grid)
+    finalist = (counts == len(probe)).reshape(grid)
+    selected = top_heads(np.where(finalist, importance, -np.inf), size)
+    spread = None
+    if counts.min() > 1:
+        spread = (np.nanstd(increases, axis=0, ddof=1) / np.sqrt(counts)).reshape(grid).tolist()
     card = {
         "model": reference.describe(),
         "pool": pool.describe(),
         "probe": probe_card,
-        "mode": "exact",
+        "mode": head_detection,
         "num_probe": len(probe),
         "head_ratio": head_ratio,
         "selected": [list(head) for head in selected],
-        "base_loss": float(base_losses.mean()),
+        "base_loss": float(np.mean(base_losses)),
         "importance": importance.tolist(),
-        "standard_error": spread.tolist() if len(probe) > 1 else None,
-        "stability": {
-            "meaning": "share of bootstrap draws over the probe in which a selected head is selected again",
-            "draws": BOOTSTRAP_DRAWS,
-            "selected": [round(float(stability[layer * shape[1] + head]), 3) for layer, head in selected],
-            "mean_overlap": float(stability.reshape(shape)[tuple(np.array(selected).T)].mean()),
-        },
+        "standard_error": spread,
+        "stability": stability_card(increases, selected, grid) if race_card is None else None,
+        "race": race_card,
         "num_negative": int((importance < 0).sum()),
         "versions": library_versions(),
         "seconds": round(time.monotonic() - started, 2),
@@ -208,7 +255,7 @@ def find_heads(
 
     def write() -> None:
         write_table(output_dir / "importance.parquet", table)
-        write_table(output_dir / "probe.parquet", probe_table(probe, encoded, base_losses.tolist()))
+        write_table(output_dir / "probe.parquet", probe_table(probe, encoded, base_losses))
         pool.write_dropped(output_dir / "dropped.parquet")
         write_card(output_dir / "heads.json", card)
 

@@ -59,6 +59,33 @@ def checked_model(reference: Reference, example: EncodedExample) -> PreTrainedMo
     return model
 
 
+def loss_table(
+    examples: list[Example], reference: Reference, form: str | None, system_prompt: str, max_batch_tokens: int
+) -> pa.Table:
+    """Mean response losses of examples, in the columns of `losses/`; null where truncation left no token of the completion."""
+    encoded = encode_all(examples, reference, form, system_prompt)
+    answered = [item for item in encoded if item.num_completion_tokens > 0]
+    losses = dict(
+        zip(
+            [item.uid for item in answered],
+            response_losses(checked_model(reference, answered[0]), answered, max_batch_tokens) if answered else [],
+            strict=True,
+        )
+    )
+    rows = [
+        {
+            "uid": item.uid,
+            "row": example.row,
+            "loss_nats": losses.get(item.uid),
+            "num_prompt_tokens": item.num_prompt_tokens,
+            "num_completion_tokens": item.num_completion_tokens,
+            "truncated": item.truncated,
+        }
+        for example, item in zip(examples, encoded, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=LOSS_COLUMNS)
+
+
 def pool_losses(
     pool: Pool,
     reference: Reference,
@@ -77,27 +104,7 @@ def pool_losses(
 
     def compute(shard: int) -> pa.Table:
         examples = pool.take(range(shard * ROWS_PER_SHARD, min((shard + 1) * ROWS_PER_SHARD, len(pool))))
-        encoded = encode_all(examples, reference, form, system_prompt)
-        answered = [item for item in encoded if item.num_completion_tokens > 0]
-        losses = dict(
-            zip(
-                [item.uid for item in answered],
-                response_losses(checked_model(reference, answered[0]), answered, max_batch_tokens) if answered else [],
-                strict=True,
-            )
-        )
-        rows = [
-            {
-                "uid": item.uid,
-                "row": example.row,
-                "loss_nats": losses.get(item.uid),
-                "num_prompt_tokens": item.num_prompt_tokens,
-                "num_completion_tokens": item.num_completion_tokens,
-                "truncated": item.truncated,
-            }
-            for example, item in zip(examples, encoded, strict=True)
-        ]
-        return pa.Table.from_pylist(rows, schema=LOSS_COLUMNS)
+        return loss_table(examples, reference, form, system_prompt, max_batch_tokens)
 
     made_from = {
         "pool": pool.fingerprint,
@@ -132,16 +139,25 @@ def choose_probe(
     *,
     strategy: str = "max_loss",
     size: int = 300,
+    candidates: int | None = None,
     seed: int = 0,
     form: str | None = None,
     system_prompt: str,
     max_batch_tokens: int = 8192,
 ) -> list[Example]:
-    """The probe examples; a `size` of the pool's size or more takes the whole pool, in its order."""
+    """The probe examples; a `size` of the pool's size or more takes the whole pool, in its order.
+
+    With `candidates`, only so many rows, drawn by `seed`, are read for their loss, and kept in `candidates/`.
+    """
     if size >= len(pool):
         return list(pool)
     if strategy == "random":
         return pool.take(np.sort(np.random.default_rng(seed).choice(len(pool), size, replace=False)))
+    output_dir = Path(output_dir)
+    if candidates is not None and candidates < len(pool):
+        # A folder apart from `losses/`, which other steps take for the whole pool's.
+        output_dir = output_dir / "candidates"
+        pool = pool.subset(np.sort(np.random.default_rng(seed).choice(len(pool), candidates, replace=False)))
     losses = pool_losses(
         pool, reference, output_dir, form=form, system_prompt=system_prompt, max_batch_tokens=max_batch_tokens
     )

@@ -2,9 +2,10 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,8 @@ class Selection:
         uids: Names of the rows.
         scores: The scores by which they were chosen.
         weights: How often training sees each row in an epoch.
-        inclusion_probabilities: Probability of each row to be in a subset of this size; 1 where no chance is involved.
+        inclusion_probabilities: Probability of each row to be in a subset of this size; 1 where no chance is involved, NaN
+            where it is not known.
     """
 
     rows: np.ndarray
@@ -68,18 +70,34 @@ def budget(num_usable: int, ratio: float = 0.1, size: int | None = None) -> int:
     return kept
 
 
+@dataclass
 class Sampler(ABC):
-    """A pure function from scores, a budget and a seed to a `Selection`."""
+    """A pure function from scores, a budget and a seed to a `Selection`. Fields are its parameters, which the card records.
+
+    Subclasses say which columns of the score table they need besides (`needs`; `category` is the pool's where scores have none).
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def choose(self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def choose(
+        self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Chooses among examples that all have a finite score.
 
         Returns:
             Indices of the chosen examples, in the order of choice, and their inclusion probabilities.
         """
 
-    def sample(self, scores: np.ndarray, rows: np.ndarray, uids: Sequence[str], size: int, seed: int) -> Selection:
+    def sample(
+        self,
+        scores: np.ndarray,
+        rows: np.ndarray,
+        uids: Sequence[str],
+        size: int,
+        seed: int,
+        columns: Mapping[str, Any] | None = None,
+    ) -> Selection:
         """Chooses `size` examples.
 
         Args:
@@ -88,13 +106,20 @@ class Sampler(ABC):
             uids: Names of the examples, each once.
             size: How many to choose.
             seed: Seed of the draw.
+            columns: Other columns of the score table, each of `N` values.
 
         Raises:
-            ValueError: More asked for than have a score, or infinite scores.
+            ValueError: More asked for than have a score, infinite scores, or no column that the sampler needs.
         """
+        columns = columns or {}
+        if absent := [name for name in self.needs if name not in columns]:
+            raise ValueError(
+                f"{type(self).__name__} needs the column {absent[0]!r}, which these scores do not have."
+                + (" Set `category_column`." if absent[0] == "category" else " Set another `sampling`.")
+            )
         scores = np.asarray(scores, dtype=np.float64)
         if np.isinf(scores).any():
-            infinite = [uids[index] for index in np.flatnonzero(np.isinf(scores))[:3]]
+            infinite = [uids[index] for index in np.flatnonzero(np.isinf(scores))[:3].tolist()]
             raise ValueError(f"{np.isinf(scores).sum()} scores are infinite, for instance those of {infinite}.")
         scored = np.flatnonzero(~np.isnan(scores))
         if size > len(scored):
@@ -102,11 +127,12 @@ class Sampler(ABC):
                 f"Cannot choose {size} examples: only {len(scored)} of {len(scores)} have a score. "
                 "Lower `budget_ratio` or `budget_size`."
             )
-        scored_uids = [uids[index] for index in scored]
-        chosen, probabilities = self.choose(scores[scored], scored_uids, size, seed)
+        scored_uids = [uids[index] for index in scored.tolist()]
+        scored_columns = {name: [values[index] for index in scored.tolist()] for name, values in columns.items()}
+        chosen, probabilities = self.choose(scores[scored], scored_uids, size, seed, scored_columns)
         return Selection(
             rows=np.asarray(rows)[scored[chosen]],
-            uids=[scored_uids[index] for index in chosen],
+            uids=[scored_uids[index] for index in chosen.tolist()],
             scores=scores[scored[chosen]],
             weights=np.ones(size),
             inclusion_probabilities=probabilities,

@@ -1,8 +1,9 @@
 """Soft sampling: without replacement, each draw proportional to the score."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,9 @@ class SoftSampler(Sampler):
 
     inverse: bool = False
 
-    def choose(self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def choose(
+        self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         if (scores < 0).any():
             negative = [uids[index] for index in np.flatnonzero(scores < 0)[:3]]
             raise ValueError(

@@ -1,7 +1,8 @@
 """The highest or the lowest scores, without chance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ class TopKSampler(Sampler):
 
     lowest: bool = False
 
-    def choose(self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def choose(
+        self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         order = np.lexsort((np.asarray(uids), scores if self.lowest else -scores))[:size]
         return order, np.ones(size)

@@ -14,10 +14,10 @@ from circuitseer_trl.artifacts import fingerprint, library_versions, write_card
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.data import Example, Pool
 from circuitseer_trl.models import Reference
-from circuitseer_trl.scoring.diagnostics import quantiles, rank_correlation
+from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
 from circuitseer_trl.sharding import on_main_rank, run_shards
 
-Row = dict[str, float | int | str | None]
+Row = dict[str, float | int | str | list[float] | None]
 
 ROWS_PER_SHARD = 1024
 MAX_ERROR_SHARE = 0.01
@@ -38,24 +38,36 @@ COLUMNS = pa.schema(
 class Scorer(ABC):
     """Maps examples to numbers. Fields are its parameters, which the card records.
 
-    Subclasses say what they need (`uses_reference`, `uses_heads`) and which columns they add to those of every table.
+    Subclasses say what they need (`uses_reference`, `uses_heads`; `uses_losses` for the model in the dtype of losses) and
+    which columns they add to those of every table.
     """
 
     columns: ClassVar[dict[str, pa.DataType]] = {}
     uses_reference: ClassVar[bool] = True
     uses_heads: ClassVar[bool] = False
+    uses_losses: ClassVar[bool] = False
+
+    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:  # noqa: B027
+        """Looks at the whole pool before any row is scored, on every rank; most scorers have no need to.
+
+        What it finds may only depend on the pool, the reference model and the parameters.
+        """
 
     @abstractmethod
     def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
         """Scores examples; a row's result may not depend on the others.
 
         Returns:
-            For each example its `score`, `status` (`ok`, `empty`, `truncated` or `error`), `num_tokens` and the scorer's own
-            columns. A row that cannot be scored has `score` None.
+            For each example its `score`, `status` (`ok`, `empty`, `truncated`, `error`, or the scorer's own reason to give
+            none), `num_tokens` and the scorer's own columns. A row that cannot be scored has `score` None.
         """
 
     def parameters(self) -> dict[str, Any]:
         return asdict(self)
+
+    def summary(self, table: pa.Table) -> dict[str, Any]:
+        """What the card says besides, of the scorer's own columns."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -102,17 +114,20 @@ def score_pool(
         ]
         return pa.Table.from_pylist(rows, schema=schema)
 
+    scorer.fit(pool, reference, output_dir)
     made_from = {
         "scorer": name,
         "parameters": scorer.parameters(),
         "pool": pool.fingerprint,
-        "model": reference.describe(for_scores=True) if reference is not None and scorer.uses_reference else None,
+        "model": reference.describe(for_scores=not scorer.uses_losses)
+        if reference is not None and scorer.uses_reference
+        else None,
         "heads": [list(head) for head in heads.selected] if heads is not None else None,
     }
     num_shards = -(-len(pool) // ROWS_PER_SHARD)
     table = run_shards(output_dir / "scores", num_shards, made_from, compute, "Scores")
     check_scores(table)
-    card = score_card(table, pool, made_from) | {"seconds": round(time.monotonic() - started, 2)}
+    card = score_card(table, pool, made_from, scorer.summary(table)) | {"seconds": round(time.monotonic() - started, 2)}
     on_main_rank(lambda: write_card(output_dir / "scores.json", card))
     return ScoreTable(table, card)
 
@@ -131,7 +146,9 @@ def check_scores(table: pa.Table) -> None:
         )
 
 
-def score_card(table: pa.Table, pool: Pool, made_from: dict[str, Any]) -> dict[str, Any]:
+def score_card(
+    table: pa.Table, pool: Pool, made_from: dict[str, Any], summary: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """What `scores.json` says, without the seconds."""
     scores, tokens = table["score"].to_numpy(), table["num_tokens"].to_numpy()
     status = table["status"].to_pylist()
@@ -140,12 +157,9 @@ def score_card(table: pa.Table, pool: Pool, made_from: dict[str, Any]) -> dict[s
         "pool": pool.describe(),
         "counts": {key: status.count(key) for key in sorted(set(status))},
         "quantiles": quantiles(scores),
-        "rank_correlation_with_length": rank_correlation(scores, tokens),
+        **diagnostics(scores, tokens, pool.difficulty),
         "mean_sink_share": nan_mean(table["sink_share"].to_numpy()),
+        **(summary or {}),
         "versions": library_versions(),
     }
     return card | {"fingerprint": fingerprint(card)}
-
-
-def nan_mean(values: np.ndarray) -> float | None:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+from transformers import PreTrainedModel
+
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.configs import SYSTEM_PROMPT, ScoreOn, Statistic, TextFormat
 from circuitseer_trl.data import Example
@@ -11,6 +14,7 @@ from circuitseer_trl.losses import length_batches
 from circuitseer_trl.models import Reference, encode_prompt
 from circuitseer_trl.scoring.base import Row, Scorer
 from circuitseer_trl.scoring.received import (
+    NotFiniteError,
     attention_entropy,
     attention_received,
     attention_variance,
@@ -62,8 +66,10 @@ class CircuitSeerScorer(Scorer):
         indices = list(ids)
         for positions in length_batches([len(ids[index]) for index in indices], self.max_batch_tokens):
             members = [indices[position] for position in positions]
-            received = attention_received(model, [ids[index] for index in members], heads.selected)
-            for index, alpha in zip(members, received, strict=True):
+            for index, alpha in self._received(model, {index: ids[index] for index in members}, heads).items():
+                if alpha is None:
+                    rows[index]["status"] = "error"
+                    continue
                 statistic = attention_variance if self.statistic == "variance" else attention_entropy
                 rows[index] |= {
                     "score": statistic(alpha, self.sink_tokens),
@@ -71,3 +77,18 @@ class CircuitSeerScorer(Scorer):
                     "score_without_sink": variance_without_first(alpha),
                 }
         return rows
+
+    def _received(
+        self, model: PreTrainedModel, ids: dict[int, list[int]], heads: HeadSet
+    ) -> dict[int, np.ndarray | None]:
+        """Attention received by each text; None where it is not finite; batch-mates keep theirs."""
+        try:
+            return dict(zip(ids, attention_received(model, list(ids.values()), heads.selected), strict=True))
+        except NotFiniteError:
+            if len(ids) == 1:
+                return dict.fromkeys(ids)
+        return {
+            index: alpha
+            for key, text in ids.items()
+            for index, alpha in self._received(model, {key: text}, heads).items()
+        }

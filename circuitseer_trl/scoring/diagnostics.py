@@ -1,8 +1,11 @@
-"""Figures about a table of scores that a card shows."""
+"""What do scores really measure? Figures about a table of scores, which its card shows."""
+
+from typing import Any
 
 import numpy as np
 
 QUANTILES = (0.0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+TOP_SHARE = 0.1  # the paper's budget
 
 
 def quantiles(scores: np.ndarray) -> dict[str, float]:
@@ -26,3 +29,66 @@ def rank_correlation(left: np.ndarray, right: np.ndarray) -> float | None:
     if any(np.ptp(values) == 0 for values in ranks):
         return None
     return float(np.corrcoef(*ranks)[0, 1])
+
+
+def partial_rank_correlation(left: np.ndarray, right: np.ndarray, given: np.ndarray) -> float | None:
+    """Rank correlation of `left` and `right` where `given` is held fixed; None where it is not defined.
+
+    The first-order partial correlation (r_lr - r_lg r_rg) / sqrt((1 - r_lg^2) (1 - r_rg^2)) of the ranks.
+    """
+    whole = np.isfinite(left) & np.isfinite(right) & np.isfinite(given)
+    pairs = (left, right), (left, given), (right, given)
+    r_lr, r_lg, r_rg = (rank_correlation(a[whole], b[whole]) for a, b in pairs)
+    if r_lr is None or r_lg is None or r_rg is None or max(abs(r_lg), abs(r_rg)) > 1 - 1e-12:
+        return None
+    return float((r_lr - r_lg * r_rg) / np.sqrt((1 - r_lg**2) * (1 - r_rg**2)))
+
+
+def top_overlap(left: np.ndarray, right: np.ndarray, share: float = TOP_SHARE) -> float | None:
+    """Part of the rows with the highest `left` that are among those with the highest `right`, too.
+
+    By chance it is `share`. Ties go to the earlier row. None where one of them never varies: its top is arbitrary.
+    """
+    both = np.isfinite(left) & np.isfinite(right)
+    size = round(share * both.sum())
+    if size == 0 or np.ptp(left[both]) == 0 or np.ptp(right[both]) == 0:
+        return None
+    first, second = (np.argsort(-values[both], kind="stable")[:size] for values in (left, right))
+    return len(np.intersect1d(first, second)) / size
+
+
+def effective_sample_size(weights: np.ndarray) -> float:
+    """Kish's effective sample size of weights: their number where all are equal, 1 where one has everything."""
+    return float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else 0.0
+
+
+def nan_mean(values: np.ndarray) -> float | None:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+
+def diagnostics(scores: np.ndarray, num_tokens: np.ndarray, difficulty: np.ndarray | None = None) -> dict[str, Any]:
+    """The figures by which cards tell a score from a measure of length.
+
+    Args:
+        scores (`np.ndarray` of shape `(N,)`): NaN for a row without a score.
+        num_tokens (`np.ndarray` of shape `(N,)`): Lengths of the scored texts; NaN where they are not known.
+        difficulty (`np.ndarray` of shape `(N,)`): The pool's own mark of difficulty, where it has one.
+
+    Returns:
+        `effective_sample_size`: of soft sampling, as a share of the rows; null for scores below 0.
+        `overlap_with_longest`: part of the top 10% by score that is among the 10% longest.
+        `rank_correlation_with_difficulty`, also `given_length`: only where there is a difficulty.
+    """
+    weights = np.nan_to_num(scores)
+    card: dict[str, Any] = {
+        "rank_correlation_with_length": rank_correlation(scores, num_tokens),
+        "overlap_with_longest": top_overlap(scores, num_tokens),
+        "effective_sample_size": effective_sample_size(weights) / len(weights) if (weights >= 0).all() else None,
+    }
+    if difficulty is not None:
+        card["rank_correlation_with_difficulty"] = {
+            "plain": rank_correlation(scores, difficulty),
+            "given_length": partial_rank_correlation(scores, difficulty, num_tokens),
+            "num_rows": int((np.isfinite(scores) & np.isfinite(difficulty)).sum()),
+        }
+    return card

@@ -16,6 +16,10 @@ MAX_WEIGHTS = 2**24
 MEAN_TOLERANCE = 1e-4
 
 
+class NotFiniteError(ValueError):
+    """Some attention of a batch is not finite: broken weights, or a dtype that is too narrow for a text."""
+
+
 class _DeepEnough(Exception):  # noqa: N818
     """Ends a forward after the deepest selected layer: what follows does not change the attention."""
 
@@ -86,7 +90,8 @@ def attention_received(
         For each text a float64 `np.ndarray` of shape `(tokens,)`.
 
     Raises:
-        ValueError: A text is empty, a head does not exist, or the attention is not finite or not of a supported form.
+        NotFiniteError: The attention of some text is not finite.
+        ValueError: A text is empty, a head does not exist, or the attention is not of a supported form.
     """
     check_ready(model)
     check_heads(model, heads)
@@ -113,7 +118,7 @@ def attention_received(
         last_hidden_states(model, ids)
     alphas = [row[: len(text)].numpy() / len(heads) for row, text in zip(sums, batch, strict=True)]
     if not all(np.isfinite(alpha).all() for alpha in alphas):
-        raise ValueError(
+        raise NotFiniteError(
             "The attention is not finite. Are the model's weights whole? If its dtype is float16, use float32."
         )
     for alpha in alphas:

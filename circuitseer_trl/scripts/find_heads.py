@@ -13,10 +13,17 @@ def describe(heads: HeadSet) -> str:
         f"{len(heads.selected)} reasoning heads of {layers * width}, by {heads.card['num_probe']} probe examples "
         f"(base loss {heads.card['base_loss']:.4f} nats a token):"
     ]
+    stability, race = heads.card["stability"], heads.card["race"]
+    notes = [f"  selected again in {again:.0%} of draws" for again in stability["selected"]] if stability else None
     lines += [
-        f"  layer {layer:2d} head {head:2d}  {heads.importance[layer, head]:+.4f} nats  selected again in {again:.0%} of draws"
-        for (layer, head), again in zip(heads.selected, heads.card["stability"]["selected"], strict=True)
+        f"  layer {layer:2d} head {head:2d}  {heads.importance[layer, head]:+.4f} nats{note}"
+        for (layer, head), note in zip(heads.selected, notes or [""] * len(heads.selected), strict=True)
     ]
+    if race:
+        lines.append(
+            f"By a race, with {race['row_tokens_ratio']:.0%} of the work of all heads on the whole probe; the chance "
+            f"that it dropped a head of the top is at most {race['confidence']['error']:.2g}, by the normal approximation."
+        )
     return "\n".join(lines)
 
 

@@ -3,7 +3,9 @@
     circuitseer find-heads   finds the attention heads that reasoning depends on
     circuitseer score-pool   scores every problem by how those heads attend to it
     circuitseer select-data  chooses the rows to train on (does the two steps above where needed)
+    circuitseer explain      shows why a row has its score: its tokens, and the heads' parts
     circuitseer train-sft    fine-tunes with TRL
+    circuitseer compare      compares selections: overlap, scores, lengths, categories, cost
     circuitseer reproduce    selects, trains, evaluates and reports, from recipes
 
 `circuitseer <step> --help` lists the keys of a step. Steps that use several processes start as
@@ -13,7 +15,7 @@
 import importlib
 import sys
 
-STEPS = ("find-heads", "score-pool", "select-data", "train-sft", "reproduce")
+STEPS = ("find-heads", "score-pool", "select-data", "explain", "train-sft", "reproduce", "compare")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -8,6 +8,7 @@ Single keys are changed with the step's name in front: `--train.model_name_or_pa
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
         "--accelerate_config", type=Path, help="Start the steps under `accelerate launch` with this file."
     )
     result.add_argument("--num_processes", type=int, help="Number of processes of that launch.")
+    result.add_argument("--wandb_group", help="Log every step to Weights & Biases, as a run of this group.")
     return result
 
 
@@ -76,9 +78,10 @@ def read_overrides(words: list[str]) -> dict[str, dict[str, str]]:
             raise ValueError(
                 f"Unknown flag {word!r}. Keys of a step are written --STEP.KEY VALUE, with {', '.join(PREFIXES)} as STEP."
             )
-        if not given and (value := next(rest, None)) is None:
+        following = value if given else next(rest, None)
+        if following is None:
             raise ValueError(f"The flag {flag} needs a value after it.")
-        overrides[prefix][key] = value
+        overrides[prefix][key] = following
     return overrides
 
 
@@ -105,12 +108,13 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
             "There is no eval/run.py here. Run `circuitseer reproduce` from a checkout of the project."
         )
 
+    tracked = ["--report_to", "wandb"] if options.wandb_group else []
     output = options.output_dir
     selection_dir, model_dir = output / "selection", output / "model"
     steps = []
     if method not in WITHOUT_SELECTION:
         arguments = ["--config", str(options.data), "--config", str(options.selection)]
-        arguments += ["--output_dir", str(selection_dir), *flags(overrides["data"] | overrides["select"])]
+        arguments += ["--output_dir", str(selection_dir), *tracked, *flags(overrides["data"] | overrides["select"])]
         steps.append(
             Step(
                 "select",
@@ -129,7 +133,7 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
             Step(
                 "train",
                 "circuitseer_trl.scripts.train_sft",
-                [*arguments, *flags(overrides["data"] | overrides["train"])],
+                [*arguments, *tracked, *flags(overrides["data"] | overrides["train"])],
                 model_dir / "training.json",
                 inputs,
             )
@@ -142,13 +146,15 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
         Step(
             "evaluate",
             "eval.run",
-            [*arguments, *flags(overrides["evaluate"])],
+            [*arguments, *tracked, *flags(overrides["evaluate"])],
             output / "results.json",
             [options.eval],
             launch=evaluating.get("backend", "transformers") == "transformers",
         )
     )
-    steps.append(Step("report", "eval.report", [str(output)], output / "report.html", [], launch=False))
+    page = output / "report.html"
+    arguments = [str(output), "--output", str(page), "--selection_dir", str(selection_dir)]
+    steps.append(Step("report", "eval.report", arguments, page, [], launch=False))
     return steps
 
 
@@ -193,6 +199,8 @@ def main(arguments: list[str] | None = None) -> None:
     options, rest = parser().parse_known_args(arguments)
     steps = plan(options, read_overrides(rest))
     options.output_dir.mkdir(parents=True, exist_ok=True)
+    if options.wandb_group:
+        os.environ["WANDB_RUN_GROUP"] = options.wandb_group
     if status := run(steps, options.output_dir, options.accelerate_config, options.num_processes):
         sys.exit(status)
 

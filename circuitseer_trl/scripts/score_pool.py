@@ -5,7 +5,7 @@ from circuitseer_trl.data import Pool
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.selection.card import length_warning
-from circuitseer_trl.selection.selector import compute_scores, pool_from_config
+from circuitseer_trl.selection.selector import compute_scores, make_parts, pool_from_config
 from circuitseer_trl.sharding import say
 
 EXTREMES = 10
@@ -38,6 +38,7 @@ def main(args: list[str] | None = None) -> None:
     pool_config, config = parse_recipe(
         PoolConfig, SelectionConfig, args=args, prog="circuitseer score-pool", description=__doc__
     )
+    make_parts(config, pool_config.system_prompt)  # what is wrong with the method is said before the pool is read
     pool = pool_from_config(pool_config)
     say(
         f"{describe(compute_scores(config, pool_config.system_prompt, pool), pool)}\nWritten to {config.output_dir}/scores"

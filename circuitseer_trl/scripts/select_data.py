@@ -5,8 +5,10 @@ import logging
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.selector import pool_from_config, select_rows
+from circuitseer_trl.selection.selector import make_parts, pool_from_config, select_rows
+from circuitseer_trl.selection.tracking import log_selection
 from circuitseer_trl.sharding import process_state, say
+from circuitseer_trl.tracking import start_run
 
 
 def main(args: list[str] | None = None) -> None:
@@ -14,14 +16,18 @@ def main(args: list[str] | None = None) -> None:
     pool_config, config = parse_recipe(
         PoolConfig, SelectionConfig, args=args, prog="circuitseer select-data", description=__doc__
     )
+    make_parts(config, pool_config.system_prompt)  # what is wrong with the method is said before the pool is read
+    if config.report_to == "wandb":
+        start_run("select")
     pool = pool_from_config(pool_config)
     selection = select_rows(config, pool_config.system_prompt, pool)
+    log_selection(config.output_dir, pool)
     card = read_json(f"{config.output_dir}/selection.json")
     correlation = card["rank_correlation_with_length"]
     tokens = card["mean_tokens"]
     say(
         f"Selected {len(selection)} of {len(pool)} rows by {config.method} ({card['sampling']}, seed {card['seed']}), "
-        f"with {process_state().num_processes} processes."
+        f"by {process_state().num_processes} process(es)."
         + (f" Rank correlation of score and length: {correlation:+.3f}." if correlation is not None else "")
         + (
             f" Mean tokens: {tokens['pool']:.0f} in the pool, {tokens['selected']:.0f} selected."

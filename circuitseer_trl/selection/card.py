@@ -8,46 +8,47 @@ from circuitseer_trl.artifacts import fingerprint, library_versions
 from circuitseer_trl.data import Pool
 from circuitseer_trl.sampling.base import Selection
 from circuitseer_trl.scoring.base import ScoreTable
-from circuitseer_trl.scoring.diagnostics import quantiles
+from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
 
 # Above this rank correlation the score says little that the length does not (DESIGN: known confound).
 LENGTH_WARNING = 0.8
 
 
 def selection_card(
-    pool: Pool, scores: ScoreTable, selection: Selection, method: str, sampling: str, seed: int
+    pool: Pool,
+    scores: ScoreTable,
+    values: np.ndarray,
+    selection: Selection,
+    *,
+    method: str,
+    length_control: str,
+    sampling: str,
+    seed: int,
+    parameters: dict[str, Any],
 ) -> dict[str, Any]:
-    """What `selection.json` says."""
-    values = scores.scores
+    """What `selection.json` says; `values` are the scores after combination and length control, which were sampled by."""
     tokens = scores.table["num_tokens"].to_numpy()
     place = {row: index for index, row in enumerate(scores.table["row"].to_pylist())}
     chosen = np.array([place[row] for row in selection.rows.tolist()])
-    drawable = np.nan_to_num(values)
+    sink_share = scores.table["sink_share"].to_numpy()
     card = {
         "method": method,
+        "length_control": length_control,
         "sampling": sampling,
+        **parameters,
         "seed": seed,
         "num_selected": len(selection),
         "pool": pool.describe(),
         "scores": {key: scores.card[key] for key in ("fingerprint", "scorer", "parameters", "model", "heads")},
-        "rank_correlation_with_length": scores.card["rank_correlation_with_length"],
-        "effective_sample_size": effective_sample_size(drawable) / len(pool) if (drawable >= 0).all() else None,
+        **diagnostics(values, tokens, pool.difficulty),
+        "mean_sink_share": {"pool": nan_mean(sink_share), "selected": nan_mean(sink_share[chosen])},
         "score_quantiles": {"pool": quantiles(values), "selected": quantiles(selection.scores)},
-        "mean_tokens": {"pool": mean_or_none(tokens), "selected": mean_or_none(tokens[chosen])},
+        "mean_tokens": {"pool": nan_mean(tokens), "selected": nan_mean(tokens[chosen])},
         "categories": category_shift(pool, chosen),
         "uids": fingerprint(sorted(selection.uids)),
         "versions": library_versions(),
     }
     return card | {"fingerprint": fingerprint(card)}
-
-
-def effective_sample_size(weights: np.ndarray) -> float:
-    """Kish's effective sample size of weights: their number where all are equal, 1 where one has everything."""
-    return float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else 0.0
-
-
-def mean_or_none(values: np.ndarray) -> float | None:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None
 
 
 def category_shift(pool: Pool, chosen: np.ndarray) -> dict[str, dict[str, int]] | None:
@@ -68,5 +69,5 @@ def length_warning(correlation: float | None) -> str | None:
         return None
     return (
         f"The rank correlation of score and length is {correlation:+.2f}: these scores are mostly a measure of length. "
-        "Compare with `method: length`; `sink_tokens: 1` or `statistic: entropy` depend on it less."
+        "Compare with `method: length`; `length_control: bin` takes it out, `statistic: entropy` depends on it less."
     )

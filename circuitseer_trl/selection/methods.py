@@ -1,17 +1,26 @@
-"""Every selection method by its name: a scorer and a sampler."""
+"""Every selection method by its name: a scorer, perhaps a combination, and a sampler."""
 
+import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
 from circuitseer_trl.configs import Sampling
 from circuitseer_trl.sampling.base import Sampler
+from circuitseer_trl.sampling.round_robin import RoundRobinSampler
 from circuitseer_trl.sampling.soft import SoftSampler
+from circuitseer_trl.sampling.stratified import StratifiedSampler
 from circuitseer_trl.sampling.top_k import TopKSampler
 from circuitseer_trl.scoring.base import Scorer
+from circuitseer_trl.scoring.category import CategoryScorer
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
+from circuitseer_trl.scoring.combine import Combination, JointRank
 from circuitseer_trl.scoring.controls import ConstantScorer, LengthScorer
+from circuitseer_trl.scoring.ifd import IFDScorer
+from circuitseer_trl.scoring.judge import DifficultyScorer, QualityScorer
+from circuitseer_trl.scoring.max_loss import MaxLossScorer
+from circuitseer_trl.scoring.rds import RDSScorer
 
 SAMPLERS: Mapping[Sampling, Sampler] = MappingProxyType(
     {
@@ -19,6 +28,8 @@ SAMPLERS: Mapping[Sampling, Sampler] = MappingProxyType(
         "soft_inverse": SoftSampler(inverse=True),
         "top_k": TopKSampler(),
         "bottom_k": TopKSampler(lowest=True),
+        "stratified": StratifiedSampler(),
+        "round_robin": RoundRobinSampler(),
     }
 )
 
@@ -27,23 +38,68 @@ WITHOUT_SELECTION = ("full", "zero_shot")
 
 
 @dataclass(frozen=True)
+class Parts:
+    """A method's parts, with their parameters set."""
+
+    scorer: Scorer
+    combination: Combination | None
+    sampler: Sampler
+
+
+@dataclass(frozen=True)
 class Method:
-    """A named pair of scorer and sampler.
+    """A named scorer and sampler.
 
     Attributes:
         scorer: Class of the scorer.
         sampling: The method's own sampler, by its name; the recipe may name another.
         parameters: Fields of the scorer that make the method what it is.
+        combination: What makes one score of the columns of the score table; most methods need none.
     """
 
     scorer: type[Scorer]
     sampling: Sampling
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    combination: type[Combination] | None = None
 
     def make_scorer(self, options: Mapping[str, Any]) -> Scorer:
         """The scorer, with those of the options that are fields of it."""
         own = {item.name: options[item.name] for item in fields(self.scorer) if item.name in options}
         return self.scorer(**(own | dict(self.parameters)))
+
+    def make(self, options: Mapping[str, Any], sampling: Sampling | None, arguments: Mapping[str, Any]) -> Parts:
+        """The method's parts.
+
+        Args:
+            options: Keys of the selection recipe; those that are fields of the scorer are taken.
+            sampling: Another sampler than the method's own.
+            arguments: `method_args`: fields of the scorer, the combination and the sampler.
+
+        Raises:
+            ValueError: An argument is a field of none of them.
+        """
+        sampler = SAMPLERS[sampling or self.sampling]
+        # What the samplers' names already say is no argument.
+        in_sampler = {item.name for item in fields(type(sampler))} - {"inverse", "lowest"}
+        in_scorer = {item.name for item in fields(self.scorer)} - set(self.parameters)
+        in_combination = {item.name for item in fields(self.combination)} if self.combination is not None else set()
+        known = sorted(in_scorer | in_combination | in_sampler)
+        for name in arguments:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                advice = f"Did you mean `{close[0]}`? " if close else ""
+                raise ValueError(
+                    f"`method_args` has no key {name!r} for this method. {advice}Keys are {', '.join(known) or 'none'}."
+                )
+
+        def of(names: set[str]) -> dict[str, Any]:
+            return {name: value for name, value in arguments.items() if name in names}
+
+        return Parts(
+            scorer=self.make_scorer(dict(options) | of(in_scorer)),
+            combination=self.combination(**of(in_combination)) if self.combination is not None else None,
+            sampler=replace(sampler, **of(in_sampler)),
+        )
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -53,6 +109,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "length": Method(LengthScorer, "soft", {"length_of": "problem"}),
         "longest": Method(LengthScorer, "top_k", {"length_of": "problem"}),
         "trace_length": Method(LengthScorer, "soft", {"length_of": "solution"}),
+        "max_loss": Method(MaxLossScorer, "top_k"),
+        "ifd": Method(IFDScorer, "top_k"),
+        "quality": Method(QualityScorer, "top_k"),
+        "diversity": Method(CategoryScorer, "stratified"),
+        "select2reason": Method(DifficultyScorer, "top_k", combination=JointRank),
+        "rds": Method(RDSScorer, "round_robin"),
     }
 )
 

@@ -21,8 +21,10 @@ from circuitseer_trl.data import Pool, build_pool, conversation, load_pool
 from circuitseer_trl.models import Reference
 from circuitseer_trl.sampling.base import Selection, budget
 from circuitseer_trl.scoring.base import Scorer, ScoreTable, score_pool
+from circuitseer_trl.scoring.combine import control_length
 from circuitseer_trl.selection.card import length_warning, selection_card
-from circuitseer_trl.selection.methods import SAMPLERS, get_method
+from circuitseer_trl.selection.methods import Parts, get_method
+from circuitseer_trl.selection.tracking import log_selection
 from circuitseer_trl.sharding import on_main_rank
 
 logger = get_logger(__name__)
@@ -53,8 +55,10 @@ def detect_heads(config: SelectionConfig, system_prompt: str, pool: Pool, refere
         config.output_dir,
         probe_strategy=config.probe_strategy,
         probe_size=config.probe_size,
+        probe_candidates=config.probe_candidates,
         probe_format=config.probe_format,
         head_ratio=config.head_ratio,
+        head_detection=config.head_detection,
         head_seed=config.head_seed,
         system_prompt=system_prompt,
         max_batch_tokens=config.max_batch_tokens,
@@ -72,8 +76,15 @@ def heads_to_score_with(config: SelectionConfig, system_prompt: str, pool: Pool,
     return detected or detect_heads(config, system_prompt, pool, reference)
 
 
+def make_parts(config: SelectionConfig, system_prompt: str) -> Parts:
+    """The method's parts with the recipe's parameters; raises where the recipe names others, before any work."""
+    arguments = config.method_args or {}
+    assert isinstance(arguments, dict)  # parsed by the config
+    return get_method(config.method).make(asdict(config) | {"system_prompt": system_prompt}, config.sampling, arguments)
+
+
 def make_scorer(config: SelectionConfig, system_prompt: str) -> Scorer:
-    return get_method(config.method).make_scorer(asdict(config) | {"system_prompt": system_prompt})
+    return make_parts(config, system_prompt).scorer
 
 
 def compute_scores(config: SelectionConfig, system_prompt: str, pool: Pool) -> ScoreTable:
@@ -96,25 +107,45 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
 
     `selection.parquet` and `selection.json` are in the output folder, beside what the earlier steps wrote.
     """
-    method = get_method(config.method)
+    parts = make_parts(config, system_prompt)
     size = budget(len(pool), config.budget_ratio, config.budget_size)
     if size > len(pool):
         raise ValueError(
             f"Cannot choose {size} examples: the pool has only {len(pool)} usable rows. Lower `budget_size`."
         )
     scores = compute_scores(config, system_prompt, pool)
-    sampling = config.sampling or method.sampling
     output_dir = Path(config.output_dir)
+    values = scores.scores if parts.combination is None else parts.combination.combine(scores.table, pool.difficulty)
+    controlled = control_length(config.length_control, values, scores.table["num_tokens"].to_numpy())
 
     def sample() -> None:
-        selection = SAMPLERS[sampling].sample(scores.scores, pool.rows, pool.uids, size, config.selection_seed)
-        card = selection_card(pool, scores, selection, config.method, sampling, config.selection_seed)
+        columns: dict[str, Any] = {
+            name: column.to_numpy()
+            for name, column in zip(scores.table.column_names, scores.table.columns, strict=True)
+        }
+        if "category" not in columns and any(pool.examples["category"]):
+            columns["category"] = pool.examples["category"]
+        selection = parts.sampler.sample(controlled, pool.rows, pool.uids, size, config.selection_seed, columns)
+        card = selection_card(
+            pool,
+            scores,
+            controlled,
+            selection,
+            method=config.method,
+            length_control=config.length_control,
+            sampling=config.sampling or get_method(config.method).sampling,
+            seed=config.selection_seed,
+            parameters={
+                "combination": None if parts.combination is None else asdict(parts.combination),
+                "sampler": asdict(parts.sampler),
+            },
+        )
         write_table(output_dir / "selection.parquet", selection.to_table())
         pool.write_dropped(output_dir / "dropped.parquet")
         write_card(output_dir / "selection.json", card)
 
     on_main_rank(sample)
-    if warning := length_warning(scores.card["rank_correlation_with_length"]):
+    if warning := length_warning(read_json(output_dir / "selection.json")["rank_correlation_with_length"]):
         logger.warning(warning)
     return read_selection(output_dir)
 
@@ -139,7 +170,7 @@ def shared_temporary_folder() -> Iterator[str]:
 
 
 class CircuitSeerDataSelector(TrainerCallback, ExportableState):
-    """Selects training data before a trainer is made, and tells the trainer's checkpoints what was selected.
+    """Selects training data before a trainer is made, and tells the trainer's checkpoints and trackers what was selected.
 
         selector = CircuitSeerDataSelector(reference_model="Qwen/Qwen2.5-Math-1.5B-Instruct", budget_ratio=0.1, seed=42)
         dataset = selector.select(pool, output_dir="runs/x")
@@ -179,15 +210,17 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         } | {key: value for key, value in options.items() if key in selecting}
         self.card: dict[str, Any] | None = None
         self.selection: Selection | None = None
+        self._kept: tuple[str, Pool] | None = None  # the selection's folder and its pool, for the panels
         get_method(method)
-        SelectionConfig(output_dir="", **self.selection_options)  # checks the values now, not after the pool was read
+        # Checks the values now, not after the pool was read.
+        make_parts(SelectionConfig(output_dir="", **self.selection_options), "")
 
     def select(self, pool: datasets.Dataset | Pool | str, output_dir: str | Path | None = None) -> datasets.Dataset:
         """Selects rows; to be called by every process of a launch.
 
         Args:
             pool: A dataset, a `Pool`, or the name of a dataset as in `PoolConfig`.
-            output_dir: Folder for heads, scores and selection; without one they are not kept.
+            output_dir: Folder for heads, scores and selection; without one they are not kept, nor logged to W&B.
 
         Returns:
             The chosen rows, in the pool's order and with all of its columns. Where the dataset is not in a form that TRL can
@@ -201,8 +234,10 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
             pool = build_pool(pool, **columns)
         elif not isinstance(pool, Pool):
             raise TypeError(f"`pool` must be a datasets.Dataset, a Pool or a name, got a {type(pool).__name__}.")
+        self._kept = None
         if output_dir is not None:
             self._select_into(str(output_dir), pool, config.system_prompt)
+            self._kept = str(output_dir), pool
         else:
             with shared_temporary_folder() as folder:
                 self._select_into(folder, pool, config.system_prompt)
@@ -226,8 +261,26 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self.card is not None and state.is_world_process_zero:
-            write_card(Path(args.output_dir) / "selection.json", self.card)
+        self._check_resumed(state)
+        if self.card is None or not state.is_world_process_zero:
+            return
+        write_card(Path(args.output_dir) / "selection.json", self.card)
+        if self._kept is not None and "wandb" in args.report_to:
+            log_selection(*self._kept)  # the trainer's own callback came first, and has started the run
+
+    def _check_resumed(self, state: TrainerState) -> None:
+        """Raises where training goes on from a checkpoint that saw other rows."""
+        saved = (state.stateful_callbacks or {}).get(type(self).__name__)
+        before = saved["attributes"]["card"] if isinstance(saved, dict) else None
+        if state.global_step == 0 or self.card is None or before is None:
+            return
+        if before["uids"] != self.card["uids"]:
+            raise ValueError(
+                f"The checkpoint was trained on another selection (rows {before['uids']}: {before['num_selected']} by "
+                f"{before['method']}, seed {before['seed']}) than this one (rows {self.card['uids']}: "
+                f"{self.card['num_selected']} by {self.card['method']}, seed {self.card['seed']}). Select as before, or train "
+                "from the start in another `output_dir`."
+            )
 
 
 def trainable_rows(pool: Pool, selection: Selection, system_prompt: str) -> datasets.Dataset:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.logging import get_logger
 from accelerate.utils import DistributedType
-from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json
+
+logger = get_logger(__name__)
 
 SETTINGS_FILE = "training_settings.json"
 RESULT_FILE = "training.json"
@@ -31,6 +33,11 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
             "`pip install --no-build-isolation flash-attn` (built from source: torch and nvcc must be there), or set "
             "`attn_implementation: sdpa`."
         )
+    if "/" in attention and importlib.util.find_spec("kernels") is None:
+        raise ImportError(
+            f"`attn_implementation` is {attention}, a kernel of the Hub, but the package kernels is not installed. "
+            "Install it with `pip install kernels`, or set `attn_implementation: sdpa`."
+        )
     if model_config.use_peft and importlib.util.find_spec("peft") is None:
         raise ImportError("`use_peft` is set, but peft is not installed. Install it with `pip install trl[peft]`.")
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
@@ -46,6 +53,29 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
             "FSDP was asked for on the CPU, where accelerate does not run it but trains without sharding. "
             "Use accelerate_configs/zero3.yaml, which works on CPUs too, or a machine with GPUs."
         )
+
+
+def set_total_batch(args: SFTConfig, total_batch_size: int | None, world_size: int) -> None:
+    """Sets how many batches are accumulated, so that one step of all processes sees `total_batch_size` rows.
+
+    Raises:
+        ValueError: So many processes cannot make that number, or the accumulation is given too.
+    """
+    if total_batch_size is None:
+        return
+    if args.gradient_accumulation_steps != 1:
+        raise ValueError(
+            f"`total_batch_size` ({total_batch_size}) and `gradient_accumulation_steps` "
+            f"({args.gradient_accumulation_steps}) both say how many rows a step sees. Give one of them."
+        )
+    at_a_time = args.per_device_train_batch_size * world_size
+    if total_batch_size % at_a_time:
+        raise ValueError(
+            f"`total_batch_size` is {total_batch_size}, which {world_size} processes with "
+            f"`per_device_train_batch_size: {args.per_device_train_batch_size}` cannot make: they take {at_a_time} rows at "
+            "a time. Launch with a number of processes that divides it, or change one of the two keys."
+        )
+    args.gradient_accumulation_steps = total_batch_size // at_a_time
 
 
 def check_engine(trainer: SFTTrainer) -> str:
@@ -85,18 +115,27 @@ def is_finished(output_dir: str | Path, settings: dict[str, Any]) -> bool:
     return result.is_file() and not differences(read_json(result)["settings"], settings)
 
 
+def last_checkpoint(output_dir: str | Path) -> str | None:
+    """The last whole checkpoint; the trainer's state is the last file to be written (transformers 5.23)."""
+    whole = [path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
+
+
 def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | bool | None) -> str | None:
     """Which checkpoint to go on from. None is a new run.
 
     Args:
-        asked: `resume_from_checkpoint`: a folder, or true for the last checkpoint (an error where there is none). Where it
-            is not set, a run of the same settings goes on from its last checkpoint: a killed command can be given again.
+        asked: `resume_from_checkpoint`: a folder, or true for the last checkpoint (an error where there is none). Where
+            it is not set, a run of the same settings goes on from its last one: a killed command can be given again.
 
     Raises:
         ValueError: The folder holds a run of other settings, or something else, and resuming was not asked for.
     """
     folder = Path(output_dir)
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    last, file = last_checkpoint(folder), folder / SETTINGS_FILE
+    changed = differences(read_json(file), settings) if file.is_file() else []
+    if asked and changed:
+        logger.warning("Going on with other settings than before: %s.", "; ".join(changed))
     if str(asked).lower() == "true":
         if last is None:
             raise ValueError(f"`resume_from_checkpoint` is true, but {folder} has no checkpoint. Leave it out.")
@@ -105,15 +144,14 @@ def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | b
         if not (Path(str(asked)) / "trainer_state.json").is_file():
             raise FileNotFoundError(f"`resume_from_checkpoint` is {asked}, which is no checkpoint folder.")
         return str(asked)
-    file = folder / SETTINGS_FILE
     if file.is_file():
-        if changed := differences(read_json(file), settings):
+        if changed:
             raise ValueError(
                 f"The folder {folder} holds a run of other settings ({'; '.join(changed)}). Choose another "
-                "`output_dir`, delete that folder, or set `resume_from_checkpoint: true` to go on from its last checkpoint."
+                "`output_dir`, delete that one, or go on from its last checkpoint with `resume_from_checkpoint: true`."
             )
         return last
-    if last is not None or any(folder.glob("*.safetensors")) or (folder / RESULT_FILE).exists():
+    if any(folder.glob("checkpoint-*")) or any(folder.glob("*.safetensors")) or (folder / RESULT_FILE).exists():
         raise ValueError(
             f"The folder {folder} holds a model or checkpoints that this command did not write. "
             "Choose another `output_dir`."
@@ -131,5 +169,6 @@ def check_world_size(checkpoint: str | Path, world_size: int) -> None:
         raise ValueError(
             f"The checkpoint {checkpoint} holds the optimizer in {shards} shards, one a process, and this launch has "
             f"{world_size} processes: DeepSpeed can only resume with as many. Launch with "
-            f"`--num_processes {shards}`, or start a new run from the weights with `--model_name_or_path {checkpoint}` and another `output_dir`."
+            f"`--num_processes {shards}`, or start a new run from the weights with `--model_name_or_path {checkpoint}` "
+            "and another `output_dir`."
         )

@@ -15,37 +15,63 @@ from circuitseer_trl.training.rows import ChosenRows
 class Provenance(TrainerCallback):
     """Puts the selection's card into every checkpoint, and the RoPE keys of older readers into its config."""
 
-    def __init__(self, card: dict[str, Any] | None):
-        self.card = card
+    def __init__(self, pool: Pool, chosen: ChosenRows):
+        self.pool, self.chosen = pool, chosen
+
+    @property
+    def hub_dataset(self) -> str | None:
+        """The pool's name on the Hub; None for local files, whose path is nobody's business."""
+        return None if Path(self.pool.name).expanduser().exists() else self.pool.name
 
     def finish(self, folder: Path) -> None:
         """Completes a saved model's folder; on one process."""
         write_legacy_rope(folder)
-        if self.card is not None:
-            write_json(folder / "selection.json", self.card)
+        if self.chosen.card is not None:
+            write_json(folder / "selection.json", self.chosen.card)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             self.finish(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
+    def describe(self) -> str:
+        """The model card's section on the training data."""
+        name = self.hub_dataset or Path(self.pool.name).name
+        text = (
+            f"\n\n## Training data\n\n{len(self.chosen.indices)} rows of the pool `{name}`, which has {len(self.pool)} "
+            f"usable rows (fingerprint `{self.pool.fingerprint}`).\n"
+        )
+        if self.chosen.card is not None:
+            text += (
+                f"\nThey were selected by the method `{self.chosen.card.get('method')}` of circuitseer_trl "
+                "([CircuitSeer](https://arxiv.org/abs/2510.18470)); its settings are in "
+                "[selection.json](selection.json).\n"
+            )
+        return text
 
-def write_model_card(trainer: SFTTrainer, folder: Path, pool: Pool, chosen: ChosenRows) -> None:
-    """TRL's model card, and after it what the model was trained on."""
-    local = Path(pool.name).expanduser().exists()
-    trainer.create_model_card(model_name=folder.name, dataset_name=None if local else pool.name)
-    lines = [
-        "",
-        "",
-        "## Training data",
-        "",
-        f"{len(chosen.indices)} rows of the pool `{Path(pool.name).name if local else pool.name}`, which has "
-        f"{len(pool)} usable rows (fingerprint `{pool.fingerprint}`).",
-    ]
-    if chosen.card is not None:
-        lines += [
-            "",
-            f"They were selected by the method `{chosen.card['method']}` of circuitseer_trl "
-            "([CircuitSeer](https://arxiv.org/abs/2510.18470)); its settings are in [selection.json](selection.json).",
-        ]
-    with open(folder / "README.md", "a", encoding="utf-8") as card:
-        card.write("\n".join(lines) + "\n")
+
+class DocumentedTrainer(SFTTrainer):
+    """SFTTrainer that completes its folder whenever it writes the card, and so also before it pushes to the Hub.
+
+    Resumed from the checkpoint of its last step, it saves what that one has.
+    """
+
+    def __init__(self, *args: Any, provenance: Provenance, callbacks: list[TrainerCallback], **kwargs: Any):
+        self.provenance = provenance
+        super().__init__(*args, callbacks=[provenance, *callbacks], **kwargs)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # transformers 5.23 looks at `max_steps` after a step only, and would train one more where an epoch has steps left.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
+    def create_model_card(
+        self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
+    ) -> None:
+        super().create_model_card(model_name, dataset_name or self.provenance.hub_dataset, tags)
+        if self.is_world_process_zero():
+            folder = Path(str(self.args.output_dir))
+            with open(folder / "README.md", "a", encoding="utf-8") as card:
+                card.write(self.provenance.describe())
+            self.provenance.finish(folder)

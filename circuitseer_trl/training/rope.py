@@ -48,8 +48,8 @@ def check_length(length: int | None, num_positions: int | None, what: str) -> No
     if length is not None and num_positions is not None and length > num_positions:
         raise ValueError(
             f"{what} is {length} tokens, but the model has {num_positions} positions. Lower `max_length`, or extend "
-            f"the model: `max_position_embeddings: {length}` with a larger `rope_theta` (the paper takes Qwen2.5-Math from "
-            "10000 to 300000 for 16384 tokens)."
+            f"the model: `max_position_embeddings: {length}` with a larger `rope_theta` (the paper takes Qwen2.5-Math "
+            "from 10000 to 300000 for 16384 tokens)."
         )
 
 

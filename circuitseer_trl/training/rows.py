@@ -7,11 +7,11 @@ from typing import Any
 
 import datasets
 import numpy as np
-from accelerate import PartialState
 from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.data import Pool, conversation
+from circuitseer_trl.sharding import process_state
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,12 @@ class ChosenRows:
         indices: Positions among the pool's usable rows, in the pool's order; a row of weight 2 stands there twice. The
             trainer shuffles every epoch, so that the order of the draw would say nothing: the set alone decides.
         card: The selection's card; None where the whole pool was chosen.
+        folder: The folder that the selection is in.
     """
 
     indices: np.ndarray
     card: dict[str, Any] | None = None
+    folder: Path | None = None
 
 
 def whole_pool(pool: Pool) -> ChosenRows:
@@ -68,7 +70,7 @@ def read_selection(selection_file: str | Path, pool: Pool) -> ChosenRows:
             "weights must be whole numbers. Choose another sampler, or round them."
         )
     indices = np.repeat([position[uid] for uid in uids], whole.astype(np.int64))
-    return ChosenRows(np.sort(indices), card)
+    return ChosenRows(np.sort(indices), card, path.parent)
 
 
 def _conversation(row: dict[str, Any], system_prompt: str) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def training_rows(pool: Pool, chosen: ChosenRows, *, chat: bool, system_prompt: 
     """
     rows = pool.examples.select(chosen.indices)
     function, extra = (_conversation, {"system_prompt": system_prompt}) if chat else (_plain, {})
-    with PartialState().main_process_first():
+    with process_state().main_process_first():
         return rows.map(
             function, fn_kwargs=extra, remove_columns=["row", "problem", "category"], desc="Building prompts"
         )
@@ -140,7 +142,7 @@ def measure_lengths(
     num_proc: int | None = None,
 ) -> Lengths:
     """Counts the tokens of every row before a model is loaded: TRL cuts answers, and drops rows, without a word."""
-    with PartialState().main_process_first():
+    with process_state().main_process_first():
         counts = rows.map(
             _count,
             batched=True,

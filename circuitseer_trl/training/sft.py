@@ -2,20 +2,21 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import datasets
-from accelerate import PartialState
+import numpy as np
 from accelerate.logging import get_logger
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
-from circuitseer_trl.artifacts import library_versions, write_json
+from circuitseer_trl.artifacts import fingerprint, library_versions, write_json
 from circuitseer_trl.data import Pool
-from circuitseer_trl.sharding import say
+from circuitseer_trl.sharding import process_state, say
 from circuitseer_trl.training.preflight import (
     RESULT_FILE,
     SETTINGS_FILE,
@@ -24,10 +25,10 @@ from circuitseer_trl.training.preflight import (
     find_resume,
     is_finished,
 )
-from circuitseer_trl.training.provenance import Provenance, write_model_card
+from circuitseer_trl.training.provenance import DocumentedTrainer, Provenance
 from circuitseer_trl.training.rope import check_length
 from circuitseer_trl.training.rows import ChosenRows, Lengths, measure_lengths, training_rows
-from circuitseer_trl.training.target import Target, warn_of_surprises
+from circuitseer_trl.training.target import Target, check_keeps_reasoning, warn_of_surprises
 
 logger = get_logger(__name__)
 
@@ -76,7 +77,7 @@ def settings_of(
         "total_batch_size": args.per_device_train_batch_size * args.gradient_accumulation_steps * world_size,
         "pool": pool.fingerprint,
         "num_rows": len(chosen.indices),
-        "selection": None if chosen.card is None else chosen.card["fingerprint"],
+        "rows": fingerprint(chosen.indices.tolist()),
         "system_prompt": system_prompt,
         "model_init_kwargs": {key: str(value) for key, value in (args.model_init_kwargs or {}).items()},
         "rope": target.rope,
@@ -102,17 +103,36 @@ def report_lengths(lengths: Lengths, num_rows: int, max_length: int | None) -> N
         )
 
 
+def mean_logged_loss(history: Sequence[dict[str, Any]]) -> float | None:
+    """The mean loss over the steps that a trainer's history tells of; None where it tells of none.
+
+    Each entry has the mean since the one before it. transformers' own `train_loss` divides the losses since the resume by
+    the number of all steps.
+    """
+    logged = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
+    if not logged:
+        return None
+    steps, values = np.array(logged).T
+    return float(np.average(values, weights=np.diff(steps, prepend=0)))
+
+
 def make_trainer(
-    rows: datasets.Dataset, target: Target, args: SFTConfig, callbacks: list[TrainerCallback]
+    rows: datasets.Dataset,
+    target: Target,
+    args: SFTConfig,
+    provenance: Provenance,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> SFTTrainer:
     """Loads the model with its change of RoPE, and has TRL tokenise the rows."""
     args.model_init_kwargs = target.init_kwargs(args)
-    return SFTTrainer(
+    args.logging_nan_inf_filter = False  # it would log the mean so far in place of a loss that is no number
+    return DocumentedTrainer(
         model=target.name,  # a name and no model: the trainer loads it in shards under ZeRO-3
         args=args,
         train_dataset=rows,
         processing_class=target.tokenizer,
-        callbacks=callbacks,
+        provenance=provenance,
+        callbacks=list(callbacks),
         quantization_config=get_quantization_config(target.model_config),
         peft_config=get_peft_config(target.model_config),
     )
@@ -125,7 +145,7 @@ def train(
     args: SFTConfig,
     *,
     system_prompt: str,
-    callbacks: list[TrainerCallback] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Path:
     """Trains, and writes the model, its tokenizer, its card and `training.json` into `args.output_dir`.
 
@@ -137,7 +157,7 @@ def train(
         target: The model, from `inspect_target`.
         callbacks: More callbacks for the trainer.
     """
-    start, state, output_dir = time.perf_counter(), PartialState(), Path(str(args.output_dir))
+    start, state, output_dir = time.perf_counter(), process_state(), Path(str(args.output_dir))
     settings = settings_of(args, target, pool, chosen, system_prompt, state.num_processes)
     if is_finished(output_dir, settings):
         say(f"{output_dir} is finished with these settings.")
@@ -147,6 +167,7 @@ def train(
         check_world_size(checkpoint, state.num_processes)
         say(f"Going on from {checkpoint}.")
 
+    check_keeps_reasoning(target, pool.examples.select(chosen.indices)["completion"])
     rows = training_rows(pool, chosen, chat=target.chat, system_prompt=system_prompt)
     lengths = measure_lengths(
         rows, target.ahead, chat=target.chat, max_length=args.max_length, num_proc=args.dataset_num_proc
@@ -156,8 +177,8 @@ def train(
         check_length(lengths.longest, target.num_positions, "The longest row")
     schedule = make_schedule(args, len(rows) - len(lengths.wholly_cut), state.num_processes)
     say(
-        f"Training on {len(rows)} rows of a pool of {len(pool)}. One step is {args.per_device_train_batch_size} a device "
-        f"x {args.gradient_accumulation_steps} accumulated x {schedule.world_size} processes = "
+        f"Training on {len(rows)} rows of a pool of {len(pool)}. One step is {args.per_device_train_batch_size} a "
+        f"device x {args.gradient_accumulation_steps} accumulated x {schedule.world_size} processes = "
         f"{schedule.total_batch_size} {'packs of rows' if args.packing else 'rows'}."
         + ("" if args.packing else f" {schedule.num_steps} steps, {schedule.num_warmup_steps} of them warm-up.")
     )
@@ -165,16 +186,20 @@ def train(
         warn_of_surprises(args, target)
         write_json(output_dir / SETTINGS_FILE, settings)
 
-    provenance = Provenance(chosen.card)
-    trainer = make_trainer(rows, target, args, [provenance, *(callbacks or [])])
+    trainer = make_trainer(rows, target, args, Provenance(pool, chosen), callbacks)
     engine = check_engine(trainer)
     result = trainer.train(resume_from_checkpoint=checkpoint)
+
+    if not math.isfinite(result.training_loss):
+        raise RuntimeError(
+            f"The training loss is {result.training_loss} after {trainer.state.global_step} steps, so no model was "
+            f"saved in {output_dir}. Lower `learning_rate`, or try `bf16: false`; earlier checkpoints may be sound."
+        )
 
     trainer.model.config.use_cache = True  # gradient checkpointing turned it off; generation needs it
     trainer.save_model()  # on all processes: ZeRO-3 gathers the weights
     if state.is_main_process:
-        provenance.finish(output_dir)
-        write_model_card(trainer, output_dir, pool, chosen)
+        trainer.create_model_card(model_name=output_dir.name)
         # TRL counts tokens from the step that was resumed from, and transformers its seconds.
         counted = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
         num_tokens, seconds = int(counted[-1]), result.metrics["train_runtime"]
@@ -191,7 +216,9 @@ def train(
                 "num_trained_rows": None if args.packing else len(trainer.train_dataset),
                 **lengths.describe(),
                 "resumed_from": None if checkpoint is None else Path(checkpoint).name,
-                "train_loss": result.training_loss,
+                "train_loss": result.training_loss
+                if checkpoint is None
+                else mean_logged_loss(trainer.state.log_history),
                 "num_tokens": num_tokens,
                 "tokens_per_second": num_tokens / seconds,
                 "train_seconds": seconds,

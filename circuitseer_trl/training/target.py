@@ -1,6 +1,7 @@
 """Which model is trained, and in which format? Looked at before any weights are loaded."""
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,11 @@ def inspect_target(
         **{key: given[key] for key in ("rope_parameters", "max_position_embeddings") if key in given},
     )
     rope = change_rope(config, rope_theta, max_position_embeddings)
+    if rope.init_kwargs and model_config.use_peft:
+        raise ValueError(
+            f"`use_peft` saves an adapter without the model's config, so {rope.init_kwargs} would be lost. Leave out "
+            "`rope_theta` and `max_position_embeddings`, or make a model folder with them first."
+        )
     check_length(args.max_length, rope.num_positions, "`max_length`")
     tokenizer = load_tokenizer(name, model_config.model_revision)
     ahead = tokenizer_of_trainer(tokenizer, args)
@@ -126,6 +132,24 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase, system_prompt: str) -> list[
     return tokenizer.tokenize(text.rpartition("Two.")[2])
 
 
+def check_keeps_reasoning(target: Target, completions: Iterable[str]) -> None:
+    """Raises where the chat template leaves out the reasoning before `</think>`, as those of R1's distilled models do.
+
+    Such a template is made for talks, where earlier reasoning is dropped; in training the answer would lose what is to
+    be learnt, and the loss would look healthy.
+    """
+    example = next((text for text in completions if "</think>" in text), None)
+    if example is None or not target.chat:
+        return
+    messages = [*chat_messages("1 + 1 = ?", ""), {"role": "assistant", "content": example}]
+    text = str(target.ahead.apply_chat_template(messages, tokenize=False))
+    if example.partition("</think>")[0].removeprefix("<think>").strip() not in text:
+        raise ValueError(
+            f"The chat template of {target.name} leaves out the reasoning that stands before `</think>` in the "
+            "completions, so it would not be trained. Set `chat_template_path` to one that writes the whole answer."
+        )
+
+
 def warn_of_surprises(args: SFTConfig, target: Target) -> None:
     """One warning for each thing that is allowed but likely unwanted."""
     eos, dtype = target.ahead.eos_token, target.model_config.dtype
@@ -140,7 +164,7 @@ def warn_of_surprises(args: SFTConfig, target: Target) -> None:
         logger.warning(
             "The chat template ends an answer with %r, and that is what is trained, but generation stops at %r. Set "
             "`eos_token` to the template's end of turn.",
-            "".join(target.end_of_turn),
+            target.ahead.convert_tokens_to_string(target.end_of_turn),
             eos,
         )
     if dtype in ("bfloat16", "float16") and args.deepspeed_plugin is None and not target.model_config.use_peft:

@@ -1,0 +1,270 @@
+"""How fast is it, against how others do it? Same model, same inputs, one process; the error beside every ratio.
+
+    python -m bench.run [--model DIR] [--output_dir runs/bench]
+
+Writes `bench.json` and `bench.svg`. Times are CPU-seconds on a CPU (other programs do not count) and seconds on CUDA.
+"""
+
+import argparse
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
+
+from bench.peers import (
+    heads_eager,
+    heads_nnsight,
+    heads_scaled_query,
+    heads_transformer_lens,
+    installed,
+    scores_eager,
+    transformer_lens_bridge,
+)
+from bench.plot import write_plot
+from circuitseer_trl.artifacts import library_versions, write_json
+from circuitseer_trl.circuits.attention import Head, head_grid
+from circuitseer_trl.circuits.sweep import head_loss_increases
+from circuitseer_trl.losses import length_batches
+from circuitseer_trl.models import EncodedExample, load_model
+from circuitseer_trl.scoring.received import attention_received, attention_variance
+
+DEFAULT_MODEL = Path(__file__).parent.parent / "recipes" / "demo" / "base_model"
+
+
+@dataclass
+class Timing:
+    """What one method took, and how far its numbers are from the reference.
+
+    Attributes:
+        method: Name of the method.
+        seconds: Best of the repeats, for all heads or texts.
+        wall_seconds: The same by the clock on the wall.
+        ratio: How many times longer the plain way of transformers takes.
+        max_error: Largest difference from float64 written out: of a loss increase, in nats; of a score, relative.
+        matmul_share: Its operations a second over those of a large matrix product on this machine, or None where the
+            method runs no such operations of its own.
+        extrapolated_from: Number of heads that were run, where the rest was reckoned from them.
+    """
+
+    method: str
+    seconds: float
+    wall_seconds: float
+    ratio: float = 1.0
+    max_error: float = 0.0
+    matmul_share: float | None = None
+    extrapolated_from: int | None = None
+
+
+def clock(on_cuda: bool) -> float:
+    if on_cuda:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def measure(work: Callable[[], Any], repeats: int, on_cuda: bool) -> tuple[Any, float, float]:
+    """The result of the last run, and the least seconds and wall seconds of any."""
+    result, seconds, wall = None, float("inf"), float("inf")
+    for _ in range(repeats):
+        began, began_wall = clock(on_cuda), time.perf_counter()
+        result = work()
+        seconds = min(seconds, clock(on_cuda) - began)
+        wall = min(wall, time.perf_counter() - began_wall)
+    return result, seconds, wall
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product, the most that any method could reach."""
+    size = 8192 if device.type == "cuda" else 1024
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    _, seconds, _ = measure(lambda: left @ right, 5, device.type == "cuda")
+    return 2 * size**3 / seconds
+
+
+def operations(work: Callable[[], Any]) -> int:
+    """Operations of matrix products and attention, by torch's own count."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def random_ids(model: PreTrainedModel, length: int, seed: int) -> list[int]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(4, model.config.vocab_size, (length,), generator=generator).tolist()
+
+
+def example_of(model: PreTrainedModel, length: int) -> EncodedExample:
+    return EncodedExample("bench", tuple(random_ids(model, length, length)), length // 4, False)
+
+
+def spread(items: list[Head], count: int) -> list[Head]:
+    """`count` of the items, evenly spread."""
+    return [items[index] for index in np.unique(np.linspace(0, len(items) - 1, count).astype(int))]
+
+
+def bench_heads(options: argparse.Namespace, model: PreTrainedModel) -> list[Timing]:
+    """All heads on one example, against one forward a head."""
+    on_cuda, repeats = model.device.type == "cuda", options.repeats
+    example, (num_layers, width) = example_of(model, options.tokens), head_grid(model)
+    heads = [(layer, head) for layer in range(num_layers) for head in range(width)]
+    some = spread(heads, options.peer_heads or len(heads))
+    wide = load_model(options.model, dtype=torch.float64, attn_implementation="sdpa")
+    losses = np.array(heads_eager(wide, example, some))
+    expected = losses[1:] - losses[0]
+    del wide
+
+    def peer(name: str, run: Callable[[], list[float]]) -> Timing:
+        losses, seconds, wall = measure(run, repeats, on_cuda)
+        scale = (1 + len(heads)) / (1 + len(some))
+        error = float(np.abs(np.array(losses[1:]) - losses[0] - expected).max())
+        part = len(some) if len(some) < len(heads) else None
+        return Timing(name, seconds * scale, wall * scale, max_error=error, extrapolated_from=part)
+
+    timings = [
+        peer("transformers, eager, a forward a head", lambda: heads_eager(model, example, some)),
+        peer("query times 1e-4, sdpa, a forward a head", lambda: heads_scaled_query(model, example, some)),
+    ]
+    for dtype in (torch.float32, torch.bfloat16):
+        ours = load_model(options.model, dtype=dtype, attn_implementation="sdpa")
+
+        def sweep(ours: PreTrainedModel = ours) -> np.ndarray:
+            return head_loss_increases(ours, example).increase
+
+        increase, seconds, wall = measure(sweep, repeats, on_cuda)
+        error = float(np.abs(np.array([increase[head] for head in some]) - expected).max())
+        share = operations(sweep) / seconds / matmul_rate(model.device, dtype)
+        name = f"ours, {str(dtype).removeprefix('torch.')}"
+        timings.append(Timing(name, seconds, wall, max_error=error, matmul_share=share))
+    if installed("transformer_lens"):
+        bridge = transformer_lens_bridge(Path(options.model), load_model(options.model, dtype=torch.float32))
+        timings.append(peer("TransformerLens, hooks", lambda: heads_transformer_lens(bridge, example, some)))
+    else:
+        print("TransformerLens is not installed: skipped. `pip install transformer-lens` adds it.")
+    if installed("nnsight"):
+        traced = load_model(options.model, dtype=torch.float32, attn_implementation="sdpa")
+        timings.append(peer("nnsight, traces", lambda: heads_nnsight(traced, example, some)))
+    else:
+        print("nnsight is not installed: skipped. `pip install nnsight` adds it.")
+    return with_ratios(timings)
+
+
+def bench_scores(options: argparse.Namespace, model: PreTrainedModel) -> list[Timing]:
+    """Scores of texts of mixed lengths, by 5% of the heads."""
+    on_cuda = model.device.type == "cuda"
+    num_layers, width = head_grid(model)
+    everything = [(layer, head) for layer in range(num_layers) for head in range(width)]
+    heads = spread(everything[: len(everything) * 4 // 5], max(1, len(everything) // 20))
+    lengths = np.random.default_rng(0).integers(24, 160, size=options.num_texts).tolist()
+    texts = [random_ids(model, length, index) for index, length in enumerate(lengths)]
+    wide = load_model(options.model, dtype=torch.float64, attn_implementation="sdpa")
+    expected = np.array([attention_variance(alpha) for alpha in scores_eager(wide, texts, heads)])
+    del wide
+
+    def ours() -> list[np.ndarray]:
+        received: list[Any] = [None] * len(texts)
+        for batch in length_batches(lengths, 8192):
+            for index, alpha in zip(batch, attention_received(model, [texts[i] for i in batch], heads), strict=True):
+                received[index] = alpha
+        return received
+
+    timings = []
+    for name, work in (
+        ("transformers, eager, output_attentions", lambda: scores_eager(model, texts, heads)),
+        ("ours, float32", ours),
+    ):
+        received, seconds, wall = measure(work, options.repeats, on_cuda)
+        scores = np.array([attention_variance(alpha) for alpha in received])
+        share = None
+        if name.startswith("ours"):
+            share = operations(work) / seconds / matmul_rate(model.device, torch.float32)
+        error = float(np.abs(scores / expected - 1).max())
+        timings.append(Timing(name, seconds, wall, max_error=error, matmul_share=share))
+    return with_ratios(timings)
+
+
+def with_ratios(timings: list[Timing]) -> list[Timing]:
+    for timing in timings:
+        timing.ratio = timings[0].seconds / timing.seconds
+    return timings
+
+
+def bench_growth(options: argparse.Namespace, model: PreTrainedModel) -> dict[str, list]:
+    """Seconds for all heads of one example, over its length."""
+    on_cuda = model.device.type == "cuda"
+    num_layers, width = head_grid(model)
+    heads = [(layer, head) for layer in range(num_layers) for head in range(width)]
+    some = spread(heads, min(len(heads), 4))
+    growth: dict[str, list] = {"tokens": options.growth, "transformers": [], "ours": []}
+    for length in options.growth:
+        example = example_of(model, length)
+        _, seconds, _ = measure(lambda: heads_eager(model, example, some), options.repeats, on_cuda)  # noqa: B023
+        growth["transformers"].append(seconds * (1 + len(heads)) / (1 + len(some)))
+        _, seconds, _ = measure(lambda: head_loss_increases(model, example), options.repeats, on_cuda)  # noqa: B023
+        growth["ours"].append(seconds)
+    return growth
+
+
+def show(title: str, timings: list[Timing]) -> None:
+    print(f"\n{title}\n{'':44}{'seconds':>10}{'wall':>10}{'ratio':>8}{'max error':>11}{'of matmul':>11}")
+    for timing in timings:
+        share = f"{timing.matmul_share:.0%}" if timing.matmul_share is not None else ""
+        print(
+            f"  {timing.method:42}{timing.seconds:10.4f}{timing.wall_seconds:10.4f}{timing.ratio:8.2f}"
+            f"{timing.max_error:11.1e}{share:>11}"
+        )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default=str(DEFAULT_MODEL), help="Folder of a causal language model (the demo's).")
+    parser.add_argument("--output_dir", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--tokens", type=int, default=128, help="Length of the example heads are found on.")
+    parser.add_argument("--num_texts", type=int, default=64, help="Number of texts to score.")
+    parser.add_argument("--growth", type=int, nargs="*", default=[32, 64, 128, 256, 512], help="Lengths of the curve.")
+    parser.add_argument("--peer_heads", type=int, help="Run the peers on so many heads only, and reckon the rest.")
+    parser.add_argument("--repeats", type=int, default=3, help="The best of so many runs counts.")
+    parser.add_argument("--threads", type=int, default=1, help="On a CPU; threads that wait for each other count, too.")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    transformers.logging.disable_progress_bar()
+    torch.backends.cuda.matmul.allow_tf32 = False
+    model = load_model(options.model, dtype=torch.float32, attn_implementation="sdpa")
+    grid = head_grid(model)
+    device = torch.cuda.get_device_name() if model.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    print(f"{options.model}: {model.num_parameters():,} parameters, {grid[0]} layers of {grid[1]} heads, {device}")
+    heads, scores = bench_heads(options, model), bench_scores(options, model)
+    show(f"All heads on an example of {options.tokens} tokens", heads)
+    show(f"Scores of {options.num_texts} texts", scores)
+    growth = bench_growth(options, model)
+    unit = "s" if model.device.type == "cuda" else "CPU-s"
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    record = {
+        "settings": {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
+        "machine": {"device": device, "processor": platform.machine(), "unit": unit},
+        "versions": library_versions(),
+        "matmul_gflops": matmul_rate(model.device, torch.float32) / 1e9,
+        "heads": [asdict(timing) for timing in heads],
+        "scores": [asdict(timing) for timing in scores],
+        "growth": growth,
+    }
+    write_json(options.output_dir / "bench.json", record)
+    groups = {
+        f"All heads on an example of {options.tokens} tokens": {item.method: item.seconds for item in heads},
+        f"Scores of {options.num_texts} texts": {item.method: item.seconds for item in scores},
+    }
+    write_plot(options.output_dir / "bench.svg", groups, growth, unit)
+    print(f"\nWritten to {options.output_dir}/bench.json and bench.svg")
+
+
+if __name__ == "__main__":
+    main()

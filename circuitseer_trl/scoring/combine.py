@@ -1,0 +1,123 @@
+"""What becomes of scores before sampling: pure functions of whole score tables. Joint ranks, and taking length out."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from circuitseer_trl.configs import LengthControl
+from circuitseer_trl.scoring.diagnostics import average_ranks
+
+LENGTH_BINS = 10
+
+
+def _scored(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Which rows have a score; raises where one of them has no length."""
+    scored = np.isfinite(scores)
+    if missing := int((scored & ~(np.nan_to_num(lengths) > 0)).sum()):
+        raise ValueError(
+            f"{missing} of {int(scored.sum())} scored rows have no `num_tokens`, which `length_control` needs. "
+            "Set `length_control: none`; this method looks at no text."
+        )
+    return scored
+
+
+def rank_in_length_bin(scores: np.ndarray, lengths: np.ndarray, num_bins: int = LENGTH_BINS) -> np.ndarray:
+    """Each row's rank by score among rows of like length, in (0, 1): every length then gets the same share of a draw.
+
+    Bins hold equally many rows, but rows of one length share a bin, so that the order of rows has no effect. Ranks are
+    (rank + 1/2) / rows of the bin, and equal scores share theirs. NaN stays NaN.
+    """
+    result = np.full(len(scores), np.nan)
+    scored = np.flatnonzero(_scored(scores, lengths))
+    place = (average_ranks(lengths[scored]) + 0.5) / max(1, len(scored))
+    bins = np.floor(place * num_bins)
+    for number in np.unique(bins):
+        members = scored[bins == number]
+        result[members] = (average_ranks(scores[members]) + 0.5) / len(members)
+    return result
+
+
+def length_residual(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """What a score is above or below that of its length: exp of the residual of log score on log length.
+
+    The line is fitted by least squares over the rows with a score above 0; a score of 0 stays 0, and NaN stays NaN.
+    """
+    scored = _scored(scores, lengths)
+    if (scores[scored] < 0).any():
+        raise ValueError(
+            f"{int((scores[scored] < 0).sum())} scores are below 0 and have no logarithm. Set `length_control: bin`."
+        )
+    positive = np.flatnonzero(scored & (scores > 0))
+    result = np.where(scored, 0.0, np.nan)
+    if len(positive):
+        x, y = np.log(lengths[positive]), np.log(scores[positive])
+        x, y = x - x.mean(), y - y.mean()
+        slope = (x @ y) / (x @ x) if (x @ x) > 0 else 0.0
+        result[positive] = np.exp(y - slope * x)
+    return result
+
+
+def control_length(control: LengthControl, scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Scores as `length_control` wants them."""
+    if control == "none":
+        return scores
+    return (rank_in_length_bin if control == "bin" else length_residual)(scores, lengths)
+
+
+@dataclass
+class Combination(ABC):
+    """Makes one score a row of the columns of a score table. Fields are its parameters, which the card records."""
+
+    @abstractmethod
+    def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
+        """The scores to sample by, NaN for a row without one.
+
+        Args:
+            table: The score table.
+            difficulty (`np.ndarray` of shape `(N,)`): The pool's own mark of difficulty, where it has one.
+        """
+
+
+def weighted_ranks(columns: list[np.ndarray], weights: list[float]) -> np.ndarray:
+    """Weighted sum of each row's ranks, in (0, 1), the best highest; NaN where a column has no number.
+
+    A rank is (rank + 1/2) / rows, and equal values share theirs: the order is that of the sum of ranks counted from the best.
+    """
+    whole = np.flatnonzero(np.all([np.isfinite(values) for values in columns], axis=0))
+    result = np.full(len(columns[0]), np.nan)
+    result[whole] = sum(
+        weight * (average_ranks(values[whole]) + 0.5) / max(1, len(whole))
+        for values, weight in zip(columns, weights, strict=True)
+    )
+    return result
+
+
+@dataclass
+class JointRank(Combination):
+    """Ranks rows by difficulty and trace length together (Select2Reason: w rank_difficulty + (1 - w) rank_length).
+
+    Attributes:
+        difficulty_weight: The paper's w, at its best value.
+        difficulty: `judge` takes the score; `column` the pool's `difficulty_column`, where higher means harder.
+    """
+
+    difficulty_weight: float = 0.25
+    difficulty: Literal["judge", "column"] = "judge"
+
+    def __post_init__(self) -> None:
+        weight = self.difficulty_weight
+        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight <= 1:
+            raise ValueError(f"`difficulty_weight` must be a number in [0, 1], got {weight!r}.")
+        if self.difficulty not in ("judge", "column"):
+            raise ValueError(f"`difficulty` must be judge or column, got {self.difficulty!r}.")
+
+    def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
+        if self.difficulty == "column" and difficulty is None:
+            raise ValueError("`difficulty: column` needs the pool's difficulties. Set `difficulty_column`.")
+        hardness = difficulty if self.difficulty == "column" else table["score"].to_numpy()
+        assert hardness is not None
+        length = table["trace_length"].to_numpy().astype(np.float64)
+        return weighted_ranks([hardness, length], [self.difficulty_weight, 1 - self.difficulty_weight])

@@ -1,0 +1,109 @@
+"""Instruction-following difficulty: how little the problem helps the reference model to predict the solution."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
+from circuitseer_trl.circuits.heads import HeadSet
+from circuitseer_trl.circuits.probe import encode_all, probe_form
+from circuitseer_trl.data import Example
+from circuitseer_trl.losses import response_losses
+from circuitseer_trl.models import EncodedExample, Reference, encode_prompt
+from circuitseer_trl.scoring.base import Row
+from circuitseer_trl.scoring.diagnostics import quantiles
+from circuitseer_trl.scoring.max_loss import MaxLossScorer, loss_row
+
+
+def answer_header(tokenizer: PreTrainedTokenizerBase, form: str) -> list[int]:
+    """Token ids that stand before a solution without its problem, so that its first token has something before it.
+
+    Cherry_LLM's code has `### Response:` there. Our reading for other templates: the assistant's header in the chat form, the
+    line break in the plain form; before it the start token, where the prompt has one.
+    """
+    if form == "plain":
+        return encode_prompt(tokenizer, "\n", "plain", "")
+    turn = [{"role": "user", "content": "1"}]
+    open_turn, closed_turn = (
+        tokenizer.apply_chat_template(turn, add_generation_prompt=flag, tokenize=False) for flag in (True, False)
+    )
+    if not open_turn.startswith(closed_turn) or open_turn == closed_turn:
+        raise ValueError(
+            f"The chat template of {tokenizer.name_or_path} has no assistant's header apart from the prompt, which IFD puts "
+            "before a solution without its problem. Set `probe_format: plain`."
+        )
+    header = tokenizer(open_turn[len(closed_turn) :], add_special_tokens=False)["input_ids"]
+    starts = tokenizer.bos_token is not None and open_turn.startswith(tokenizer.bos_token)
+    return [tokenizer.bos_token_id, *header] if starts else header
+
+
+@dataclass
+class IFDScorer(MaxLossScorer):
+    """Scores an example by its loss with the problem divided by its loss without (Li et al. 2023, arXiv 2308.12032).
+
+    Mean losses, as in the authors' code (Cherry_LLM), not perplexities; both over the same tokens of the solution. Rows above
+    `max_ifd`, where the problem makes the solution less likely, get no score and the status `above_max`, and are counted. The
+    model that the paper trains first ("pre-experienced") is left out, as in its successors.
+
+    Attributes:
+        max_ifd: Rows with a larger ratio are dropped; None drops none.
+    """
+
+    columns: ClassVar[dict[str, pa.DataType]] = {
+        "ifd": pa.float64(),
+        "loss_nats": pa.float64(),
+        "loss_without_problem_nats": pa.float64(),
+    }
+
+    max_ifd: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_ifd is not None and (not isinstance(self.max_ifd, int | float) or not self.max_ifd > 0):
+            raise ValueError(f"`max_ifd` must be a number above 0 or none, got {self.max_ifd!r}.")
+
+    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
+        assert reference is not None
+        rows = [loss_row(found) for found in self.losses(batch, reference)]
+        header = answer_header(reference.tokenizer, probe_form(reference, self.probe_format))
+        encoded = encode_all(list(batch), reference, self.probe_format, self.system_prompt)
+        scored = [index for index, row in enumerate(rows) if row["score"] is not None]
+        alone = [without_problem(encoded[index], header) for index in scored]
+        losses = response_losses(reference.model(), alone, self.max_batch_tokens)
+        for index, without in zip(scored, losses, strict=True):
+            ratio = rows[index]["loss_nats"] / without if without > 0 else math.nan  # type: ignore[operator]
+            rows[index] |= {"score": ratio, "ifd": ratio, "loss_without_problem_nats": without}
+            if not math.isfinite(ratio):
+                rows[index] |= {"score": None, "ifd": None, "status": "error"}
+            elif self.max_ifd is not None and ratio > self.max_ifd:
+                rows[index] |= {"score": None, "status": "above_max"}
+        for row in rows:
+            for name in self.columns:
+                row.setdefault(name, None)
+        return rows
+
+    def summary(self, table: pa.Table) -> dict[str, Any]:
+        """The spread of the ratios, dropped ones included: on long solutions all are near 1 and their order is noise."""
+        ratios = table["ifd"].to_numpy()
+        ratios = ratios[np.isfinite(ratios)]
+        if not len(ratios):
+            return {"ifd": None}
+        low, high = np.quantile(ratios, [0.25, 0.75])
+        return {
+            "ifd": {
+                "num_above_max": 0 if self.max_ifd is None else int((ratios > self.max_ifd).sum()),
+                "standard_deviation": float(ratios.std()),
+                "interquartile_range": float(high - low),
+                "quantiles": quantiles(ratios),
+            }
+        }
+
+
+def without_problem(example: EncodedExample, header: Sequence[int]) -> EncodedExample:
+    """The same tokens of the solution after a header in place of the prompt."""
+    answer = example.input_ids[example.num_prompt_tokens :]
+    return EncodedExample(example.uid, (*header, *answer), len(header), example.truncated)

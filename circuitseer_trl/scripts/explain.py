@@ -1,0 +1,59 @@
+"""Shows why a row has its score: the attention that its tokens receive, and each head's part of the score."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from circuitseer_trl.configs import PoolConfig, SelectionConfig, check_count
+from circuitseer_trl.data import Example, Pool
+from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
+from circuitseer_trl.scoring.explain import explain, render
+from circuitseer_trl.selection.selector import (
+    heads_to_score_with,
+    make_scorer,
+    pool_from_config,
+    reference_from_config,
+)
+from circuitseer_trl.sharding import say
+
+
+@dataclass
+class ExplainConfig:
+    row: str = field(metadata={"help": "The row's position in the dataset (the `row` of scores/), or its uid."})
+    max_tokens_shown: int = field(default=60, metadata={"help": "Of a longer text, those farthest from an even share."})
+
+    def __post_init__(self) -> None:
+        self.row = str(self.row)
+        check_count("max_tokens_shown", self.max_tokens_shown)
+
+
+def find_row(pool: Pool, name: str) -> Example:
+    """The usable row with this uid, or at this position in the dataset."""
+    if name in pool.uids:
+        return pool[pool.uids.index(name)]
+    rows = pool.rows.tolist()
+    if name.isdecimal() and int(name) in rows:
+        return pool[rows.index(int(name))]
+    raise ValueError(
+        f"The pool has no usable row {name!r}. `--row` is a position from 0 to {len(pool.source) - 1}, or a uid; rows "
+        "that cannot be used are in dropped.parquet."
+    )
+
+
+def main(args: list[str] | None = None) -> None:
+    pool_config, config, asked = parse_recipe(
+        PoolConfig, SelectionConfig, ExplainConfig, args=args, prog="circuitseer explain", description=__doc__
+    )
+    scorer = make_scorer(config, pool_config.system_prompt)
+    if not isinstance(scorer, CircuitSeerScorer) or config.statistic != "variance":
+        raise ValueError("Only scores of `method: circuitseer` with `statistic: variance` can be taken apart.")
+    if config.heads_file is None and config.head_set == "detected":
+        config.heads_file = str(Path(config.output_dir) / "heads.json")  # of the run; nothing long is begun here
+    pool, reference = pool_from_config(pool_config), reference_from_config(config)
+    example = find_row(pool, asked.row)
+    heads = heads_to_score_with(config, pool_config.system_prompt, pool, reference)
+    say(render(explain(example, reference, heads, scorer), asked.max_tokens_shown))
+
+
+if __name__ == "__main__":
+    main()

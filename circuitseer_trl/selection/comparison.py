@@ -1,0 +1,141 @@
+"""How do selections differ? Overlap, agreement of scores, shift of lengths and categories, and cost, of any set of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.scoring.diagnostics import rank_correlation
+
+
+@dataclass(frozen=True)
+class SelectionFolder:
+    """What a folder says of one selection.
+
+    Attributes:
+        name: What it is called in tables.
+        card: `selection.json`.
+        chosen: Names of the chosen rows.
+        scores: Score of every scored row of the pool, as in `scores/`: before combination and length control.
+        lengths: `num_tokens` of every row that has them.
+        seconds: What heads and scores took.
+    """
+
+    name: str
+    card: dict[str, Any]
+    chosen: frozenset[str]
+    scores: dict[str, float]
+    lengths: dict[str, int]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Figures of several selections; matrices have a row and a column for each, in their order.
+
+    Attributes:
+        names: What the selections are called.
+        rows: For each its method, number of rows, mean length of the chosen rows, and seconds for 1,000 rows of the pool.
+        overlap: Part of the smaller selection's rows that are in the other one, too.
+        chance: The overlap to expect of two selections that know nothing of each other.
+        correlation: Spearman's rank correlation of scores; NaN where one never varies.
+        pool_length: Mean length of the pool's rows, or None.
+        length_source: The selection whose `num_tokens` are the lengths of all, or None.
+        categories: For each category its share of the pool, and of each selection.
+    """
+
+    names: list[str]
+    rows: list[dict[str, Any]]
+    overlap: np.ndarray
+    chance: np.ndarray
+    correlation: np.ndarray
+    pool_length: float | None
+    length_source: str | None
+    categories: dict[str, list[float]]
+
+
+def read_folder(path: str | Path, name: str | None = None) -> SelectionFolder:
+    """Reads the selection in a folder, or in the folder `selection` of a run of `circuitseer reproduce`."""
+    path = Path(path)
+    folder = path if (path / "selection.json").is_file() else path / "selection"
+    for file in ("selection.json", "selection.parquet", "scores.json", "scores"):
+        if not (folder / file).exists():
+            raise FileNotFoundError(
+                f"There is no {file} in {path}. `python -m circuitseer_trl.scripts.select_data` writes it."
+            )
+    table = read_table(folder / "scores").select(["uid", "score", "num_tokens"]).to_pylist()
+    heads = folder / "heads.json"
+    seconds = read_json(folder / "scores.json")["seconds"] + (
+        read_json(heads).get("seconds", 0) if heads.is_file() else 0
+    )
+    return SelectionFolder(
+        name=name or path.name,
+        card=read_json(folder / "selection.json"),
+        chosen=frozenset(read_table(folder / "selection.parquet")["uid"].to_pylist()),
+        scores={row["uid"]: row["score"] for row in table if row["score"] is not None},
+        lengths={row["uid"]: row["num_tokens"] for row in table if row["num_tokens"] is not None},
+        seconds=seconds,
+    )
+
+
+def score_correlation(left: SelectionFolder, right: SelectionFolder) -> float:
+    shared = [uid for uid in left.scores if uid in right.scores]
+    values = [np.array([folder.scores[uid] for uid in shared]) for folder in (left, right)]
+    correlation = rank_correlation(*values) if shared else None
+    return np.nan if correlation is None else correlation
+
+
+def compare(folders: Sequence[SelectionFolder]) -> Comparison:
+    """Compares selections of the same pool.
+
+    Raises:
+        ValueError: Fewer than two, two of one name, or another pool.
+    """
+    names = [folder.name for folder in folders]
+    if len(folders) < 2:
+        raise ValueError(f"A comparison needs at least two selections, got {len(folders)}.")
+    if len(set(names)) < len(names):
+        raise ValueError(f"Two selections have the same name: {', '.join(names)}. Write NAME=FOLDER to name them.")
+    pools = {folder.card["pool"]["fingerprint"] for folder in folders}
+    if len(pools) > 1:
+        of = ", ".join(f"{folder.name}: {folder.card['pool']['fingerprint']}" for folder in folders)
+        raise ValueError(f"These selections are of {len(pools)} different pools, by their fingerprints ({of}).")
+    size = folders[0].card["pool"]["num_usable"]
+    # Methods look at different texts; one measure of length has to serve for all.
+    source = next((folder for folder in folders if folder.lengths), None)
+
+    def mean_length(uids: Sequence[str] | frozenset[str]) -> float | None:
+        found = [source.lengths[uid] for uid in uids if uid in source.lengths] if source is not None else []
+        return float(np.mean(found)) if found else None
+
+    def matrix(value: Any) -> np.ndarray:
+        return np.array([[value(left, right) for right in folders] for left in folders], dtype=np.float64)
+
+    described = [folder.card["categories"] for folder in folders]
+    categories = {}
+    if all(described):
+        for name in described[0]:
+            pool_share = described[0][name]["pool"] / size
+            shares = [card[name]["selected"] / len(f.chosen) for card, f in zip(described, folders, strict=True)]
+            categories[name] = [pool_share, *shares]
+    return Comparison(
+        names=names,
+        rows=[
+            {
+                "method": folder.card["method"],
+                "num_selected": len(folder.chosen),
+                "mean_length": mean_length(folder.chosen),
+                "seconds_per_1000": 1000 * folder.seconds / size,
+            }
+            for folder in folders
+        ],
+        overlap=matrix(lambda a, b: len(a.chosen & b.chosen) / min(len(a.chosen), len(b.chosen))),
+        chance=matrix(lambda a, b: max(len(a.chosen), len(b.chosen)) / size),
+        correlation=matrix(score_correlation),
+        pool_length=mean_length(list(source.lengths)) if source is not None else None,
+        length_source=source.name if source is not None else None,
+        categories=categories,
+    )

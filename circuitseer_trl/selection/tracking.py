@@ -1,0 +1,119 @@
+"""What was selected, on Weights & Biases."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import wandb
+
+from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.data import Pool
+
+FILES = ("selection.parquet", "selection.json", "heads.json", "importance.parquet", "scores.json", "dropped.parquet")
+PIXELS = 12  # a cell of the heat map; a model has tens of layers and heads
+MAX_TEXT = 500  # characters of a problem in a table
+
+
+def heat_map(importance: np.ndarray) -> np.ndarray:
+    """A picture of layers x heads, enlarged: red where ablation raises the loss, blue where it lowers it."""
+    largest = np.abs(importance).max() or 1.0
+    share = importance / largest
+    red, blue = np.clip(share, 0, 1), np.clip(-share, 0, 1)
+    colours = np.stack([1 - blue, 1 - red - blue, 1 - red], axis=-1)
+    picture = np.rint(255 * np.clip(colours, 0, 1)).astype(np.uint8)
+    return picture.repeat(PIXELS, axis=0).repeat(PIXELS, axis=1)
+
+
+def head_panels(heads: dict[str, Any]) -> dict[str, Any]:
+    """The importance of every head as a picture and as a table; of heads that were not detected, nothing."""
+    if "importance" not in heads:
+        return {}
+    importance = np.array(heads["importance"])
+    errors = heads["standard_error"]  # None for a probe of one example
+    chosen = {tuple(head) for head in heads["selected"]}
+    table = wandb.Table(columns=["layer", "head", "importance", "standard_error", "selected"])
+    for layer, head in np.ndindex(importance.shape):
+        table.add_data(layer, head, importance[layer, head], errors and errors[layer][head], (layer, head) in chosen)
+    caption = f"rows: layers, columns: heads; full red is {np.abs(importance).max():.3g} nats per token"
+    picture = wandb.Image(heat_map(importance), caption=caption)
+    return {"selection/head_importance": picture, "selection/heads": table}
+
+
+def length_panels(scores: pa.Table, selected: set[str]) -> dict[str, Any]:
+    """How long the texts are that were scored, in the pool and in the selection; nothing where no text was read."""
+    chosen = scores.filter(pa.array([uid in selected for uid in scores["uid"].to_pylist()]))
+    lengths = {"pool": finite(scores["num_tokens"]), "selected": finite(chosen["num_tokens"])}
+    return {f"selection/num_tokens_{name}": wandb.Histogram(values) for name, values in lengths.items() if len(values)}
+
+
+def category_table(categories: dict[str, dict[str, int]]) -> wandb.Table:
+    """Which sources the selection takes more of, and which less: each one's share of the pool and of the selection."""
+    total = {side: sum(counts[side] for counts in categories.values()) for side in ("pool", "selected")}
+    table = wandb.Table(columns=["category", "pool", "selected", "pool_share", "selected_share"])
+    for name, counts in categories.items():
+        shares = [counts[side] / total[side] for side in ("pool", "selected")]
+        table.add_data(name, counts["pool"], counts["selected"], *shares)
+    return table
+
+
+def extremes(scores: pa.Table, selected: set[str], pool: Pool, num_rows: int) -> wandb.Table:
+    """The rows of the highest and the lowest scores, with their problems."""
+    values = scores["score"].to_numpy(zero_copy_only=False).astype(np.float64)
+    order = np.argsort(-values, kind="stable")
+    order = order[np.isfinite(values[order])]
+    shown = order if len(order) <= 2 * num_rows else np.concatenate([order[:num_rows], order[-num_rows:]])
+    place = {uid: index for index, uid in enumerate(pool.uids)}
+    table = wandb.Table(columns=["rank", "uid", "row", "score", "num_tokens", "selected", "problem"])
+    rank = {index: position for position, index in enumerate(order.tolist())}
+    for index, row in zip(shown.tolist(), scores.take(pa.array(shown)).to_pylist(), strict=True):
+        problem = pool[place[row["uid"]]].problem[:MAX_TEXT]
+        table.add_data(
+            rank[index], row["uid"], row["row"], row["score"], row["num_tokens"], row["uid"] in selected, problem
+        )
+    return table
+
+
+def log_selection(folder: str | Path, pool: Pool, *, num_rows: int = 20) -> None:
+    """Logs a selection's folder to the run; does nothing where there is no run.
+
+    What the folder does not hold (heads for a method without them, scores of a selection that was copied alone) is left
+    out. The figures are no time series: they go with the first step.
+
+    Args:
+        num_rows: How many of the highest and of the lowest scores to show.
+    """
+    run, folder = wandb.run, Path(folder)
+    if run is None:
+        return
+    card = read_json(folder / "selection.json")
+    chosen = read_table(folder / "selection.parquet")
+    run.config.update({"selection": card}, allow_val_change=True)
+    panels: dict[str, Any] = {"selection/scores_selected": wandb.Histogram(finite(chosen["score"]))}
+    if (folder / "scores").is_dir():
+        scores = read_table(folder / "scores")
+        panels["selection/scores_pool"] = wandb.Histogram(finite(scores["score"]))
+        panels |= length_panels(scores, set(chosen["uid"].to_pylist()))
+        panels["selection/extremes"] = extremes(scores, set(chosen["uid"].to_pylist()), pool, num_rows)
+    if (folder / "heads.json").is_file():
+        panels |= head_panels(read_json(folder / "heads.json"))
+    if card.get("categories"):
+        panels["selection/categories"] = category_table(card["categories"])
+    run.log(panels, commit=False)
+
+    run.summary["selection/num_selected"] = len(chosen)
+    for name in ("heads", "scores"):
+        if (folder / f"{name}.json").is_file() and "seconds" in (step := read_json(folder / f"{name}.json")):
+            run.summary[f"selection/{name}_seconds"] = step["seconds"]
+
+    artifact = wandb.Artifact(f"selection-{card['fingerprint']}", type="selection", metadata=card)
+    for file in [path for name in FILES if (path := folder / name).is_file()]:
+        artifact.add_file(str(file))
+    if (folder / "scores").is_dir():
+        artifact.add_dir(str(folder / "scores"), name="scores")
+    run.log_artifact(artifact)
+
+
+def finite(column: pa.ChunkedArray) -> np.ndarray:
+    values = column.to_numpy().astype(np.float64)
+    return values[np.isfinite(values)]

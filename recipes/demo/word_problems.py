@@ -1,0 +1,192 @@
+"""Synthetic word problems of one to six steps, with worked solutions: the demo's pool, benchmark and corpus.
+
+python -m recipes.demo.word_problems --output_dir DIR
+"""
+
+import argparse
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Split = Literal["corpus", "pool", "benchmark"]
+Row = dict[str, str | int]
+
+MAX_STEPS = 6
+# Two digits: a small model learns this arithmetic fully, so that what it gets wrong is the reasoning over several steps.
+MAX_VALUE = 99
+# Shares of the pool by number of steps, about geometric: like a real pool, most of it is easy.
+POOL_WEIGHTS = tuple(0.6**step for step in range(MAX_STEPS))
+
+NAMES = (
+    *((name, "He", "his") for name in ("Tom", "Sam", "Ben", "Max", "Leo", "Dan", "Omar", "Ravi")),
+    *((name, "She", "her") for name in ("Mia", "Ana", "Eva", "Lucy", "Nina", "Sara", "Mei", "Zoe")),
+)
+OBJECTS = (
+    "apples",
+    "books",
+    "coins",
+    "cards",
+    "shells",
+    "pens",
+    "eggs",
+    "stamps",
+    "marbles",
+    "beads",
+    "stickers",
+    "nuts",
+)
+OPENINGS = (
+    "{name} has {n} {objects}.",
+    "{name} starts with {n} {objects}.",
+    "{name} counts {n} {objects} in {poss} box.",
+    "In the morning, {name} has {n} {objects}.",
+)
+LEADS = (
+    "{pron} {clause}.",
+    "Then {pron_lower} {clause}.",
+    "After that, {pron_lower} {clause}.",
+    "Later {name} {clause}.",
+)
+QUESTIONS = (
+    "How many {objects} does {name} have now?",
+    "How many {objects} does {name} have in the end?",
+    "Find the number of {objects} that {name} has now.",
+)
+CLAUSES = {
+    "+": (
+        "buys {n} more",
+        "finds {n} more {objects}",
+        "gets {n} from {other}",
+        "wins {n} {objects}",
+        "picks up {n} more",
+    ),
+    "-": ("gives {n} to {other}", "loses {n}", "sells {n} {objects}", "uses {n} of them", "drops {n}"),
+    "*2": ("gets as many again", "doubles {poss} {objects}"),
+    "*3": ("triples {poss} {objects}",),
+    "/2": ("gives half of them to {other}", "sells half of the {objects}", "loses half of them"),
+}
+# Sentences that change nothing, some of them with a number, so that a problem's length is not its number of steps.
+FILLERS = (
+    "The sun is out and the day is warm.",
+    "{other} likes to sing.",
+    "{name} is {n} years old.",
+    "It is {n} in the afternoon.",
+    "The {objects} are red and blue.",
+    "{other} and {name} are good friends who live in the same street.",
+    "{name} keeps the {objects} in a box.",
+    "Nobody else is there.",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change of the count: the kind of sentence that tells it, its number, and its line of the solution."""
+
+    kind: str
+    operand: int
+    equation: str
+    result: int
+
+
+def draw_step(value: int, rng: random.Random) -> Step:
+    """A change that keeps the count a whole number between 1 and `MAX_VALUE`."""
+    kinds = ["+"] * 3 * (value + 12 <= MAX_VALUE) + ["-"] * 3 * (value > 12)
+    kinds += ["*2"] * (2 * value <= MAX_VALUE) + ["*3"] * (3 * value <= MAX_VALUE) + ["/2"] * (value % 2 == 0)
+    kind = rng.choice(kinds)
+    operand = int(kind[1:]) if kind[1:] else rng.randint(2, 12)
+    results = {"+": value + operand, "-": value - operand, "*": value * operand, "/": value // operand}
+    result = results[kind[0]]
+    return Step(kind, operand, f"{value}{kind[0]}{operand}={result}", result)
+
+
+def draw_problem(num_steps: int, rng: random.Random) -> Row:
+    """One problem of `num_steps` steps with its worked solution."""
+    (name, pron, poss), (other, _, _) = rng.sample(NAMES, 2)
+    words = {
+        "name": name,
+        "other": other,
+        "pron": pron,
+        "pron_lower": pron.lower(),
+        "poss": poss,
+        "objects": rng.choice(OBJECTS),
+    }
+    start = rng.randint(4, 40)
+    steps: list[Step] = []
+    for _ in range(num_steps):
+        steps.append(draw_step(steps[-1].result if steps else start, rng))
+    clauses = [rng.choice(CLAUSES[step.kind]).format(n=step.operand, **words) for step in steps]
+    sentences = [rng.choice(OPENINGS).format(n=start, **words)]
+    while clauses:
+        # Two steps may share a sentence: counting sentences is not counting steps either.
+        size = 2 if len(clauses) > 1 and rng.random() < 0.25 else 1
+        clause, clauses = " and then ".join(clauses[:size]), clauses[size:]
+        sentences.append(rng.choice(LEADS).format(clause=clause, **words))
+    for filler in rng.sample(FILLERS, rng.choice((0, 0, 1, 2, 3))):
+        sentences.insert(rng.randint(1, len(sentences)), filler.format(n=rng.randint(2, 12), **words))
+    sentences.append(rng.choice(QUESTIONS).format(**words))
+    lines = [step.equation for step in steps]
+    answer = str(steps[-1].result)
+    return {
+        "problem": " ".join(sentences),
+        "solution": "\n".join([*lines, f"The answer is \\boxed{{{answer}}}."]),
+        "answer": answer,
+        "num_steps": num_steps,
+    }
+
+
+def split_of(problem: str) -> Split:
+    """The only split that may hold this text: a function of the text, so that splits never overlap."""
+    digit = int(hashlib.sha256(problem.encode()).hexdigest()[0], 16)
+    return "benchmark" if digit == 0 else "pool" if digit < 4 else "corpus"
+
+
+def problems(split: Split, nums_steps: Iterator[int], rng: random.Random) -> Iterator[Row]:
+    """Problems of one split without repeats, one for each number of steps that is asked for."""
+    seen: set[str] = set()
+    for num_steps in nums_steps:
+        row = draw_problem(num_steps, rng)
+        while split_of(str(row["problem"])) != split or row["problem"] in seen:
+            row = draw_problem(num_steps, rng)
+        seen.add(str(row["problem"]))
+        yield {"id": f"{split}-{len(seen) - 1:05d}"} | row
+
+
+def make_pool(size: int, seed: int) -> list[Row]:
+    """The pool: `size` problems, mostly of few steps."""
+    rng = random.Random(seed)
+    return list(problems("pool", iter(rng.choices(range(1, MAX_STEPS + 1), POOL_WEIGHTS, k=size)), rng))
+
+
+def make_benchmark(size: int, seed: int) -> list[Row]:
+    """The held-out benchmark: `size` problems, every number of steps equally often."""
+    return list(problems("benchmark", (index % MAX_STEPS + 1 for index in range(size)), random.Random(seed)))
+
+
+def write_jsonl(path: Path, rows: list[Row]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the demo's pool and benchmark.", allow_abbrev=False)
+    parser.add_argument(
+        "--output_dir", type=Path, required=True, help="Gets pool.jsonl and benchmark/word_problems/test.jsonl."
+    )
+    parser.add_argument("--pool_size", type=int, default=2000)
+    parser.add_argument("--benchmark_size", type=int, default=90)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    benchmark = [
+        {key: value for key, value in row.items() if key != "solution"}
+        for row in make_benchmark(args.benchmark_size, args.seed)
+    ]
+    write_jsonl(args.output_dir / "pool.jsonl", make_pool(args.pool_size, args.seed))
+    write_jsonl(args.output_dir / "benchmark" / "word_problems" / "test.jsonl", benchmark)
+
+
+if __name__ == "__main__":
+    main()
