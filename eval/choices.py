@@ -35,6 +35,12 @@ def gold_letters(gold: str) -> set[str]:
     return set()
 
 
+def gold_option(gold: str) -> str:
+    """The text beside the letter in a reference such as `(A) 5`; empty where there is none."""
+    match = re.match(r"^\([A-K]\)\s*(\S.*)$", plain(gold), re.DOTALL)
+    return match[1] if match else ""
+
+
 def _letters(text: str) -> set[str] | None:
     """Letters of an answer that is nothing but letters, or `None`."""
     text = _PREFIX.sub("", text).strip(" .:。")

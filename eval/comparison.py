@@ -7,7 +7,7 @@ decides on the normalised pair (`eval.symbolic`).
 import re
 from dataclasses import dataclass
 
-from eval.choices import compare_choice, gold_letters, options_in
+from eval.choices import compare_choice, gold_letters, gold_option, options_in
 from eval.expressions import (
     Node,
     ParseError,
@@ -58,12 +58,23 @@ def compare(gold: str, answer: str, choices: dict[str, str] | None = None, quest
     letters = gold_letters(gold)
     if letters:
         options = dict(choices or {}) or (options_in(question) if question else {})
+        if len(letters) == 1 and (text := gold_option(gold)):
+            options |= dict.fromkeys(letters, text)
         same = compare_choice(letters, answer, options, lambda one, other: compare(one, other).correct)
         return Comparison(same, "choice")
     if _compact(gold_text) == _compact(answer_text):
         return Comparison(True, "same_text")
+    try:
+        special = _compare_special(gold_text, answer_text)
+    except ParseError:
+        special = None
+    if special is not None:
+        return special
     if gold_text.count("%") != answer_text.count("%") and question and _PERCENT_QUESTION.search(question):
         gold_text, answer_text = gold_text.replace("%", ""), answer_text.replace("%", "")
+    answer_text = (
+        re.sub(r'^"(?:the )?(?:final )?answer(?: is)?:?"\s*', "", answer_text, flags=re.IGNORECASE) or answer_text
+    )
     try:
         return _compare_lists(gold_text, answer_text)
     except TooCostlyError:
@@ -74,12 +85,45 @@ def compare(gold: str, answer: str, choices: dict[str, str] | None = None, quest
         return Comparison(math_verify_equal(gold_text, answer_text), "math_verify")
 
 
+def _compare_special(gold: str, answer: str) -> Comparison | None:
+    """References of a few kinds that look like expressions and are none: times, numbered statements, ratios, set-builders."""
+    times = [re.sub(r'[\s".]', "", text).casefold() for text in (gold, answer)]
+    if re.fullmatch(r"\d{1,2}:\d\d[ap]m", times[0]):
+        return Comparison(times[0] == times[1], "time")
+    if re.fullmatch(r"(?:\(\d\)\s*){2,}", gold):
+        only_numbers = re.fullmatch(r"(?:[\s,(]|\\and)*\d(?:[\s,()]|\\and|(?<=[\s,()d])\d)*", answer)
+        return Comparison(
+            bool(only_numbers) and set(re.findall(r"\d", gold)) == set(re.findall(r"\d", answer)), "statements"
+        )
+    ratios = [[parse_expression(part) for part in text.split(":")] for text in (gold, answer) if text.count(":") > 1]
+    if len(ratios) == 2 and len(ratios[0]) == len(ratios[1]):
+        (first, *others), (their_first, *theirs) = ratios
+        pairs = zip(others, theirs, strict=True)
+        crossed = ((Node("product", (a, their_first)), Node("product", (b, first))) for a, b in pairs)
+        return Comparison(all(equal_expressions(one, other) for one, other in crossed), "ratio")
+    builders = [_set_builder(text) for text in (gold, answer)]
+    if any(builders) and None in (parse_interval_set(gold), parse_interval_set(answer)):
+        # Their conditions are compared as they are written: Math-Verify reads {x | x = 3k} as 3.
+        return Comparison(builders[0] == builders[1], "set_builder")
+    return None
+
+
+def _set_builder(text: str) -> str | None:
+    """A set-builder without spaces, `{x | x = 3k, k in Z}` as `{3k | k in Z}`; `None` for anything else."""
+    inner = strip_brackets(text, r"\{", r"\}")
+    if inner is None or not re.search(r"[|:]", inner):
+        return None
+    return re.sub(r"^([A-Za-z])[|:]\1=(.+?),(.*)$", r"\2|\3", re.sub(r"\s+", "", inner))
+
+
 def _compact(text: str) -> str:
     return re.sub(r"\s+", "", text).replace("{", "").replace("}", "") if "\\" not in text else re.sub(r"\s+", " ", text)
 
 
 def _words(text: str) -> str:
-    return re.sub(r"[^a-z0-9\u3400-\u9fff]", "", text.casefold())
+    """Letters and digits of a text without the words that change nothing."""
+    text = re.sub(r"\b(?:an?|the|condition|answer is)\b", " ", text.casefold())
+    return re.sub(r"[^a-z0-9\u3400-\u9fff]", "", text)
 
 
 def _compare_lists(gold: str, answer: str) -> Comparison:
@@ -90,6 +134,8 @@ def _compare_lists(gold: str, answer: str) -> Comparison:
     gold_items, answer_items = _items(gold), _items(answer)
     if len(gold_items) == 1 and len(answer_items) == 1:
         return _compare_one(gold_items[0], answer_items[0])
+    if r"\and" in gold and len(answer_items) == 1 and all(_same(gold_items[0], item) for item in gold_items[1:]):
+        return _compare_one(gold_items[0], answer_items[0])  # one answer, given in two forms
     if len(gold_items) != len(answer_items):
         bracketed = strip_brackets(answer if len(answer_items) == 1 else gold, "(", ")")
         if bracketed is not None and 1 in (len(gold_items), len(answer_items)):
@@ -101,6 +147,15 @@ def _compare_lists(gold: str, answer: str) -> Comparison:
             if len(ours) == len(theirs) > 1:
                 return Comparison(all(_compare_one(a, b).correct for a, b in zip(ours, theirs, strict=True)), "tuple")
         return Comparison(False, "list_length")
+    gold_names, answer_names = ([_name_of(item) for item in items] for items in (gold_items, answer_items))
+    if (
+        None not in gold_names
+        and len(set(gold_names)) > 1
+        and sorted(map(str, gold_names)) == sorted(map(str, answer_names))
+    ):
+        by_name = dict(zip(answer_names, answer_items, strict=True))
+        same = all(_same(item, by_name[name]) for name, item in zip(gold_names, gold_items, strict=True))
+        return Comparison(same, "named_list")
     remaining = list(answer_items)
     for item in gold_items:
         found = next((other for other in remaining if _compare_one(item, other).correct), None)
@@ -120,11 +175,18 @@ def _items(text: str) -> list[str]:
         inner = strip_brackets(assigned[1], r"\{", r"\}")
     if inner is not None and not re.search(r"[|:]", inner):
         text = inner
-    parts = [each for part in split_top_level(text) for each in expand_signs(part)]
-    if len(parts) == 1:
-        return parts
-    # "x = 1, 2" names its values once.
-    return [part.strip() for part in parts]
+    return [each for part in _without_remarks(split_top_level(text)) for each in expand_signs(part)]
+
+
+def _without_remarks(parts: list[str]) -> list[str]:
+    """Parts without a closing "where C is any constant" or `k \\in Z`."""
+    kept = list(parts)
+    remark = r'(?:"where[^"]*")?.*(?:\\in\s*(?:\\?[RZNQ]|\{\s*[RZNQ]\s*\})(?:[_^]\S+)?|"[^"]*(?:constant|integer|常数|整数)[^"]*")\s*'
+    if len(kept) > 1 and re.fullmatch(remark, kept[-1]):
+        kept.pop()
+        while len(kept) > 1 and re.fullmatch(r"[A-Za-z](?:_\S+)?", kept[-1]):
+            kept.pop()
+    return kept
 
 
 def _compare_one(gold: str, answer: str) -> Comparison:
@@ -155,6 +217,15 @@ def _compare_one(gold: str, answer: str) -> Comparison:
     return _compare_values(gold, answer)
 
 
+def _name_of(text: str) -> str | None:
+    """What stands left of an assignment, or `None`."""
+    return _compact(relation_parts(text)[0]) if _assigned(text) is not None else None
+
+
+def _same(one: str, other: str) -> bool:
+    return _compare_one(one, other).correct
+
+
 def _tuple(text: str) -> list[str] | None:
     inner = strip_brackets(text, "(", ")")
     if inner is None:
@@ -166,8 +237,14 @@ def _tuple(text: str) -> list[str] | None:
 def _assigned(text: str) -> str | None:
     """The value in `x = 5`, `f(x) = 5`, `S : T = 5` or `x \\in A`: what is left of it is only a name."""
     parts = relation_parts(text)
-    if len(parts) >= 3 and all(part in ("=", r"\in", r"\approx") for part in parts[1::2]) and _is_name(parts[0]):
+    if len(parts) < 3 or any(part not in ("=", r"\in", r"\approx") for part in parts[1::2]):
+        return None
+    if parts[-2] == r"\approx" and not (len(parts) == 3 and _is_name(parts[0])):
+        return parts[-3]  # what follows is only near
+    if _is_name(parts[0]):
         return parts[-1]
+    if set(parts[1::2]) == {"="} and all(_compare_values(parts[0], part).correct for part in parts[2::2]):
+        return parts[-1]  # 2 + 3 = 5
     return None
 
 
@@ -176,7 +253,8 @@ def _is_name(text: str) -> bool:
     single = (
         rf"(?:\\?[A-Za-z]+|\"[^\"]*\"|\\angle\s*[A-Z ]+|\\hat\s*\w|\\triangle\s*[A-Z ]+){script}(?:\s*\([^()=\d]*\))?"
     )
-    return bool(re.fullmatch(rf"(?:{single}\s*)+(?::\s*(?:{single}\s*)+)?", text.strip()))
+    names = rf"(?:{single}\s*)+(?::\s*(?:{single}\s*)+)?"
+    return bool(re.fullmatch(rf"{names}|\(\s*{names}(?:,\s*{names})*\)", text.strip()))
 
 
 def _compare_relations(
@@ -247,6 +325,8 @@ def _compare_values(gold: str, answer: str) -> Comparison:
     answer_core, answer_unit = split_unit(answer)
     if gold_unit and answer_unit and gold_unit != answer_unit:
         return Comparison(False, "unit")
+    if '"' in gold_core and not re.search(r"\d", gold_core):
+        return Comparison(_words(gold) == _words(answer), "text")
     try:
         ours = parse_expression(gold_core)
     except ParseError:

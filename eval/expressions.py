@@ -188,14 +188,14 @@ class _Parser:
             token = self.take()
             depth += (token == "{") - (token == "}")
             if depth == 0:
-                return "".join(parts)
-            if token not in ("{", "}"):
-                parts.append(token)
+                return "".join(parts).replace("base", "").strip()
+            if token not in ("{", "}", "(", ")"):
+                parts.append(token.strip('"'))
 
     def atom(self) -> Node:
         token = self.take()
         if token[0].isdigit() or token[0] == ".":
-            if len(token) > 5000:
+            if len(token) > 4000:  # Python reads no longer ones
                 raise TooCostlyError("a number of very many digits")
             if self.next == "_":
                 return Node("symbol", name=f"{token}_{self.subscript()}")  # a number in another base equals only itself

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])\s*(\{)?")
+# A program that wrote \b into plain text left a backspace and "oxed".
+_BOX = re.compile(r"(?:\\(?:boxed|fbox|framebox)|\x08oxed)(?![A-Za-z])\s*(\{)?")
 _BARE = re.compile(r"[^\s$\\{}]+|\\[A-Za-z]+(?:\{[^{}]*\})*|\\.")
 # What may stand between two boxes that are one list: `$\boxed{1}$ and $\boxed{2}$`.
 _SPACE = r"(?:\$|\\[()\[\],;! ]|\\q?quad|\s)*"
@@ -55,7 +56,7 @@ def extract_answer(response: str) -> str | None:
 
     A box that never closes was cut off, and is no answer. Boxes joined by a comma or "and" are one list.
     """
-    if "box" not in response:
+    if "box" not in response and "\x08oxed" not in response:
         return None
     boxes = _boxes(response)
     if not boxes:

@@ -46,7 +46,7 @@ def parse_interval_set(text: str) -> IntervalSet | None:
             named = parse_interval_set(parts[2])
             if named is not None:
                 return IntervalSet(named.intervals, named.ambiguous and parts[1] == "=")
-        inner = strip_brackets(text, r"\{", r"\}")
+        inner = strip_brackets(text, r"\{", r"\}") or strip_brackets(text, "{", "}")
         if inner is not None:
             builder = re.fullmatch(r"\s*([A-Za-z])(?:\s*\\in\s*(?:\\?R|\{R\}))?\s*[|:]\s*(.+)", inner)
             return _from_inequalities(builder[2], builder[1]) if builder else None
@@ -94,6 +94,10 @@ def _from_inequalities(text: str, unknown: str | None) -> IntervalSet | None:
         part = re.sub(r",?\s*[A-Za-z]\s*\\in\s*\\?\{?R\}?\s*$", "", part.strip()).strip(" ,")
         parts = relation_parts(part)
         operators = parts[1::2]
+        if len(parts) == 3 and operators == ["="] and intervals and re.fullmatch(r"[A-Za-z]", parts[0]):
+            point = parse_expression(parts[2])
+            intervals.append(Interval(point, True, point, True))
+            continue
         if len(parts) not in (3, 5) or not all(operator in _FLIPPED for operator in operators):
             return None
         nodes = [_node(each) for each in parts[::2]]

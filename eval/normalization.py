@@ -99,6 +99,12 @@ def _quote(match: re.Match[str]) -> str:
     return f' "{bare}" '
 
 
+def _repeating_decimal(match: re.Match[str]) -> str:
+    whole, fixed, period = match[1] or "0", match[2], match[3]
+    numerator = int(whole + fixed + period) - int(whole + fixed)
+    return rf"\frac{{{numerator}}}{{{'9' * len(period)}{'0' * len(fixed)}}}"
+
+
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
 
@@ -113,7 +119,9 @@ def _join_thousands(match: re.Match[str]) -> str:
 
 def normalize(text: str) -> str:
     """The text with one spelling for each symbol, without styles and spare spaces; words stand in double quotes."""
-    text = fold_unicode(text).replace('"', "")
+    text = fold_unicode(text).replace('"', "").replace("\x0crac", r"\frac").replace("\x08", r"\b")
+    text = re.sub(r"\t(?=ext\b|imes\b|heta\b|an\b|frac\b)", r"\\t", text)
+    text = re.sub(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{?(\d+)\}?", _repeating_decimal, text)
     # Rows of a matrix end with two backslashes; elsewhere the second one is an escape too many.
     text = re.sub(r"\\\\(?:\[[^\]]*\])?", r"\\cr ", text) if r"\begin" in text else text.replace("\\\\", "\\")
     text = re.sub(r"(?<=\d)\s*(?:\{,\}|,\s*\\!|\\!\s*,|\{,\s*\\!\}|\\,)\s*(?=\d{3}(?!\d))", "", text)
@@ -127,6 +135,7 @@ def normalize(text: str) -> str:
         )
         if text == before:
             break
+    text = re.sub(r"\\(?:vec|bar|hat|mathbf|boldsymbol)\s+([A-Za-z])(?![A-Za-z])", r"\1", text)
     text = _DROPPED.sub(" ", text)
     for pattern, replacement in _RENAMED:
         text = pattern.sub(replacement, text)
@@ -136,6 +145,8 @@ def normalize(text: str) -> str:
     for number in range(0, len(parts), 2):
         part = _SPACES.sub(" ", parts[number])
         part = re.sub(r"(?<![\\A-Za-z])(and|or)(?![A-Za-z])|[和或]", r" \\and ", part)
+        part = re.sub(r"(?<=\d)[eE]([+-]?\d+)(?![\d.])", r"\\times 10^{\1}", part)
+        part = re.sub(r"\((\w+)\)\s*_", r"\1_", part)  # (52)_8
         part = _BARE.sub(r"\\\1", part)
         # Four letters in a row are a word that someone wrote, not a product.
         part = re.sub(r"(?<![\\A-Za-z_])(?!_)([A-Za-z]{4,})(?![A-Za-z])", r' "\1" ', part)
