@@ -1,7 +1,7 @@
 """Whether an answer means what the reference means: the rules, by the type of the reference.
 
-Runs inside the grading processes only. Rules are about mathematics; where they do not understand one of the two texts, Math-Verify
-decides on the normalised pair (`eval.symbolic`).
+Runs inside the grading processes only. Rules are about mathematics; where they do not understand one of the two texts,
+Math-Verify decides on the normalised pair (`eval.symbolic`).
 """
 
 import re
@@ -86,7 +86,7 @@ def compare(gold: str, answer: str, choices: dict[str, str] | None = None, quest
 
 
 def _compare_special(gold: str, answer: str) -> Comparison | None:
-    """References of a few kinds that look like expressions and are none: times, numbered statements, ratios, set-builders."""
+    """References that look like expressions and are none: times, numbered statements, ratios, set-builders."""
     times = [re.sub(r'[\s".]', "", text).casefold() for text in (gold, answer)]
     if re.fullmatch(r"\d{1,2}:\d\d[ap]m", times[0]):
         return Comparison(times[0] == times[1], "time")
@@ -140,12 +140,12 @@ def _compare_lists(gold: str, answer: str) -> Comparison:
         bracketed = strip_brackets(answer if len(answer_items) == 1 else gold, "(", ")")
         if bracketed is not None and 1 in (len(gold_items), len(answer_items)):
             # A list in the gold written as a tuple by the answer, or the other way round: the order then counts.
-            ours, theirs = (
+            our_parts, their_parts = (
                 split_top_level(strip_brackets(gold, "(", ")") or gold),
                 split_top_level(strip_brackets(answer, "(", ")") or answer),
             )
-            if len(ours) == len(theirs) > 1:
-                return Comparison(all(_compare_one(a, b).correct for a, b in zip(ours, theirs, strict=True)), "tuple")
+            if len(our_parts) == len(their_parts) > 1:
+                return Comparison(all(map(_same, our_parts, their_parts)), "tuple")
         return Comparison(False, "list_length")
     gold_names, answer_names = ([_name_of(item) for item in items] for items in (gold_items, answer_items))
     if (
@@ -181,7 +181,8 @@ def _items(text: str) -> list[str]:
 def _without_remarks(parts: list[str]) -> list[str]:
     """Parts without a closing "where C is any constant" or `k \\in Z`."""
     kept = list(parts)
-    remark = r'(?:"where[^"]*")?.*(?:\\in\s*(?:\\?[RZNQ]|\{\s*[RZNQ]\s*\})(?:[_^]\S+)?|"[^"]*(?:constant|integer|常数|整数)[^"]*")\s*'
+    domain = r"\\in\s*(?:\\?[RZNQ]|\{\s*[RZNQ]\s*\})(?:[_^]\S+)?"
+    remark = rf'(?:"where[^"]*")?.*(?:{domain}|"[^"]*(?:constant|integer|常数|整数)[^"]*")\s*'
     if len(kept) > 1 and re.fullmatch(remark, kept[-1]):
         kept.pop()
         while len(kept) > 1 and re.fullmatch(r"[A-Za-z](?:_\S+)?", kept[-1]):

@@ -42,13 +42,15 @@ _TOKEN = re.compile(r'\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|\\[{}|]|"[^"]*"|[A-Za-z]|[
 _FUNCTIONS: dict[str, Callable[..., mpmath.mpf]] = {
     "sin": mpmath.sin, "cos": mpmath.cos, "tan": mpmath.tan, "cot": mpmath.cot, "sec": mpmath.sec, "csc": mpmath.csc,
     "arcsin": mpmath.asin, "arccos": mpmath.acos, "arctan": mpmath.atan, "arccot": mpmath.acot, "sinh": mpmath.sinh,
-    "cosh": mpmath.cosh, "tanh": mpmath.tanh, "ln": mpmath.log, "log": mpmath.log, "exp": mpmath.exp, "lg": mpmath.log10,
+    "cosh": mpmath.cosh, "tanh": mpmath.tanh, "ln": mpmath.log, "log": mpmath.log, "exp": mpmath.exp,
+    "lg": mpmath.log10,
 }  # fmt: skip
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
-_SYMBOLS = set(
+_SYMBOL_NAMES = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega "
-    "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar emptyset".split()
+    "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar emptyset"
 )
+_SYMBOLS = set(_SYMBOL_NAMES.split())
 _STOPS = {"+", "-", ")", "]", "}", "|", "/", "*", ":", r"\}", r"\cdot", r"\times", r"\div", r"\rfloor", r"\rceil", "%"}
 
 
@@ -183,7 +185,8 @@ class _Parser:
         self.take("_")
         if self.next != "{":
             return self.take()
-        parts, depth = [], 0
+        parts: list[str] = []
+        depth = 0
         while True:
             token = self.take()
             depth += (token == "{") - (token == "}")

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 import mpmath
 
@@ -61,7 +62,7 @@ def _from_union(text: str) -> IntervalSet | None:
     pieces = re.split(r"\\cup(?![A-Za-z])", text)
     if len(pieces) == 1 and not re.fullmatch(r"[(\[].*[)\]]", text):
         return None
-    intervals = []
+    intervals: list[Interval] = []
     for piece in map(str.strip, pieces):
         points = strip_brackets(piece, r"\{", r"\}")
         if points is not None and len(pieces) > 1:
@@ -89,7 +90,7 @@ def _bound(text: str) -> Node | None:
 
 def _from_inequalities(text: str, unknown: str | None) -> IntervalSet | None:
     """`x < 2 or x > 3`, `0 < x \\le 5`: inequalities that are linear in their one unknown."""
-    intervals = []
+    intervals: list[Interval] = []
     for part in re.split(r"\\and(?![A-Za-z])|\\cup(?![A-Za-z])", text):
         part = re.sub(r",?\s*[A-Za-z]\s*\\in\s*\\?\{?R\}?\s*$", "", part.strip()).strip(" ,")
         parts = relation_parts(part)
@@ -165,7 +166,7 @@ def _solve_chain(nodes: list[Node | None], operators: list[str], name: str) -> I
     return _half_line(root, operator)
 
 
-def _rational_at(node: Node, name: str, point: int):  # type: ignore[no-untyped-def]
+def _rational_at(node: Node, name: str, point: int) -> Fraction | None:
     def put(each: Node) -> Node:
         if each.kind == "symbol" and each.name == name:
             return number(point)

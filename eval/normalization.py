@@ -8,9 +8,13 @@ _UNICODE = {
     "–": "-", "—": "-", "‐": "-", "‑": "-", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ",
     "⩾": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^{\circ}",
     "º": r"^{\circ}", "±": r"\pm ", "∓": r"\mp ", "、": ",", "。": ".", "∶": ":", "′": "'", "ℝ": r"\mathbb{R}",
-    "ℤ": r"\mathbb{Z}", "，": ",", "【": "[", "】": "]", "｛": r"\{", "｝": r"\}", "〔": "(", "〕": ")", "⟨": "(", "⟩": ")",
+    "ℤ": r"\mathbb{Z}", "，": ",", "【": "[", "】": "]", "｛": r"\{", "｝": r"\}", "〔": "(", "〕": ")",
+    "⟨": "(", "⟩": ")",
 }  # fmt: skip
-_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
+_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi "
+    "psi omega"
+)
 _UNICODE |= {
     unicodedata.lookup(f"GREEK SMALL LETTER {'LAMDA' if name == 'lambda' else name.upper()}"): f"\\{name} "
     for name in _GREEK.split()
@@ -18,9 +22,10 @@ _UNICODE |= {
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ", "0123456789+-()n")
 _SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
 
-FUNCTIONS = (
+_FUNCTION_NAMES = (
     "arcsin arccos arctan arccot sinh cosh tanh sin cos tan cot sec csc ln log lg exp sqrt frac max min gcd lcm"
-).split()
+)
+FUNCTIONS = _FUNCTION_NAMES.split()
 _BARE = re.compile(rf"(?<![\\A-Za-z])({'|'.join([*FUNCTIONS, 'pi', 'infty', 'cup', *_GREEK.split()])})(?![A-Za-z])")
 _TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|textup|mathrm|mathsf|mathit|mathtt|operatorname\*?|rm|bf)\s*\{([^{}]*)\}"
@@ -85,7 +90,7 @@ def fold_unicode(text: str) -> str:
 
 
 def _quote(match: re.Match[str]) -> str:
-    """Text of one letter is that letter; longer text is kept apart as a word, so that no product of letters comes of it."""
+    """Text of one letter is that letter; longer text is kept apart as a word, or it would be a product of letters."""
     text = match[1].strip()
     if text in ("and", "or", "And", "Or"):
         return f" \\{text.lower()} "

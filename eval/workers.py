@@ -166,8 +166,12 @@ def _serve() -> None:
     answers.write(b'{"ready": true}\n')
     answers.flush()
     for line in sys.stdin.buffer:
-        comparison = compare(**json.loads(line))
-        answers.write(json.dumps({"correct": comparison.correct, "reason": comparison.reason}).encode() + b"\n")
+        try:
+            comparison = compare(**json.loads(line))
+            outcome = {"correct": comparison.correct, "reason": comparison.reason}
+        except Exception as error:  # no answer may end the process that others wait for; the reason tells of it
+            outcome = {"correct": False, "reason": f"error: {type(error).__name__}"}
+        answers.write(json.dumps(outcome).encode() + b"\n")
         answers.flush()
 
 
