@@ -28,7 +28,7 @@ test: setup
 	$(PY) -m pytest -m "not slow and not gpu"
 
 quick: setup
-	$(PY) -m pytest -m "not slow and not gpu and not engine" -x
+	$(PY) -m pytest -m "not slow and not gpu and not engine and not thorough" -x
 
 slow: setup
 	$(PY) -m pytest -m slow --timeout 3600

@@ -27,6 +27,8 @@ from circuitseer_trl.scoring.max_loss import MaxLossScorer
 from circuitseer_trl.scoring.rds import mean_hidden_states
 from circuitseer_trl.selection.selector import CircuitSeerDataSelector, compute_scores, select_rows
 
+pytestmark = pytest.mark.thorough
+
 SYSTEM = "Think."
 HEADER = "<|im_start|>assistant\n"
 

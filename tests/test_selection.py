@@ -61,6 +61,7 @@ def near(row: dict) -> dict:
     return result
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", list(METHODS))
 def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_file: str, method: str):
     """A row's result does not depend on its batch-mates or their order; the files say the same."""
@@ -83,6 +84,7 @@ def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_f
     assert written["row"].to_pylist() == list(range(12))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", list(METHODS))
 def test_every_method_selects_the_budget(tmp_path: Path, tiny_model: str, pool_file: str, method: str):
     pool = load_pool(pool_file, category_column="topic")
@@ -97,6 +99,7 @@ def test_every_method_selects_the_budget(tmp_path: Path, tiny_model: str, pool_f
     assert written["uid"].to_pylist() == selection.uids
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "values",
     [
@@ -128,6 +131,7 @@ def test_top_k_takes_the_highest_scores(tmp_path: Path, tiny_model: str, pool_fi
     assert selection.scores.tolist() == sorted(scores, reverse=True)[:6]
 
 
+@pytest.mark.thorough
 def test_a_killed_run_goes_on_and_gives_the_same_files(tmp_path: Path, tiny_model: str, pool_file: str):
     pool = load_pool(pool_file)
     select_rows(config(tmp_path / "whole", tiny_model), SYSTEM, pool)
@@ -172,6 +176,7 @@ def test_plugin_leaves_conversational_columns_alone(tiny_model: str):
     assert len(chosen) == 3
 
 
+@pytest.mark.thorough
 def test_resuming_on_other_rows_is_refused(tmp_path: Path, tiny_model: str, pool_file: str):
     dataset = datasets.load_dataset("json", data_files=pool_file, split="train")
 

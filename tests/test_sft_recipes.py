@@ -13,6 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from circuitseer_trl.scripts.train_sft import main
 from tests.training_fixtures import RECIPES, make_tokenizer, write_pool
 
+pytestmark = pytest.mark.thorough
+
 SHRUNK = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 # What the tiny models keep of the models on the Hub, as far as training depends on it.
 LLAMA3_ROPE = {

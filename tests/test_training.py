@@ -32,6 +32,8 @@ from tests.training_fixtures import (
     write_selection,
 )
 
+pytestmark = pytest.mark.thorough
+
 CONFIGS = ROOT / "accelerate_configs"
 PAPER = ["qwen2.5-math-7b", "qwen2.5-math-7b-instruct", "llama-3.1-8b-instruct", "llama-3.2-3b"]
 SYSTEM = "Be brief."
