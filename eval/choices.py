@@ -69,8 +69,9 @@ def compare_choice(letters: set[str], answer: str, options: dict[str, str], same
         same: Compares two texts that are no letters.
     """
     text = plain(answer)
+    written = {each for each, option in options.items() if plain(option) == text}
     named = _letters(text)
-    if named is not None:
+    if named is not None and not (written and text.islower()):
         return named == letters
     if len(letters) != 1:
         return False
@@ -78,22 +79,25 @@ def compare_choice(letters: set[str], answer: str, options: dict[str, str], same
     text = _PREFIX.sub("", text)
 
     def is_option(value: str) -> bool:
-        return plain(options[letter]) == value.strip() or same(options[letter], value)
+        """Whether a text is the right option's, and no other's as well."""
+        written = {each for each, option in options.items() if plain(option) == plain(value)}
+        return letter in written if written else {n for n, option in options.items() if same(option, value)} == {letter}
 
     labelled = re.match(r"^\(?\s*([A-K])\s*(?:\)|\.|:|\)\.)\s*(\S.*)$", text, re.DOTALL)
     if labelled:
         return labelled[1] == letter and (letter not in options or is_option(labelled[2]))
-    if letter in options:
-        # A letter and the option's text, in either order.
-        beside = re.match(r"^([A-K])\s*(?:,|=|\\(?:right)?arrow\s|\\to\s|\((?=.*\)$)|\s)\s*(\S.*)$", text, re.DOTALL)
-        after = re.match(r"^(.*\S)\s*(?:\(\s*|,?\s*(?:i\.e\.,?|which is)?\s*(?:option|choice)\s*\(?)([A-K])\s*\)?$", text, re.DOTALL)
-        if beside and beside[1] == letter and is_option(re.sub(r"^([^(]*)\)$", r"\1", beside[2])):
-            return True
-        if after and after[2] == letter and is_option(after[1]):
-            return True
     if letter not in options:
         return False
-    return plain(options[letter]) == text or same(options[letter], answer)
+    # A letter and the option's text, in either order.
+    beside = re.match(r"^([A-K])\s*(?:,|=|\\(?:right)?arrow\s|\\to\s|\((?=.*\)$)|\s)\s*(\S.*)$", text, re.DOTALL)
+    after = re.match(
+        r"^(.*\S)\s*(?:\(\s*|,?\s*(?:i\.e\.,?|which is)?\s*(?:option|choice)\s*\(?)([A-K])\s*\)?$", text, re.DOTALL
+    )
+    if beside and beside[1] == letter and is_option(re.sub(r"^([^(]*)\)$", r"\1", beside[2])):
+        return True
+    if after and after[2] == letter and is_option(re.sub(r"[\s,]+$", "", after[1])):
+        return True
+    return is_option(answer)
 
 
 def options_in(question: str) -> dict[str, str]:

@@ -261,7 +261,8 @@ class _Parser:
         if token[1:] in FUNCTIONS and token[0] == "\\":
             return self.function(FUNCTIONS[token[1:]])
         if token[0] == '"':
-            return Node("symbol", name=token.strip('"').casefold())
+            word = token.strip('"')
+            return Node("symbol", name=token.casefold() if len(word) > 1 else word)
         if token[0] == "\\" and token[1:] not in _SYMBOLS:
             raise UnknownCommandError(f"unknown {token}")
         if not (token[0].isalpha() or token[0] == "\\"):

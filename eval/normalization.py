@@ -207,6 +207,7 @@ def normalize(text: str) -> str:
     for pattern, replacement in _RENAMED:
         text = pattern.sub(replacement, text)
     text = re.sub(r"\\(?:begin|end)\{vmatrix\}", r"\\determinant ", text)
+    text = re.sub(r"\\(begin|end)\{[rd]?cases\}", lambda m: r"\{\begin{matrix}" if m[1] == "begin" else r"\end{matrix}", text)
     text = re.sub(r"\\begin\{(?:\w*matrix|array)\}(?:\{[^{}]*\})?", r"\\matrix ", text)
     text = re.sub(r"\\end\{(?:\w*matrix|array)\}", r"\\endmatrix ", text)
     parts = re.split(r'("[^"]*")', text)

@@ -14,6 +14,8 @@ _ROMAN = re.compile(r"I{1,3}|IV|VI?")
 def words(text: str) -> str:
     """Letters and digits of a text without the words that change nothing."""
     text = _FILLERS.sub(" ", text.casefold())
+    if re.search(r"[\d=<>]", text):
+        return re.sub(r'[\s",;]', "", text)  # mathematics, of which every sign counts
     text = re.sub(r"\\(?:and|or)|[_\\]", " ", text)
     parts = [word if len(word) < 4 else word.removesuffix("s") for word in re.findall(r"[a-z0-9]+|[\u3400-\u9fff]+", text)]
     return "".join(parts)
@@ -56,7 +58,7 @@ def condition(text: str) -> tuple[bool, bool] | None:
         both = re.search(r"necessary", text) and re.search(r"sufficient", text)
         return (found["necessary"], found["sufficient"]) if both else None
     if "充分" in text and "必要" in text:
-        return tuple(not re.search(rf"[不非]{name}", text) for name in ("必要", "充分"))  # type: ignore[return-value]
+        return tuple(not re.search(rf"[不非][^充必]{{0,6}}{name}", text) for name in ("必要", "充分"))  # type: ignore[return-value]
     return None
 
 

@@ -56,6 +56,8 @@ def assigned(text: str, *, sums: bool = False) -> str | None:
         return parts[-1]
     if len(parts) == 3 and is_name(parts[2]) and re.fullmatch(r"[-\d.,\s]+", parts[0]):
         return parts[0]  # 5 = x
+    if len(parts) == 3 and re.fullmatch(r"[A-Za-z]\s*\(\s*[A-Za-z]\s*\)", parts[2]):
+        return parts[0]  # z = f(z)
     if set(parts[1::2]) == {"="} and all(_same_value(parts[0], part) for part in parts[2::2]):
         return parts[-1]  # 2 + 3 = 5
     return None

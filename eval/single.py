@@ -5,11 +5,11 @@ import re
 from eval.expressions import ParseError, parse_expression
 from eval.families import parse_family, same_families
 from eval.intervals import parse_interval_set, same_intervals
-from eval.nodes import Node
+from eval.nodes import Node, symbols
 from eval.phrases import same_phrase
 from eval.real_sets import parse_real_set, same_sets
 from eval.relations import Comparison, assigned, compare_relations, is_curve, same_functions
-from eval.structure import matrix_cells, relation_parts, split_top_level, strip_brackets
+from eval.structure import case_rows, matrix_cells, relation_parts, split_top_level, strip_brackets
 from eval.units import ratio_of_units, split_unit
 from eval.values import equal_expressions
 
@@ -52,6 +52,9 @@ def compare_one(gold: str, answer: str) -> Comparison:
     """A verdict on one answer; `ParseError` where a text is not understood."""
     if compact(gold) == compact(answer):
         return Comparison(True, "same_text")
+    pieces = case_rows(gold), case_rows(answer)
+    if pieces[0] is not None or pieces[1] is not None:
+        return Comparison(_same_cases(*pieces), "cases")
     cells = matrix_cells(gold), matrix_cells(answer)
     if cells[0] is not None or cells[1] is not None:
         return _compare_matrices(*(each or _vector(text) for each, text in zip(cells, (gold, answer), strict=True)))
@@ -75,6 +78,9 @@ def compare_one(gold: str, answer: str) -> Comparison:
     if gold_value is not None and answer_value is not None and not (is_curve(gold_parts) and is_curve(answer_parts)):
         # Another name for the same function is no other answer, but y = 2x and x = 2y are two lines.
         verdict = compare_one(gold_value, answer_value)
+        points = [re.fullmatch(r"[^()]*(\([^=]*\d[^=]*\))", parts[0].strip()) for parts in (gold_parts, answer_parts)]
+        if points[0] is not None and points[1] is not None and not same(points[0][1], points[1][1]):
+            return Comparison(False, "point")  # f(1) = 0 is not f(2) = 0
         return Comparison(True, "function") if not verdict.correct and same_functions(gold_parts, answer_parts) else verdict
     return compare_relations(gold, answer, gold_parts, answer_parts)
 
@@ -101,6 +107,17 @@ def _compare_tuples(gold: str, answer: str, gold_tuple: list[str] | None, answer
         return Comparison(False, "tuple")
     equal = len(gold_tuple) == len(answer_tuple) and all(map(same, gold_tuple, answer_tuple))
     return Comparison(equal, "tuple")
+
+
+def _same_cases(gold: list[list[str]] | None, answer: list[list[str]] | None) -> bool:
+    """Whether two functions defined by cases have the same ones, in any order."""
+    remaining = list(answer or [])
+    for row in gold or []:
+        found = next((each for each in remaining if len(each) == len(row) and all(map(same, row, each))), None)
+        if found is None:
+            return False
+        remaining.remove(found)
+    return not remaining
 
 
 def _vector(text: str) -> list[list[Node]] | None:
@@ -139,6 +156,8 @@ def compare_values(gold: str, answer: str) -> Comparison:
     if ours.kind == "symbol" and '"' in gold_core:
         return Comparison(same_phrase(gold, answer), "text")
     theirs = parse_expression(answer_core)
+    if any('"' in name for name in symbols(ours) ^ symbols(theirs)):
+        return Comparison(False, "words")  # "not 3" is no product
     if ratio is not None and ratio != 1:
         theirs = Node("product", (theirs, Node("number", value=ratio)))
     if {gold_unit, answer_unit} == {"rad", ""} and "degree" in (ours.kind, theirs.kind):

@@ -77,6 +77,15 @@ def expand_signs(text: str, *, together: bool = True) -> list[str]:
     return [_SIGN.sub(lambda _, each=iter(choice): "+" if next(each) else "-", text) for choice in choices]
 
 
+def case_rows(text: str) -> list[list[str]] | None:
+    """Values and conditions of a function defined by cases; `None` for anything else."""
+    match = re.fullmatch(r"[^=]*=?\s*\\\{\s*\\matrix (.*)\\endmatrix\s*\.?", text.strip(), re.DOTALL)
+    if match is None:
+        return None
+    rows = [re.sub(r'"(?:if|for|when|当|where)"', ",", row) for row in re.split(r"\\cr(?![A-Za-z])", match[1]) if row.strip()]
+    return [[part for part in split_top_level(row, "[,&;]") if part.strip(" .")] for row in rows]
+
+
 def matrix_cells(text: str) -> list[list[Node]] | None:
     """Cells of a matrix, a factor before it multiplied in; `None` for anything else."""
     if nested := strip_brackets(text, "[", "]"):
