@@ -7,7 +7,7 @@ Math-Verify decides on the normalised pair (`eval.symbolic`).
 import re
 
 from eval.choices import compare_choice, gold_letters, gold_option, options_in
-from eval.expressions import ParseError, UnknownCommandError, parse_expression
+from eval.expressions import parse_expression
 from eval.families import parse_family
 from eval.lists import compare_lists
 from eval.nodes import Node, TooCostlyError
@@ -18,9 +18,10 @@ from eval.relations import Comparison
 from eval.single import compact
 from eval.structure import strip_brackets
 from eval.symbolic import math_verify_equal
+from eval.tokens import ParseError, UnknownCommandError
 from eval.values import equal_expressions
 
-MAX_CHARACTERS = 4000
+MAX_CHARACTERS = 2000
 _PERCENT_QUESTION = re.compile(r"percent|%|百分", re.IGNORECASE)
 _GROUPED = re.compile(r"\s*\$?\s*\d{1,3}(?:,\d{3})+\s*\$?\s*")
 
@@ -50,10 +51,13 @@ def compare(gold: str, answer: str, choices: dict[str, str] | None = None, quest
         return Comparison(False, "empty_gold")
     if not answer_text:
         return Comparison(False, "no_answer")
-    verdict = _compare_texts(gold_text, answer_text, question)
-    if not verdict.correct and _GROUPED.fullmatch(gold) and not _GROUPED.fullmatch(answer):
+    try:
+        verdict = _compare_texts(gold_text, answer_text, question)
+    except RecursionError:
+        return Comparison(False, "too_deep")
+    if not verdict.correct and _GROUPED.fullmatch(gold) and re.search(r"[,;]|\\and", answer_text):
         # 24,112 may be two answers as well as one number.
-        verdict = compare_lists(normalize(gold.replace(",", " , ")), answer_text) if re.search(r"[,;]|\\and", answer_text) else verdict
+        verdict = compare_lists(normalize(gold.replace(",", " , ")), answer_text)
     return verdict
 
 

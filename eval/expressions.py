@@ -6,58 +6,25 @@ from fractions import Fraction
 from functools import lru_cache
 
 from eval.nodes import Node, TooCostlyError, in_radians, number
+from eval.tokens import (
+    BASES,
+    CLOSING,
+    FUNCTIONS,
+    INVERSE,
+    KNOWN,
+    STOPS,
+    SYMBOLS,
+    ParseError,
+    UnknownCommandError,
+    tokens,
+)
 
-_MAX_TOKENS = 600
 _MAX_DEPTH = 60
-
-
-class ParseError(ValueError):
-    """The text is no expression that is understood here."""
-
-
-class UnknownCommandError(ParseError):
-    """The text may be an expression, but uses a command that is not known here."""
-
-
-_TOKEN = re.compile(r'\d+(?:\.\d+)?|\.\d+|\\[A-Za-z]+|\\[{}|]|"[^"]*"|[A-Za-z]|[-+*/^_{}()\[\]|!\':%,]')
-# Other names of a function, and its own.
-_ALIASES = {
-    "tg": "tan", "ctg": "cot", "cosec": "csc", "arctg": "arctan", "arcctg": "arccot", "asin": "arcsin",
-    "acos": "arccos", "atan": "arctan", "arsinh": "arcsinh", "arcosh": "arccosh", "artanh": "arctanh",
-    "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
-}  # fmt: skip
-_FUNCTION_NAMES = (
-    "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh arcsinh arccosh arctanh ln log exp lg"
-)
-FUNCTIONS = {name: name for name in _FUNCTION_NAMES.split()} | _ALIASES
-_INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
-_SYMBOL_NAMES = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega "
-    "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell hbar emptyset infty"
-)
-_SYMBOLS = set(_SYMBOL_NAMES.split())
-_CLOSING = {")", "]", "}", r"\}", r"\rfloor", r"\rceil", r"\over", r"\choose", ","}
-_STOPS = _CLOSING | {"+", "-", "|", "/", "*", ":", r"\cdot", r"\times", r"\div", "%"}
-_COMMANDS = "frac sqrt pi binom dbinom tbinom lfloor rfloor lceil rceil cdot times div circ imath jmath dots over choose"
-_KNOWN = _SYMBOLS | set(FUNCTIONS) | set(_COMMANDS.split()) | {"and", "or", "pm", "mp", "le", "ge", "ne", "cup"}
-_BASE_NAMES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-_BASES = {name: str(value) for value, name in enumerate(_BASE_NAMES.split())}
 
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        position, self.tokens = 0, []
-        while position < len(text):
-            if text[position].isspace():
-                position += 1
-                continue
-            match = _TOKEN.match(text, position)
-            if match is None:
-                raise ParseError(f"unexpected {text[position]!r}")
-            self.tokens.append(match.group())
-            position = match.end()
-        if len(self.tokens) > _MAX_TOKENS:
-            raise ParseError("too long")
+        self.tokens = tokens(text)
         self.position = self.depth = 0
         self.bars = 0
 
@@ -109,7 +76,7 @@ class _Parser:
 
     def term(self) -> Node:
         factors = [self.power()]
-        while self.next and self.next not in ("+", "-") and self.next not in _CLOSING:
+        while self.next and self.next not in ("+", "-") and self.next not in CLOSING:
             if self.next == "|" and self.bars:
                 break
             if self.next in (r"\cdot", r"\times", "*"):
@@ -188,7 +155,7 @@ class _Parser:
             # TeX takes one character: \frac12 is a half.
             self.tokens[self.position : self.position + 1] = [token[0], token[1:]]
             return Node("number", value=Fraction(int(self.take())))
-        if token in (r"\frac", r"\sqrt") or token[:1] != "\\" or token[1:] in _SYMBOLS or token == r"\pi":
+        if token in (r"\frac", r"\sqrt") or token[:1] != "\\" or token[1:] in SYMBOLS or token == r"\pi":
             return self.atom()
         raise ParseError(f"unexpected {token!r}")
 
@@ -221,7 +188,7 @@ class _Parser:
                 raise TooCostlyError("a number of very many digits")
             if self.next == "_":
                 base = self.subscript().casefold()
-                base = _BASES.get(base, base)
+                base = BASES.get(base, base)
                 if base == "10":
                     return number(Fraction(token))
                 return Node("symbol", name=f"{token.lstrip('0')}_{base}")  # in another base it equals only itself
@@ -263,7 +230,7 @@ class _Parser:
         if token[0] == '"':
             word = token.strip('"')
             return Node("symbol", name=token.casefold() if len(word) > 1 else word)
-        if token[0] == "\\" and token[1:] not in _SYMBOLS:
+        if token[0] == "\\" and token[1:] not in SYMBOLS:
             raise UnknownCommandError(f"unknown {token}")
         if not (token[0].isalpha() or token[0] == "\\"):
             raise ParseError(f"unexpected {token!r}")
@@ -313,8 +280,8 @@ class _Parser:
             else:
                 self.take()
                 exponent = self.script(split=False)
-        if exponent == Node("product", (number(-1), number(1))) and name in _INVERSE:
-            name, exponent = _INVERSE[name], None
+        if exponent == Node("product", (number(-1), number(1))) and name in INVERSE:
+            name, exponent = INVERSE[name], None
         node = Node("function", (in_radians(self.argument()),), name=name if base is None else "ln")
         if base is not None:
             node = Node("product", (node, Node("power", (Node("function", (base,), name="ln"), number(-1)))))
@@ -326,7 +293,7 @@ class _Parser:
         if self.next in ("+", "-"):
             return self.signed_power()
         factors = [self.power()]
-        while self.next and self.next not in _STOPS and self.next != "(" and self.next[1:] not in FUNCTIONS:
+        while self.next and self.next not in STOPS and self.next != "(" and self.next[1:] not in FUNCTIONS:
             factors.append(self.power())
         return factors[0] if len(factors) == 1 else Node("product", tuple(factors))
 
@@ -341,6 +308,6 @@ def parse_expression(text: str) -> Node:
     except UnknownCommandError:
         raise
     except ParseError as error:
-        if any(command[1:] not in _KNOWN for command in re.findall(r"\\[A-Za-z]+", text)):
+        if any(command[1:] not in KNOWN for command in re.findall(r"\\[A-Za-z]+", text)):
             raise UnknownCommandError(str(error)) from error
         raise

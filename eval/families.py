@@ -3,12 +3,13 @@
 import re
 from dataclasses import dataclass
 
-from eval.expressions import ParseError, parse_expression
+from eval.expressions import parse_expression
 from eval.nodes import Node, number, rename, symbols
 from eval.structure import strip_brackets
+from eval.tokens import ParseError
 from eval.values import equal_expressions, exact
 
-_DOMAIN = r'(?P<dummy>[A-Za-z])\s*\\in\s*\{?\s*(?P<domain>[ZN])\s*\}?\s*(?P<script>(?:[_^]\s*\{?[^{}]*\}?)*)'
+_DOMAIN = r"(?P<dummy>[A-Za-z])\s*\\in\s*\{?\s*(?P<domain>[ZN])\s*\}?\s*(?P<script>(?:[_^]\s*\{?[^{}]*\}?)*)"
 _INTEGER = re.compile(r'\s*,?\s*"(?:where )?(?P<dummy>[a-z])? ?(?:is )?(?:any |an |all )*integers?"\s*$')
 
 
@@ -64,7 +65,9 @@ def same_progressions(one: Node, other: Node, dummy: str) -> bool:
         shifted = any(equal_expressions(shift, Node("product", (step, n))) for n in nearest)
     else:
         shifted = value.denominator == 1
-    straight = [Node("sum", (s, Node("product", (t, number(2))))) for s, t in ((start, step), (their_start, their_step))]
+    straight = [
+        Node("sum", (s, Node("product", (t, number(2))))) for s, t in ((start, step), (their_start, their_step))
+    ]
     at_two = [rename(node, dummy, number(2)) for node in (one, other)]
     return shifted and all(equal_expressions(a, b) for a, b in zip(straight, at_two, strict=True))
 

@@ -6,9 +6,10 @@ from fractions import Fraction
 
 import mpmath
 
-from eval.expressions import ParseError, parse_expression
+from eval.expressions import parse_expression
 from eval.nodes import Node, number, symbols
 from eval.structure import relation_parts, split_top_level, strip_brackets
+from eval.tokens import ParseError
 from eval.values import equal_expressions, evaluate, exact
 
 _FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}

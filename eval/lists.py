@@ -2,13 +2,14 @@
 
 import re
 
-from eval.expressions import ParseError, parse_expression
+from eval.expressions import parse_expression
 from eval.families import same_progressions
 from eval.nodes import Node, rename, symbols
 from eval.phrases import roman_numbers
 from eval.relations import Comparison, assigned, chain_of, name_of
 from eval.single import compact, compare_one, compare_sets, same, tuple_parts, without_remark
 from eval.structure import expand_signs, relation_parts, split_top_level, strip_brackets
+from eval.tokens import ParseError
 
 _LABEL = re.compile(r"^(\d)\s*(?:[=:)]|\.(?!\d))\s*|^\(\s*(\d)\s*\)\s*[=:.]?\s*")
 _MAX_ITEMS = 200
@@ -81,11 +82,15 @@ def _compare_items(gold: str, answer: str, ours: list[str], theirs: list[str]) -
             return _in_any_order(fewer, theirs)
         return _compare_with_tuple(gold, answer, ours, theirs)
     labels = [_LABEL.match(item) for item in ours]
-    if len(ours) > 1 and all(label and label[0] for label in labels) and [l[1] or l[2] for l in labels if l] == [
-        str(n + 1) for n in range(len(ours))
-    ]:
+    if (
+        len(ours) > 1
+        and all(label and label[0] for label in labels)
+        and [label[1] or label[2] for label in labels if label] == [str(n + 1) for n in range(len(ours))]
+    ):
         # Numbered blanks: 1 = ..., 2 = ...
-        return Comparison(all(map(same, *([_LABEL.sub("", item) for item in items] for items in (ours, theirs)))), "numbered")
+        return Comparison(
+            all(map(same, *([_LABEL.sub("", item) for item in items] for items in (ours, theirs)))), "numbered"
+        )
     names, their_names = [name_of(item) for item in ours], [name_of(item) for item in theirs]
     known = [name for name in names if name is not None]
     if len(known) == len(names) == len(set(names)) and sorted(known) == sorted(map(str, their_names)):

@@ -3,17 +3,18 @@
 import re
 import unicodedata
 
-from eval.expressions import FUNCTIONS as PARSED_FUNCTIONS
+from eval.tokens import FUNCTIONS as PARSED_FUNCTIONS
 
 _UNICODE = {
     "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "∗": "*", "÷": "/", "∕": "/", "⁄": "/", "−": "-",
     "–": "-", "—": "-", "‐": "-", "‑": "-", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ",
     "⩾": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "°": r"^{\circ}",
-    "º": r"^{\circ}", "˚": r"^{\circ}", "∘": r"^{\circ}", "…": r"\dots ", "⋯": r"\dots ", "∖": r"\setminus ", "±": r"\pm ", "∓": r"\mp ", "、": ",", "。": ".", "∶": ":", "′": "'", "ℝ": r"\mathbb{R}",
-    "ℤ": r"\mathbb{Z}", "，": ",", "【": "[", "】": "]", "｛": r"\{", "｝": r"\}", "〔": "(", "〕": ")",
-    "⟨": "(", "⟩": ")", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "→": r"\to ",
-    "∣": "|", "‖": "|", "≈": r"\approx ", "≡": r"\equiv ", "¬": r"\neg ", "∠": r"\angle ", "△": r"\triangle ",
-    "⊥": r"\perp ", "∥": r"\parallel ", "¢": " cents ", "€": "", "£": "", "￥": "", "¥": "",
+    "º": r"^{\circ}", "˚": r"^{\circ}", "∘": r"^{\circ}", "…": r"\dots ", "⋯": r"\dots ", "∖": r"\setminus ",
+    "±": r"\pm ", "∓": r"\mp ", "、": ",", "。": ".", "∶": ":", "′": "'", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}",
+    "，": ",", "【": "[", "】": "]", "｛": r"\{", "｝": r"\}", "〔": "(", "〕": ")", "⟨": "(", "⟩": ")", "⌊": r"\lfloor ",
+    "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "→": r"\to ", "∣": "|", "‖": "|", "≈": r"\approx ",
+    "≡": r"\equiv ", "¬": r"\neg ", "∠": r"\angle ", "△": r"\triangle ", "⊥": r"\perp ", "∥": r"\parallel ",
+    "¢": " cents ", "€": "", "£": "", "￥": "", "¥": "",
 }  # fmt: skip
 _UNICODE |= {chr(0x2460 + number): f"({number + 1})" for number in range(20)}  # circled numbers
 _GREEK = (
@@ -31,7 +32,8 @@ _ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\)|\{[^{}]*
 _DEGREES = {"√": "", "∛": "[3]", "∜": "[4]"}
 
 FUNCTIONS = [*PARSED_FUNCTIONS, "sqrt", "frac", "max", "min", "gcd", "lcm"]
-_BARE = re.compile(rf"(?<![\\A-Za-z])({'|'.join([*sorted(FUNCTIONS, key=len, reverse=True), 'pi', 'infty', 'cup', *_GREEK.split()])})(?![A-Za-z])")
+_BARE_NAMES = [*sorted(FUNCTIONS, key=len, reverse=True), "pi", "infty", "cup", *_GREEK.split()]
+_BARE = re.compile(rf"(?<![\\A-Za-z])({'|'.join(_BARE_NAMES)})(?![A-Za-z])")
 _TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|textup|mathrm|mathsf|mathit|mathtt|operatorname\*?|rm|bf)\s*\{([^{}]*)\}"
 )
@@ -87,8 +89,8 @@ def fold_unicode(text: str) -> str:
     """One character for each of its many forms; characters that are not seen are gone."""
     if text.isascii():
         return text
-    for characters, table, sign in ((_SUPERSCRIPTS, _SUPERSCRIPT, "^"), (_SUBSCRIPTS, _SUBSCRIPT, "_")):
-        text = re.sub(f"[{characters}]+", lambda m, t=table, s=sign: f"{s}{{{m[0].translate(t)}}}", text)
+    text = re.sub(f"[{_SUPERSCRIPTS}]+", lambda m: f"^{{{m[0].translate(_SUPERSCRIPT)}}}", text)
+    text = re.sub(f"[{_SUBSCRIPTS}]+", lambda m: f"_{{{m[0].translate(_SUBSCRIPT)}}}", text)
     out = []
     for character in text:
         if character in _UNICODE:
@@ -108,7 +110,21 @@ _WORD_SIGNS = {
     "percentage": "%", "per cent": "%", "pct": "%", "to": ":", "pi": r"\pi",
     "plus or minus": r"\pm", "union": r"\cup", "base": "_",
 }  # fmt: skip
-_NUMBER_WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+_NUMBER_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
 _CHINESE_NUMBERS = "零一二三四五六七八九十"
 _NUMBERS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS)} | {
     word: str(value) for value, word in enumerate(_CHINESE_NUMBERS)
@@ -119,14 +135,20 @@ _UNIT_LETTERS = frozenset("mgshLNJW")
 def _quote(match: re.Match[str]) -> str:
     """Text of one letter is that letter; longer text is kept apart as words, or it would be a product of letters."""
     text = match[1].strip()
-    if len(text) == 1 and text in _UNIT_LETTERS and re.search(r"[\d})]\s*(?:\\[,;: ]|~)?\s*$", match.string[: match.start()]):
+    if (
+        len(text) == 1
+        and text in _UNIT_LETTERS
+        and re.search(r"[\d})]\s*(?:\\[,;: ]|~)?\s*$", match.string[: match.start()])
+    ):
         return f' "{text}" '  # 5\text{ m}
     if len(text) <= 1 or re.fullmatch(r"[\d.,%+\-*/=<>()\[\]^|\s\\{}:]+", text):
         return f" {match[1]} "
     if re.search(r",|;|、|\b(?:and|or)\b", text):
         # A list within a text: each of its parts is one.
         parts = re.split(r"(\s*[,;、]\s*(?:(?:and|or)\b)?|\s*\b(?:and|or)\b)\s*", text)
-        return "".join(_separator(p) if n % 2 else (_word(p) if len(p.strip()) > 1 else f" {p} ") for n, p in enumerate(parts))
+        return "".join(
+            _separator(p) if n % 2 else (_word(p) if len(p.strip()) > 1 else f" {p} ") for n, p in enumerate(parts)
+        )
     return _word(text)
 
 
@@ -181,17 +203,17 @@ def _join_thousands(match: re.Match[str]) -> str:
 
 def normalize(text: str) -> str:
     """The text with one spelling for each symbol, without styles and spare spaces; words stand in double quotes."""
-    text = fold_unicode(text).replace('"', "").replace("`", "")
+    text = re.sub(r"\s{2,}", " ", fold_unicode(text).replace('"', "").replace("`", "")).strip()
     text = re.sub(r"^\s*\*\*([^*]+)\*\*[.\s]*$", r"\1", text)  # Markdown's bold
     text = text.replace("\x0crac", r"\frac").replace("\x08", r"\b")
     text = re.sub(r"\t(?=ext\b|imes\b|heta\b|an\b|frac\b)", r"\\t", text)
-    text = re.sub(r"(\d*)\.(\d+)\s*(?:\.\.\.+|\\[lc]?dots[cb]?(?![A-Za-z]))", _endless_decimal, text)
+    text = re.sub(r"(?<!\d)(\d*)\.(\d+)\s*(?:\.\.\.+|\\[lc]?dots[cb]?(?![A-Za-z]))", _endless_decimal, text)
     text = re.sub(r"(?<!\d)(\d+)\.(\d*)\((\d+)\)(?![\d^])", r"\1.\2\\overline{\3}", text)  # 4.(6)
-    text = re.sub(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{?(\d+)\}?", _repeating_decimal, text)
+    text = re.sub(r"(?<!\d)(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{?(\d+)\}?", _repeating_decimal, text)
     # Rows of a matrix end with two backslashes; elsewhere the second one is an escape too many.
     text = re.sub(r"\\\\(?:\[[^\]]*\])?", r"\\cr ", text) if r"\begin" in text else text.replace("\\\\", "\\")
     text = re.sub(r"(?<=\d)\s*(?:\{,\}|,\s*\\!|\\!\s*,|\{,\s*\\!\}|\\,)\s*(?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"(^|[\s{~])\\\$\s*(-?[\d.,{}\\!]*\d)(?=\s*(?:$|\$|\\[)\]]))", r'\1\2 \\text{dollars}', text)
+    text = re.sub(r"(^|[\s{~])\\\$\s*(-?[\d.,{}\\!]*\d)(?=\s*(?:$|\$|\\[)\]]))", r"\1\2 \\text{dollars}", text)
     text = text.replace(r"\$", "").replace(r"\#", "").replace(r"\&", "&")
     for _ in range(4):
         before = text
@@ -207,7 +229,9 @@ def normalize(text: str) -> str:
     for pattern, replacement in _RENAMED:
         text = pattern.sub(replacement, text)
     text = re.sub(r"\\(?:begin|end)\{vmatrix\}", r"\\determinant ", text)
-    text = re.sub(r"\\(begin|end)\{[rd]?cases\}", lambda m: r"\{\begin{matrix}" if m[1] == "begin" else r"\end{matrix}", text)
+    text = re.sub(
+        r"\\(begin|end)\{[rd]?cases\}", lambda m: r"\{\begin{matrix}" if m[1] == "begin" else r"\end{matrix}", text
+    )
     text = re.sub(r"\\begin\{(?:\w*matrix|array)\}(?:\{[^{}]*\})?", r"\\matrix ", text)
     text = re.sub(r"\\end\{(?:\w*matrix|array)\}", r"\\endmatrix ", text)
     parts = re.split(r'("[^"]*")', text)

@@ -17,7 +17,9 @@ def words(text: str) -> str:
     if re.search(r"[\d=<>]", text):
         return re.sub(r'[\s",;]', "", text)  # mathematics, of which every sign counts
     text = re.sub(r"\\(?:and|or)|[_\\]", " ", text)
-    parts = [word if len(word) < 4 else word.removesuffix("s") for word in re.findall(r"[a-z0-9]+|[\u3400-\u9fff]+", text)]
+    parts = [
+        word if len(word) < 4 else word.removesuffix("s") for word in re.findall(r"[a-z0-9]+|[\u3400-\u9fff]+", text)
+    ]
     return "".join(parts)
 
 
@@ -31,7 +33,7 @@ def same_phrase(one: str, other: str) -> bool:
         ours = reading(one)
         if ours is not None:
             return ours == reading(other) or (reading is _quadrant and ours == _numeral(other))
-    kind = re.sub(r"\b(?:function|number|polygon|curve)\b", "", re.sub(r'[^a-z ]', " ", other.casefold()))
+    kind = re.sub(r"\b(?:function|number|polygon|curve)\b", "", re.sub(r"[^a-z ]", " ", other.casefold()))
     return bool(words(one)) and words(one) == words(kind)
 
 
@@ -52,7 +54,8 @@ def condition(text: str) -> tuple[bool, bool] | None:
         if re.search(r"neither", text):
             return (False, False)
         found = {
-            name: bool(re.search(name, text)) and not re.search(rf"(?:\bnot (?:a |an )?|\bnon-?\s?|\b(?:in|un)){name}", text)
+            name: bool(re.search(name, text))
+            and not re.search(rf"(?:\bnot (?:a |an )?|\bnon-?\s?|\b(?:in|un)){name}", text)
             for name in ("necessary", "sufficient")
         }
         both = re.search(r"necessary", text) and re.search(r"sufficient", text)
@@ -76,7 +79,9 @@ def _numeral(text: str) -> str:
 
 def roman_numbers(parts: list[str]) -> list[str]:
     """Roman numerals as numbers, where all of several parts are such; else the parts."""
-    bare = [re.sub(r"^(?:quadrants?|statements?)", "", re.sub(r'[\s"]', "", part), flags=re.IGNORECASE) for part in parts]
+    bare = [
+        re.sub(r"^(?:quadrants?|statements?)", "", re.sub(r'[\s"]', "", part), flags=re.IGNORECASE) for part in parts
+    ]
     if len(parts) < 2 or "II" not in bare or not all(_ROMAN.fullmatch(part) for part in bare):
         return parts
     return [_ORDINALS.get(part.casefold(), part) for part in bare]

@@ -3,16 +3,19 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import mpmath
 
-from eval.expressions import ParseError, parse_expression
+from eval.expressions import parse_expression
 from eval.nodes import Node, TooCostlyError, number, symbols
 from eval.structure import relation_parts, split_top_level, strip_brackets
+from eval.tokens import ParseError
 from eval.values import close, evaluate, exact, zeros_on_line
 
 Member = Callable[[mpmath.mpf], bool]
 
+_MAX_CHAIN, _MAX_CONDITIONS = 7, 20
 _REALS = r'(?:R|\{\s*R\s*\}|"(?:all )?(?:the )?reals?(?: numbers?)?"|"实数")'
 _SUBJECT = r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?(?:\s*\(\s*[A-Za-z]\s*\))?"
 _OPERATORS: dict[str, Callable[[mpmath.mpf, mpmath.mpf], bool]] = {
@@ -47,7 +50,7 @@ def same_sets(one: RealSet, other: RealSet) -> bool:
         distinct = [mark for n, mark in enumerate(marks) if n == 0 or not close(mark, marks[n - 1])] or [mpmath.mpf(0)]
         points = [*distinct, *(distinct[0] - step for step in (1e-9, 1, 1000)), *(distinct[-1] + 1e-9,)]
         points += [distinct[-1] + step for step in (1, 1000)]
-        for low, high in zip(distinct, distinct[1:], strict=False):
+        for low, high in pairwise(distinct):
             points += [low + (high - low) * part for part in (mpmath.mpf(1e-9), mpmath.mpf(0.37), mpmath.mpf(0.81))]
         try:
             return all(one.member(point) == other.member(point) for point in points)
@@ -73,7 +76,7 @@ def _set(text: str) -> RealSet | None:
         return _set(named[1].strip()) if re.match(r"[(\[]|\\\{", named[1].strip()) and "," in named[1] else None
     if re.fullmatch(_REALS, text):
         return RealSet(lambda x: True, ())
-    if all_but := re.match(rf'^{_REALS}\s*(?:\\setminus|-|/)\s*(.+)$', text):
+    if all_but := re.match(rf"^{_REALS}\s*(?:\\setminus|-|/)\s*(.+)$", text):
         text = rf"R \setminus {all_but[1]}"
     if all_but := re.match(r'^"all (?:the )?(?:real )?numbers(?: [a-z])? except(?: for)?"\s*(.+)$', text.casefold()):
         text = rf"R \setminus \{{ {all_but[1]} \}}"
@@ -174,10 +177,13 @@ def _interval(text: str) -> RealSet | None:
 def _conditions(text: str, unknown: str | None) -> RealSet | None:
     """`x < 2 or x > 3`, `0 < x \\le 5, x \\ne 1`: conditions on one unknown."""
     text = re.sub(r",?\s*[A-Za-z]\s*\\in\s*(?:R|\{\s*R\s*\})\s*$", "", text)
-    alternatives = []
+    alternatives: list[list[RealSet]] = []
+    excluded: str | None = None
     for alternative in _split(text, r"(?:\\cup|\\or)"):
         together: list[RealSet] = []
         for part in _split(alternative, r"(?:[,;]|\\and)"):
+            if len(alternatives) + len(together) > _MAX_CONDITIONS:
+                return None
             if together and len(relation_parts(part)) == 1 and excluded is not None:
                 part = rf"{excluded} \ne {part}"  # x \ne 0, 1
             parts = relation_parts(part)
@@ -193,7 +199,7 @@ def _conditions(text: str, unknown: str | None) -> RealSet | None:
 
 
 def _inequality(parts: list[str], unknown: str | None) -> tuple[RealSet, str] | None:
-    if len(parts) < 3 or any(operator not in _OPERATORS for operator in parts[1::2]):
+    if not 3 <= len(parts) <= _MAX_CHAIN or any(operator not in _OPERATORS for operator in parts[1::2]):
         return None
     if parts[1::2] == ["="] and unknown is None:
         return None
@@ -217,11 +223,11 @@ def _inequality(parts: list[str], unknown: str | None) -> tuple[RealSet, str] | 
             return False
         if any(mpmath.im(each) != 0 for each in values):
             return False
-        pairs = zip(values, values[1:], strict=False)
+        pairs = pairwise(values)
         return all(_OPERATORS[operator](a, b) for operator, (a, b) in zip(parts[1::2], pairs, strict=True))
 
     marks: list[mpmath.mpf] = []
-    for left, right in zip(sides, sides[1:], strict=False):
+    for left, right in pairwise(sides):
         if isinstance(left, Node) and isinstance(right, Node):
             marks += _zeros(left, right, name)
     return RealSet(member, tuple(marks)), name

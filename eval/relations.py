@@ -10,13 +10,14 @@ from eval.symbolic import math_verify_equal
 from eval.units import split_unit
 from eval.values import equal_expressions, proportional, same_zeros
 
+_MAX_CHAIN = 50
 _FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", "=": "=", r"\ne": r"\ne", r"\in": r"\in"}
 _SCRIPT = r"(?:\s*_\s*(?:\{[^{}]*\}|\S)|\s*\^\s*\{?\s*[*']+\s*\}?|')*"
-_SINGLE = (
-    rf"(?:\\[A-Za-z]+(?![A-Za-z])|[A-Za-z]|\"[^\"]*\"|\\angle\s*[A-Z ]+|\\hat\s*\w|\\triangle\s*[A-Z ]+){_SCRIPT}(?:\s*\([^()=\d]*\))?"
-)
+_LETTER = r"(?:\\[A-Za-z]+(?![A-Za-z])|[A-Za-z]|\"[^\"]*\"|\\(?:angle|triangle)\s*[A-Z ]+|\\hat\s*\w)"
+_SINGLE = rf"{_LETTER}{_SCRIPT}(?:\s*\([^()=\d]*\))?"
 _NAMES = rf"(?:{_SINGLE}\s*)+"
-_FUNCTION_OF_NAMES = r"\\(?:sin|cos|tan|cot)\s*(?:\([^()]*[A-Z\\][^()]*\)|(?:\\[a-z]+|[A-Z])(?:_\w+)?|\{[^{}]*[A-Z\\][^{}]*\})"
+_CAPITALS = r"(?:\([^()]*[A-Z\\][^()]*\)|(?:\\[a-z]+|[A-Z])(?:_\w+)?|\{[^{}]*[A-Z\\][^{}]*\})"
+_FUNCTION_OF_NAMES = rf"\\(?:sin|cos|tan|cot)\s*{_CAPITALS}"
 _NAME = re.compile(
     rf"{_NAMES}(?::\s*{_NAMES})?|\(\s*{_NAMES}(?:,\s*{_NAMES})*\)|\|\s*{_NAMES}\||{_FUNCTION_OF_NAMES}"
     rf"|\\frac\s*\{{\s*{_NAMES}\}}\s*\{{\s*{_NAMES}\}}|{_NAMES}(?:\\cap|\\cup)\s*{_NAMES}|(?:\"[^\"]*\"\s*)?[A-Za-z]\s*\([^()=]*\)"
@@ -97,6 +98,8 @@ def same_functions(gold: list[str], answer: list[str]) -> bool:
 def compare_relations(gold: str, answer: str, gold_parts: list[str], answer_parts: list[str]) -> Comparison:
     """Two relations that are no assignments: one equation or inequality, or a chain of these."""
     relations, others = gold_parts[1::2], answer_parts[1::2]
+    if len(relations) > _MAX_CHAIN:
+        return Comparison(False, "too_long")
     if len(relations) == len(others) == 1:
         ours, theirs = (_difference(parts) for parts in (gold_parts, answer_parts))
         if relations == others == ["="]:
@@ -140,5 +143,3 @@ def chain_of(parts: list[str]) -> str | None:
             return None
         chain += pieces[1:] if chain else pieces
     return " ".join(chain)
-
-

@@ -2,7 +2,7 @@
 
 import re
 
-from eval.expressions import ParseError, parse_expression
+from eval.expressions import parse_expression
 from eval.families import parse_family, same_families
 from eval.intervals import parse_interval_set, same_intervals
 from eval.nodes import Node, symbols
@@ -10,11 +10,13 @@ from eval.phrases import same_phrase
 from eval.real_sets import parse_real_set, same_sets
 from eval.relations import Comparison, assigned, compare_relations, is_curve, same_functions
 from eval.structure import case_rows, matrix_cells, relation_parts, split_top_level, strip_brackets
+from eval.tokens import ParseError
 from eval.units import ratio_of_units, split_unit
 from eval.values import equal_expressions
 
 _REMARK = re.compile(
-    r'(?<=\S)\s*[,;]?\s*"(?:for (?:all|any|every|each)|for|where|其中|with)\b(?:[^"]*)".*$|\s*\(\s*"by [^"]*"\s*\)$', re.DOTALL
+    r'(?<=\S)\s*[,;]?\s*"(?:for (?:all|any|every|each)|for|where|其中|with)\b(?:[^"]*)".*$|\s*\(\s*"by [^"]*"\s*\)$',
+    re.DOTALL,
 )
 
 
@@ -63,7 +65,10 @@ def compare_one(gold: str, answer: str) -> Comparison:
         return verdict
     gold_tuple, answer_tuple = tuple_parts(gold), tuple_parts(answer)
     if (gold_tuple is None) != (answer_tuple is None):
-        gold_tuple, answer_tuple = gold_tuple or tuple_parts(gold, point=True), answer_tuple or tuple_parts(answer, point=True)
+        gold_tuple, answer_tuple = (
+            gold_tuple or tuple_parts(gold, point=True),
+            answer_tuple or tuple_parts(answer, point=True),
+        )
     if gold_tuple is not None or answer_tuple is not None:
         return _compare_tuples(gold, answer, gold_tuple, answer_tuple)
     gold, answer = without_remark(gold), without_remark(answer)
@@ -81,7 +86,11 @@ def compare_one(gold: str, answer: str) -> Comparison:
         points = [re.fullmatch(r"[^()]*(\([^=]*\d[^=]*\))", parts[0].strip()) for parts in (gold_parts, answer_parts)]
         if points[0] is not None and points[1] is not None and not same(points[0][1], points[1][1]):
             return Comparison(False, "point")  # f(1) = 0 is not f(2) = 0
-        return Comparison(True, "function") if not verdict.correct and same_functions(gold_parts, answer_parts) else verdict
+        return (
+            Comparison(True, "function")
+            if not verdict.correct and same_functions(gold_parts, answer_parts)
+            else verdict
+        )
     return compare_relations(gold, answer, gold_parts, answer_parts)
 
 
@@ -102,7 +111,9 @@ def _compare_tuples(gold: str, answer: str, gold_tuple: list[str] | None, answer
         if answer_tuple is None and (value := assigned(answer)) is not None:
             return compare_one(gold, value)
         spellings = gold_tuple or []
-        if len(set(map(compact, spellings))) == len(spellings) > 1 and all(same(spellings[0], each) for each in spellings):
+        if len(set(map(compact, spellings))) == len(spellings) > 1 and all(
+            same(spellings[0], each) for each in spellings
+        ):
             return compare_one(spellings[0], answer)  # one answer, written in several ways
         return Comparison(False, "tuple")
     equal = len(gold_tuple) == len(answer_tuple) and all(map(same, gold_tuple, answer_tuple))

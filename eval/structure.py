@@ -3,8 +3,9 @@
 import re
 from itertools import product
 
-from eval.expressions import ParseError, UnknownCommandError, parse_expression
+from eval.expressions import parse_expression
 from eval.nodes import Node, number
+from eval.tokens import ParseError, UnknownCommandError
 
 _RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|equiv|sim)(?![A-Za-z])|[=<>]")
 _SEPARATOR = r"[,;]|\\(?:and|or)(?![A-Za-z])"
@@ -74,7 +75,11 @@ def expand_signs(text: str, *, together: bool = True) -> list[str]:
         choices = [tuple(sign == upper for sign in signs) for upper in (r"\pm", r"\mp")]
     else:
         choices = list(product((True, False), repeat=len(signs)))
-    return [_SIGN.sub(lambda _, each=iter(choice): "+" if next(each) else "-", text) for choice in choices]
+    between = _SIGN.split(text)
+    return [
+        "".join(part + sign for part, sign in zip(between, [*("+" if up else "-" for up in choice), ""], strict=True))
+        for choice in choices
+    ]
 
 
 def case_rows(text: str) -> list[list[str]] | None:
@@ -82,7 +87,11 @@ def case_rows(text: str) -> list[list[str]] | None:
     match = re.fullmatch(r"[^=]*=?\s*\\\{\s*\\matrix (.*)\\endmatrix\s*\.?", text.strip(), re.DOTALL)
     if match is None:
         return None
-    rows = [re.sub(r'"(?:if|for|when|当|where)"', ",", row) for row in re.split(r"\\cr(?![A-Za-z])", match[1]) if row.strip()]
+    rows = [
+        re.sub(r'"(?:if|for|when|当|where)"', ",", row)
+        for row in re.split(r"\\cr(?![A-Za-z])", match[1])
+        if row.strip()
+    ]
     return [[part for part in split_top_level(row, "[,&;]") if part.strip(" .")] for row in rows]
 
 
@@ -95,7 +104,9 @@ def matrix_cells(text: str) -> list[list[Node]] | None:
     if r"\matrix" not in text:
         return None
     text = re.sub(r"^[^=\\]*=", "", text.strip())
-    match = re.fullmatch(r"([^\\]*(?:\\(?!matrix)[^\\]*)*?)\(?\s*\[?\\matrix (.*?)\\endmatrix\s*\]?\s*\)?", text, re.DOTALL)
+    match = re.fullmatch(
+        r"([^\\]*(?:\\(?!matrix)[^\\]*)*?)\(?\s*\[?\\matrix (.*?)\\endmatrix\s*\]?\s*\)?", text, re.DOTALL
+    )
     if match is None or r"\matrix" in match[2]:
         raise UnknownCommandError("more than a matrix")
     before = match[1].strip().removesuffix("(").removesuffix("[").strip()

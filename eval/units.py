@@ -26,7 +26,10 @@ _SIZES = {
     }.items()
     for name, size in sizes.items()
 }
-_BARE = r"(?:cm|mm|km|kg|mg|ml|min|hrs?|sec|deg|mph|km/h|m/s|in(?=\s*\^)|m(?=\s*\^\s*\{?\s*[23])|inch(?:es)?|feet|dollars?|cents?|units?)"
+_BARE = (
+    r"(?:cm|mm|km|kg|mg|ml|min|hrs?|sec|deg|mph|km/h|m/s|in(?=\s*\^)|m(?=\s*\^\s*\{?\s*[23])|inch(?:es)?|feet"
+    r"|dollars?|cents?|units?)"
+)
 _POWER = r"\s*(?:\^\s*\{?\s*(?P<power>\d)\s*\}?)?\s*"
 _END = re.compile(
     rf'(?:\s*(?P<quoted>"[^"]*")|(?<=[\d\s)}}\]])(?P<bare>{_BARE})(?![A-Za-z])|(?P<han>[\u3400-\u9fff]+)){_POWER}$'
