@@ -110,7 +110,8 @@ def _compare_special(gold: str, answer: str) -> Comparison | None:
         crossed = ((Node("product", (a, their_first)), Node("product", (b, first))) for a, b in pairs)
         return Comparison(all(equal_expressions(one, other) for one, other in crossed), "ratio")
     builders = [_set_builder(text) for text in (gold, answer)]
-    if any(builders) and None in (parse_real_set(gold), parse_real_set(answer)) and parse_family(gold) is None:
+    readings = [all(read(text) is not None for text in (gold, answer)) for read in (parse_real_set, parse_family)]
+    if any(builders) and not any(readings):
         # Their conditions are compared as they are written: Math-Verify reads {x | x = 3k} as 3.
         return Comparison(builders[0] == builders[1], "set_builder")
     return None

@@ -4,9 +4,8 @@ import re
 from dataclasses import dataclass
 
 from eval.expressions import parse_expression
-from eval.nodes import Node, has, number, rename, symbols
+from eval.nodes import Node, number, rename, symbols
 from eval.structure import relation_parts
-from eval.symbolic import math_verify_equal
 from eval.units import split_unit
 from eval.values import equal_expressions, proportional, same_zeros
 
@@ -105,8 +104,6 @@ def compare_relations(gold: str, answer: str, gold_parts: list[str], answer_part
         if relations == others == ["="]:
             if proportional(ours, theirs) or same_zeros(ours, theirs):
                 return Comparison(True, "equation")
-            if symbols(ours) == symbols(theirs) and len(symbols(ours)) > 1 and _has_branches(ours, theirs):
-                return Comparison(math_verify_equal(gold, answer), "equation_math_verify")
             return Comparison(False, "equation")
         if relations == others:
             return Comparison(proportional(ours, theirs, positive=relations != [r"\ne"]), "inequality")
@@ -122,11 +119,6 @@ def compare_relations(gold: str, answer: str, gold_parts: list[str], answer_part
             if all(re.sub(r"\s", "", a) == re.sub(r"\s", "", b) or _same_value(a, b) for a, b in pairs):
                 return Comparison(True, "chain")
     return Comparison(False, "chain")
-
-
-def _has_branches(one: Node, other: Node) -> bool:
-    """Whether one of two equations has a function inverted, of which the other has all branches."""
-    return any(has(one, "function", name) != has(other, "function", name) for name in ("arctan", "arcsin", "arccos"))
 
 
 def _difference(parts: list[str]) -> Node:

@@ -19,6 +19,7 @@ _FUNCTIONS: dict[str, Callable[..., mpmath.mpf]] = {
     "cosh": mpmath.cosh, "tanh": mpmath.tanh, "arcsinh": mpmath.asinh, "arccosh": mpmath.acosh,
     "arctanh": mpmath.atanh, "ln": mpmath.log, "log": mpmath.log, "exp": mpmath.exp, "lg": mpmath.log10,
 }  # fmt: skip
+_INVERSES = ("arctan", "arcsin", "arccos", "arccot")
 _WHOLE_ARGUMENTS = ("floor", "ceil", "factorial", "binom")
 
 
@@ -252,12 +253,15 @@ def same_zeros(one: Node, other: Node) -> bool:
     names = sorted(symbols(one) | symbols(other))
     if len(names) < 2 or symbols(one) != symbols(other):
         return False
-    found = [0, 0]
+    # A curve with an arctangent is one branch of the curve with the tangent: it need only lie on that.
+    inverse = [any(has(node, "function", name) for name in _INVERSES) for node in (one, other)]
+    pairs = [(one, other)] * (inverse != [False, True]) + [(other, one)] * (inverse != [True, False])
+    found = [0] * len(pairs)
     with mpmath.workdps(_DIGITS):
         for row in range(6):
             name = names[row % len(names)]
             fixed = {each: irregular(row, column) * (-1) ** row for column, each in enumerate(names) if each != name}
-            for number, (curve, check) in enumerate(((one, other), (other, one))):
+            for number, (curve, check) in enumerate(pairs):
                 for root in zeros_on_line(curve, name, fixed):
                     found[number] += 1
                     try:
