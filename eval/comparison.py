@@ -24,25 +24,8 @@ from eval.values import equal_expressions
 MAX_CHARACTERS = 2000
 _PERCENT_QUESTION = re.compile(r"percent|%|百分", re.IGNORECASE)
 # What Math-Verify evaluates and the rules here do not.
-_ALGEBRA = set(
-    [
-        "sum",
-        "prod",
-        "int",
-        "iint",
-        "lim",
-        "to",
-        "max",
-        "min",
-        "gcd",
-        "lcm",
-        "bmod",
-        "matrix",
-        "endmatrix",
-        "cr",
-        "partial",
-    ]
-)
+_ALGEBRA = {"sum", "prod", "int", "iint", "lim", "to", "max", "min", "gcd", "lcm", "bmod", "partial"}
+_ALGEBRA |= {"matrix", "endmatrix", "cr"}
 _GROUPED = re.compile(r"\s*\$?\s*\d{1,3}(?:,\d{3})+\s*\$?\s*")
 
 
