@@ -6,7 +6,7 @@ from typing import Any
 
 from eval.benchmarks import Problem
 from eval.grading import Grader, Question, Verdict
-from eval.metrics import average_interval, bootstrap_interval, majority, pass_at_k
+from eval.metrics import average_interval, majority, mean_interval, pass_at_k
 from eval.store import Sample, SampleKey
 
 RunResults = dict[str, Any]
@@ -72,12 +72,12 @@ def measure_benchmark(
         "num_problems": len(problems),
         "num_samples": num_samples,
         "pass_at_1": _mean(pass_values),
-        "pass_at_1_interval": bootstrap_interval(pass_values),
+        "pass_at_1_interval": mean_interval(pass_values),
         "pass_at_1_from": "greedy" if greedy else "samples",
         "accuracy_finished": _share_right(finished),
         "avg_at_n": _mean([right / num_samples for right in sampled_correct]) if num_samples else None,
         "majority_at_n": _mean(majority_values) if num_samples else None,
-        "majority_at_n_interval": bootstrap_interval(majority_values) if num_samples else None,
+        "majority_at_n_interval": mean_interval(majority_values) if num_samples else None,
         "pass_at_k": {
             str(k): _mean([pass_at_k(num_samples, right, k) for right in sampled_correct])
             for k in (1, 2, 4, 8, 16, 32, 64)

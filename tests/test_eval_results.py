@@ -66,7 +66,9 @@ def test_the_papers_vote_is_over_raw_strings(grader: Grader):
 def test_nothing_finished_has_no_accuracy(grader: Grader):
     problem = Problem("x-0", "?", "1", benchmark="x")
     sample = Sample("x-0", True, 0, "\\boxed{1}", 5, "length", 0, "")
-    result, _ = measure_benchmark([problem], {sample.key: sample}, greedy=True, num_samples=0, vote="raw", grader=grader)
+    result, _ = measure_benchmark(
+        [problem], {sample.key: sample}, greedy=True, num_samples=0, vote="raw", grader=grader
+    )
     assert (result["pass_at_1"], result["accuracy_finished"], result["truncated_ratio"]) == (1, None, 1)
     assert (result["avg_at_n"], result["majority_at_n"], result["pass_at_k"]) == (None, None, {})
 
