@@ -1,6 +1,5 @@
 """Two runs on the same problems: the difference, its interval and its sign test against slow and obvious second ways."""
 
-import json
 import random
 from itertools import combinations
 from pathlib import Path
@@ -10,28 +9,7 @@ from scipy.stats import binomtest
 
 from eval.paired import average_difference, benchmark_difference, compare_runs, problem_differences, sign_test
 from eval.verdicts import mean_pass_at_k, read_verdicts
-
-
-def write_run(folder: Path, benchmarks: dict[str, list[str]], settings: dict | None = None) -> tuple[Path, dict]:
-    """A run with one word a problem: `+` right, `-` wrong; the first is the greedy answer, unless it is `.`."""
-    (folder / "verdicts").mkdir(parents=True)
-    results: dict = {"settings": settings or {}, "benchmarks": {}}
-    for name, words in benchmarks.items():
-        lines = []
-        for problem, word in enumerate(words):
-            marks = [(True, 0, word[0]), *((False, number, mark) for number, mark in enumerate(word[1:]))]
-            lines += [
-                {"id": f"{name}-{problem}", "greedy": greedy, "sample": sample, "verdict": mark == "+"}
-                for greedy, sample, mark in marks
-                if mark != "."
-            ]
-        # Samples may stand in any order.
-        random.Random(0).shuffle(lines)
-        (folder / "verdicts" / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        values = [(word[0] == "+") if word[0] != "." else word.count("+") / (len(word) - 1) for word in words]
-        results["benchmarks"][name] = {"pass_at_1": sum(values) / len(values)}
-    (folder / "results.json").write_text(json.dumps(results))
-    return folder, results
+from tests.eval_runs import write_run
 
 
 def test_sign_test_is_the_binomial_test():
@@ -119,7 +97,7 @@ def test_what_cannot_be_paired_is_said(tmp_path: Path):
         compare_runs(*other, *base).benchmarks["x"]
     )
     (tmp_path / "other" / "verdicts" / "y.jsonl").write_text('{"id": "y-0"}\n')
-    with pytest.raises(ValueError, match="Line 1 of .* is not a verdict"):
+    with pytest.raises(ValueError, match=r"Line 1 of .* is not a verdict"):
         read_verdicts(tmp_path / "other", "y")
 
 
