@@ -39,7 +39,7 @@ def linear_axis(values: Iterable[float], *, unit: str = "", signed: bool = False
     values = list(values)
     low, high = min(values), max(values)
     if high == low:
-        low, high = low - 1, high + 1
+        low, high = (low - 1, high + 1) if low else (0.0, 1.0)
     power = 10.0 ** floor(log10((high - low) / 5))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power * 5.5 >= high - low)
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)

@@ -7,11 +7,11 @@ import pytest
 
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.data import load_pool
-from circuitseer_trl.scripts.compare import beyond_chance
+from circuitseer_trl.scripts.compare import beyond_chance, page
 from circuitseer_trl.scripts.main import main
 from circuitseer_trl.selection.comparison import SelectionFolder, compare, read_folder
 from circuitseer_trl.selection.selector import select_rows
-from tests.pages import read_page
+from tests.pages import check_width, read_page
 
 
 def folder(name: str, chosen: str, scores: dict[str, float], pool: str = "p") -> SelectionFolder:
@@ -73,9 +73,17 @@ def test_the_command_compares_folders(
         assert text in printed
     assert printed.count("max_loss") >= 4
     text = output.read_text()
-    page = read_page(text)
+    parsed = read_page(text)
     for heading in ("Lengths of the chosen rows", "Rank correlation of scores", "Share of each category", "Cost"):
         assert f"<h2>{heading}" in text
     # A row each for lengths and cost of four selections and for three categories, and the three scales below them.
-    assert page.count("svg") == 4 + 4 + 3 + 3
+    assert parsed.count("svg") == 4 + 4 + 3 + 3
     assert "by &lt;chance&gt;" in text
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_fits_the_screen(tmp_path: Path, width: int):
+    rising = folder("a selection with a long name", "cd", {"a": 1, "b": 2, "c": 3, "d": 4})
+    others = [folder(f"selection-number-{number}", "abc", {"a": 9, "b": 8, "c": 7}) for number in range(9)]
+    check_width(page(compare([rising, *others])), width, tmp_path)

@@ -1,10 +1,7 @@
 """The report: its tables against hand-made runs, and its page in a browser."""
 
-import html
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +9,7 @@ import pytest
 from eval.report import main, read_runs
 from eval.tables import columns_of, probability, results_table
 from tests.eval_runs import write_run
-from tests.pages import read_page
+from tests.pages import check_width, read_page
 
 HEADS = {"importance": [[0.5, -0.1], [0.01, 0.2]], "selected": [[0, 0]], "num_probe": 4, "mode": "exact"}
 LINE = {"row": 3, "uid": "u", "score": 2.25, "num_tokens": 9, "selected": True, "problem": "What is <b> + 1?"}
@@ -147,26 +144,5 @@ def test_names_and_missing_results(tmp_path: Path):
 @pytest.mark.engine
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_fits_the_screen(folders: list[str], tmp_path: Path, width: int):
-    """In a browser nothing but tables, which scroll by themselves, is wider than a phone's or a desk's screen."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no chromium")
     _, source = report(folders, tmp_path / "page.html")
-    script = (
-        "const d = document.getElementById('f').contentDocument.documentElement;"
-        "const svg = [...d.querySelectorAll('figure svg')].map(e => e.getBoundingClientRect());"
-        "document.title = JSON.stringify({page: d.scrollWidth, right: Math.max(...svg.map(r => r.right)),"
-        "narrowest: Math.min(...svg.map(r => r.width))});"
-    )
-    frame = f'<iframe id="f" style="width:{width}px;height:800px;border:0" srcdoc="{html.escape(source)}"></iframe>'
-    (tmp_path / "frame.html").write_text(f"<body>{frame}<script>onload = () => {{ {script} }}</script></body>")
-    done = subprocess.run(
-        [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom", f"file://{tmp_path}/frame.html"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    measured = json.loads(html.unescape(re.search("<title>(.*?)</title>", done.stdout)[1]))
-    assert measured["page"] <= width
-    assert measured["right"] <= width
-    assert measured["narrowest"] >= 200
+    check_width(source, width, tmp_path)

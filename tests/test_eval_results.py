@@ -5,7 +5,7 @@ import json
 import pytest
 
 from eval.benchmarks import Problem
-from eval.grading import Grader
+from eval.grading import Grader, Verdict
 from eval.results import measure_average, measure_benchmark
 from eval.store import Sample
 
@@ -71,6 +71,18 @@ def test_nothing_finished_has_no_accuracy(grader: Grader):
     )
     assert (result["pass_at_1"], result["accuracy_finished"], result["truncated_ratio"]) == (1, None, 1)
     assert (result["avg_at_n"], result["majority_at_n"], result["pass_at_k"]) == (None, None, {})
+
+
+def test_answers_that_the_grader_gave_up_are_counted(monkeypatch: pytest.MonkeyPatch):
+    reasons = {"a": "timeout", "b": "crash", "c": "number", "d": "no_answer"}
+    verdicts = [Verdict(text == "c", text, reason) for text, reason in reasons.items()]
+    grader = Grader(num_workers=1)
+    monkeypatch.setattr(grader, "grade", lambda items: verdicts)
+    problems = [Problem(f"x-{text}", "?", "1", benchmark="x") for text in reasons]
+    samples = [Sample(problem.id, True, 0, "", 5, "stop", 0, "") for problem in problems]
+    by_key = {sample.key: sample for sample in samples}
+    result, _ = measure_benchmark(problems, by_key, greedy=True, num_samples=0, vote="classes", grader=grader)
+    assert (result["timeout_ratio"], result["pass_at_1"]) == (2 / 4, 1 / 4)
 
 
 @pytest.mark.parametrize(

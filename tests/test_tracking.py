@@ -179,5 +179,6 @@ def test_evaluation_has_a_run_of_its_own(tmp_path, model, monkeypatch):
         tuple(line[name] for name in names) for line in verdicts
     ]
     [artifact] = [item for item in run["artifacts"] if item.type == "evaluation"]
-    names = {entry.path for entry in artifact.manifest.contents}
-    assert names == {"results.json", "generations/word_problems.jsonl", "verdicts/word_problems.jsonl"}
+    sizes = {entry.path: entry.size for entry in artifact.manifest.contents}
+    kept = ["results.json", "generations/word_problems.jsonl", "verdicts/word_problems.jsonl"]
+    assert sizes == {name: (tmp_path / "run" / name).stat().st_size for name in kept}
