@@ -24,7 +24,7 @@ from eval.tables import (
 SELECTION_FILES = ("heads.json", "scores.json", "selection.json")
 STEPS = ("select", "train", "evaluate")
 SETTINGS = (
-    *("preset", "temperature", "top_p", "repetition_penalty", "max_new_tokens", "vote", "prompt_template"),
+    *("backend", "preset", "temperature", "top_p", "repetition_penalty", "max_new_tokens", "vote", "prompt_template"),
     *("dtype", "seed", "limit"),
 )
 
@@ -161,7 +161,8 @@ def _answers(runs: Runs) -> str:
         for benchmark, values in run["benchmarks"].items():
             ratios = ("truncated_ratio", "unanswered_ratio", "timeout_ratio", "accuracy_finished", "avg_at_n")
             cells = [percent(values.get(key)) for key in ratios]
-            rows.append([name, benchmark, str(values["num_problems"]), *cells, f"{values['mean_tokens']:.0f}"])
+            tokens = "-" if values["mean_tokens"] is None else f"{values['mean_tokens']:.0f}"
+            rows.append([name, benchmark, str(values["num_problems"]), *cells, tokens])
     note = (
         '<p class="note">Truncated answers met the limit on new tokens, and count by the last box that they closed. Not '
         "gradable are those whose comparison was ended after its time; they count as wrong. Right of finished is Pass@1 "

@@ -64,7 +64,7 @@ def measure_benchmark(
 
     total = len(wanted)
     finished = [
-        verdict.correct
+        float(verdict.correct)
         for (_, sample), verdict in zip(wanted, verdicts, strict=True)
         if sample.greedy == greedy and sample.finish_reason == "stop"
     ]
@@ -74,7 +74,7 @@ def measure_benchmark(
         "pass_at_1": _mean(pass_values),
         "pass_at_1_interval": mean_interval(pass_values),
         "pass_at_1_from": "greedy" if greedy else "samples",
-        "accuracy_finished": _share_right(finished),
+        "accuracy_finished": _mean(finished) if finished else None,
         "avg_at_n": _mean([right / num_samples for right in sampled_correct]) if num_samples else None,
         "majority_at_n": _mean(majority_values) if num_samples else None,
         "majority_at_n_interval": mean_interval(majority_values) if num_samples else None,
@@ -109,7 +109,3 @@ def measure_average(benchmarks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-
-def _share_right(verdicts: list[bool]) -> float | None:
-    return sum(verdicts) / len(verdicts) if verdicts else None
