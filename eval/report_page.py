@@ -12,13 +12,12 @@ from eval.paired import Comparison, Difference
 from eval.tables import (
     DIFFERENCE_HEADING,
     Runs,
-    cells_of,
-    columns_of,
     difference_rows,
     not_compared,
     percent,
     points,
     probability,
+    results_rows,
 )
 
 SELECTION_FILES = ("heads.json", "scores.json", "selection.json")
@@ -51,7 +50,7 @@ def report_page(
         "of training would give.</p>",
         "<h2>Pass@1</h2>",
         _results_chart(runs),
-        _results(runs),
+        html_table(results_rows(runs)[0], results_rows(runs)[1:]),
         _differences(baseline, comparisons, list(runs)),
         "<h2>Answers</h2>",
         _answers(runs),
@@ -90,18 +89,6 @@ def _results_chart(runs: Runs) -> str:
                     row(axis, run, marks, percent(values["pass_at_1"]), note=_interval_text(interval), series=series)
                 )
     return figure(axis, rows, "Pass@1 with 95% intervals.")
-
-
-def _results(runs: Runs) -> str:
-    """The table of results, with the longer side down."""
-    columns = columns_of(runs)
-    rows = [
-        ["", *(name for name, _, _ in columns)],
-        *([name, *cells_of(run, runs, columns)] for name, run in runs.items()),
-    ]
-    if len(columns) > len(runs):
-        rows = [list(column) for column in zip(*rows, strict=True)]
-    return html_table(rows[0], rows[1:])
 
 
 def _differences(baseline: str, comparisons: Mapping[str, Comparison], order: list[str]) -> str:

@@ -54,11 +54,19 @@ def cells_of(run: dict[str, Any], runs: Runs, columns: Iterable[tuple[str, str, 
     return cells
 
 
-def results_table(runs: Runs) -> str:
-    """Runs below each other, benchmarks and average beside each other, in percent with 95% intervals over problems."""
+def results_rows(runs: Runs) -> list[list[str]]:
+    """The table of results, heading first, with the longer of its two sides down."""
     columns = columns_of(runs)
-    heading = ["run", *(heading for heading, _, _ in columns)]
-    return text_table(heading, ([name, *cells_of(run, runs, columns)] for name, run in runs.items()))
+    turned = len(columns) > len(runs)
+    rows = [["" if turned else "run", *(name for name, _, _ in columns)]]
+    rows += [[name, *cells_of(run, runs, columns)] for name, run in runs.items()]
+    return [list(column) for column in zip(*rows, strict=True)] if turned else rows
+
+
+def results_table(runs: Runs) -> str:
+    """Runs against benchmarks and their average, in percent with 95% intervals over problems."""
+    heading, *rows = results_rows(runs)
+    return text_table(heading, rows)
 
 
 DIFFERENCE_HEADING = ["run", "benchmark", "Pass@1", "95% interval", "better", "worse", "p"]

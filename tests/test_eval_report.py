@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eval.report import main, read_runs
-from eval.tables import columns_of, probability, results_table
+from eval.tables import columns_of, probability, results_rows, results_table
 from tests.eval_runs import write_run
 from tests.pages import check_width, read_page
 
@@ -88,12 +88,16 @@ def test_one_benchmark_has_no_average(tmp_path: Path, capsys: pytest.CaptureFixt
     _, other = write_run(tmp_path / "other", {"x": ["++-", "-+-", "-+-"]})
     runs = {"one": results, "other": other}
     assert [name for name, _, _ in columns_of(runs)] == ["x Pass@1", "x Maj@2"]
-    assert len(results_table(runs).splitlines()) == 4
+    assert results_rows(runs)[0] == ["run", "x Pass@1", "x Maj@2"]
+    assert [line.split()[0] for line in results_table(runs).splitlines()[2:]] == ["one", "other"]
     text, _ = report([str(tmp_path / "one"), str(tmp_path / "other")], tmp_path / "page.html")
     assert "verage" not in capsys.readouterr().out
     assert "average of" not in text
     two = {"one": results | {"benchmarks": results["benchmarks"] | {"y": results["benchmarks"]["x"]}}}
     assert [name for name, _, _ in columns_of(two)] == ["x Pass@1", "y Pass@1", "Average Pass@1"]
+    # More columns than runs: the table is turned.
+    assert [row[0] for row in results_rows(two)] == ["", "x Pass@1", "y Pass@1", "Average Pass@1"]
+    assert results_rows(two)[1] == ["x Pass@1", "33.3 [6.1, 79.2]"]
 
 
 def test_what_a_run_holds_is_found(folders: list[str], tmp_path: Path):
