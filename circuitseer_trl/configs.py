@@ -14,6 +14,7 @@ HeadSetName = Literal["detected", "all", "random"]
 ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
 LengthControl = Literal["none", "bin", "residual"]
+DifficultySource = Literal["judge", "column", "verdicts"]
 Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin"]
 ReportTo = Literal["none", "wandb"]
 

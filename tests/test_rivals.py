@@ -205,7 +205,7 @@ def test_joint_rank_worked_out():
     for bad in (1.5, True, "a"):
         with pytest.raises(ValueError, match=r"must be a number in \[0, 1\]"):
             JointRank(difficulty_weight=bad)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="judge or column"):
+    with pytest.raises(ValueError, match="judge, column, verdicts"):
         JointRank(difficulty="x")  # type: ignore[arg-type]
 
 

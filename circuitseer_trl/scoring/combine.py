@@ -2,12 +2,11 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.configs import LengthControl
+from circuitseer_trl.configs import DifficultySource, LengthControl, check_choice
 from circuitseer_trl.scoring.diagnostics import average_ranks
 
 LENGTH_BINS = 10
@@ -101,18 +100,17 @@ class JointRank(Combination):
 
     Attributes:
         difficulty_weight: The paper's w, at its best value.
-        difficulty: `judge` takes the score; `column` the pool's `difficulty_column`, where higher means harder.
+        difficulty: `judge` and `verdicts` take the score; `column` the pool's `difficulty_column`, where higher means harder.
     """
 
     difficulty_weight: float = 0.25
-    difficulty: Literal["judge", "column"] = "judge"
+    difficulty: DifficultySource = "judge"
 
     def __post_init__(self) -> None:
         weight = self.difficulty_weight
         if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight <= 1:
             raise ValueError(f"`difficulty_weight` must be a number in [0, 1], got {weight!r}.")
-        if self.difficulty not in ("judge", "column"):
-            raise ValueError(f"`difficulty` must be judge or column, got {self.difficulty!r}.")
+        check_choice("difficulty", self.difficulty, DifficultySource)
 
     def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
         if self.difficulty == "column" and difficulty is None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +11,12 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.configs import ScoreOn
-from circuitseer_trl.data import Example
+from circuitseer_trl.configs import DifficultySource, ScoreOn, check_choice
+from circuitseer_trl.data import Example, Pool
 from circuitseer_trl.losses import check_ready, last_hidden_states, length_batches, pad_right, token_losses
 from circuitseer_trl.models import Reference, encode_prompt, has_chat_template
 from circuitseer_trl.scoring.base import Row, Scorer
+from circuitseer_trl.scoring.pass_rate import check_joined, pass_rates_fingerprint, read_pass_rates
 
 # The papers that compare with "Quality" print no prompt: this one is ours.
 QUALITY_PROMPT = (
@@ -144,7 +146,9 @@ class DifficultyScorer(JudgeScorer):
     Attributes:
         deduplicate_steps: Count a step of the solution, the text between blank lines, only once however often it stands
             there (the paper, as summarised by others; our reading of a step).
-        difficulty: `column` asks no model: the joint rank then reads the pool's `difficulty_column`, and rows have no score.
+        difficulty: Other than `judge` asks no model. `column`: the joint rank reads the pool's `difficulty_column`, and rows have
+            no score. `verdicts`: the score is 1 - the pass rate of an evaluation on the pool.
+        verdicts: That evaluation, as in `read_pass_rates`.
     """
 
     labels: ClassVar[tuple[int, ...]] = (0, 1)
@@ -152,7 +156,25 @@ class DifficultyScorer(JudgeScorer):
 
     prompt: str = DIFFICULTY_PROMPT
     deduplicate_steps: bool = False
-    difficulty: Literal["judge", "column"] = "judge"
+    difficulty: DifficultySource = "judge"
+    verdicts: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("difficulty", self.difficulty, DifficultySource)
+        if (self.difficulty == "verdicts") != (self.verdicts is not None):
+            raise ValueError(
+                "`difficulty: verdicts` and `verdicts` (the evaluation to read) belong together: set both in `method_args`."
+            )
+        self.rates = read_pass_rates(self.verdicts) if self.verdicts is not None else {}
+
+    def parameters(self) -> dict[str, Any]:
+        read = {"pass_rates_fingerprint": pass_rates_fingerprint(self.rates)} if self.verdicts is not None else {}
+        return super().parameters() | read
+
+    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:
+        if self.verdicts is not None:
+            check_joined(pool, self.rates, self.verdicts)
 
     def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
         assert reference is not None
@@ -161,6 +183,10 @@ class DifficultyScorer(JudgeScorer):
         else:
             encoded = reference.tokenizer([example.problem for example in batch], add_special_tokens=False)["input_ids"]
             rows = [{"score": None, "status": "ok", "num_tokens": len(ids), "valid_mass": None} for ids in encoded]
+            for row, example in zip(rows, batch, strict=True):
+                if self.verdicts is not None:
+                    rate = self.rates.get(example.uid)
+                    row |= {"score": 1 - rate.value} if rate is not None else {"status": "no_verdict"}
         for row, example in zip(rows, batch, strict=True):
             text = example.completion
             if self.deduplicate_steps:

@@ -20,6 +20,7 @@ from circuitseer_trl.scoring.controls import ConstantScorer, LengthScorer
 from circuitseer_trl.scoring.ifd import IFDScorer
 from circuitseer_trl.scoring.judge import DifficultyScorer, QualityScorer
 from circuitseer_trl.scoring.max_loss import MaxLossScorer
+from circuitseer_trl.scoring.pass_rate import PassRateBand, PassRateScorer
 from circuitseer_trl.scoring.rds import RDSScorer
 
 SAMPLERS: Mapping[Sampling, Sampler] = MappingProxyType(
@@ -115,6 +116,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "diversity": Method(CategoryScorer, "stratified"),
         "select2reason": Method(DifficultyScorer, "top_k", combination=JointRank),
         "rds": Method(RDSScorer, "round_robin"),
+        "pass_rate": Method(PassRateScorer, "soft", combination=PassRateBand),
     }
 )
 
