@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from method_inputs import write_verdicts
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
@@ -15,18 +16,6 @@ from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_r
 from eval.benchmarks import load_benchmark
 from eval.pool import PoolBenchmarkConfig, write_pool
 from eval.run import EvaluationConfig, evaluate
-
-
-def write_verdicts(path: Path, rates: dict[str, list[bool]], greedy: bool = True) -> str:
-    """Verdicts as `eval.run` writes them; a greedy answer says the contrary of the first sampled one."""
-    lines = []
-    for uid, marks in rates.items():
-        line = {"id": uid, "greedy": False, "extracted": "1", "reason": "test"}
-        lines += [line | {"greedy": True, "sample": 0, "verdict": not marks[0]}] * greedy
-        lines += [line | {"sample": number, "verdict": mark} for number, mark in enumerate(marks)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return str(path)
 
 
 def marks_of(pool: Pool) -> dict[str, list[bool]]:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,8 @@ from circuitseer_trl.configs import DifficultySource, LengthControl, check_choic
 from circuitseer_trl.scoring.diagnostics import average_ranks
 
 LENGTH_BINS = 10
+
+Normalisation = Literal["rank", "z_score"]
 
 
 def _scored(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -92,6 +95,39 @@ def weighted_ranks(columns: list[np.ndarray], weights: list[float]) -> np.ndarra
         for values, weight in zip(columns, weights, strict=True)
     )
     return result
+
+
+def weighted_scores(
+    columns: list[np.ndarray], weights: list[float], normalise: Normalisation, names: list[str]
+) -> np.ndarray:
+    """Weighted sum of several scores a row, each brought to one scale first; NaN where one of them is missing.
+
+    Args:
+        columns: Scores of the same rows in the same order.
+        normalise: `rank` as in `weighted_ranks`; `z_score` is (score - mean) / standard deviation. Both are over the rows that
+            have all scores.
+        names: What the columns are called in errors.
+    """
+    whole = np.all([np.isfinite(values) for values in columns], axis=0)
+    for values, name in zip(columns, names, strict=True):
+        if whole.any() and np.ptp(values[whole]) == 0:
+            raise ValueError(f"The scores in {name} are all {values[whole][0]:g}, so they say nothing. Leave them out.")
+    if not whole.any():
+        raise ValueError(f"No row has a score in all of {', '.join(names)}.")
+    if normalise == "rank":
+        return weighted_ranks(columns, weights)
+    result = np.full(len(columns[0]), np.nan)
+    scaled = [(values[whole] - values[whole].mean()) / values[whole].std() for values in columns]
+    result[whole] = sum(weight * values for weight, values in zip(weights, scaled, strict=True))
+    return result
+
+
+@dataclass
+class MiddleRank(Combination):
+    """Scores a row by how near its rank is to the middle of the pool: 1 at the median, 0 at both ends."""
+
+    def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
+        return 1 - np.abs(2 * weighted_ranks([table["score"].to_numpy()], [1.0]) - 1)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +11,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.configs import DifficultySource, ScoreOn, check_choice
+from circuitseer_trl.configs import DifficultySource, ScoreOn, check_choice, check_count
 from circuitseer_trl.data import Example, Pool
 from circuitseer_trl.losses import check_ready, last_hidden_states, length_batches, pad_right, token_losses
 from circuitseer_trl.models import Reference, encode_prompt, has_chat_template
 from circuitseer_trl.scoring.base import Row, Scorer
 from circuitseer_trl.scoring.pass_rate import check_joined, pass_rates_fingerprint, read_pass_rates
+from circuitseer_trl.scoring.rating import greedy_answers, read_rating
 
 # The papers that compare with "Quality" print no prompt: this one is ours.
 QUALITY_PROMPT = (
@@ -24,6 +25,7 @@ QUALITY_PROMPT = (
     "clear, is the solution correct, complete and well explained? Answer with one digit from 1 (bad) to 5 (excellent) and "
     "nothing else."
 )
+QualityMode = Literal["expectation", "generate"]
 # Select2Reason's code, word for word.
 DIFFICULTY_PROMPT = "Please judge the difficulty of this instruction and return 1 if difficult or 0 if not."
 
@@ -128,12 +130,44 @@ class JudgeScorer(Scorer):
 
 @dataclass
 class QualityScorer(JudgeScorer):
-    """Scores problem and solution by the reference model's rating from 1 to 5 (the baseline Quality; the prompt is ours)."""
+    """Scores problem and solution by the reference model's rating from 1 to 5 (the baseline Quality; the prompt is ours).
+
+    Attributes:
+        mode: `expectation` is over the five labels at the answer's first token. `generate` is the literal reading: the model
+            writes an answer, the likeliest token each time, and the score is the rating in it; a row whose answer has none has
+            the status `no_rating` and no score.
+        max_new_tokens: Longest answer of `generate`.
+    """
 
     labels: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5)
     judges: ClassVar[ScoreOn] = "solution"
+    columns: ClassVar[dict[str, pa.DataType]] = {"valid_mass": pa.float64(), "answer": pa.string()}
 
     prompt: str = QUALITY_PROMPT
+    mode: QualityMode = "expectation"
+    max_new_tokens: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("mode", self.mode, QualityMode)
+        check_count("max_new_tokens", self.max_new_tokens)
+
+    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
+        assert reference is not None
+        if self.mode == "expectation":
+            return [row | {"answer": None} for row in super().score_batch(batch, reference, heads)]
+        prompts = [self.encode(example, reference) for example in batch]
+        ids = [prompt for prompt, _ in prompts]
+        answers = greedy_answers(
+            reference.model(for_scores=True), reference.tokenizer, ids, self.max_new_tokens, self.max_batch_tokens
+        )
+        rows: list[Row] = []
+        for example, (_, truncated), answer in zip(batch, prompts, answers, strict=True):
+            rating = read_rating(answer)
+            tokens = len(reference.tokenizer(example.completion, add_special_tokens=False)["input_ids"])
+            status = "no_rating" if rating is None else "truncated" if truncated else "ok"
+            rows.append({"score": rating, "status": status, "num_tokens": tokens, "valid_mass": None, "answer": answer})
+        return rows
 
 
 @dataclass
