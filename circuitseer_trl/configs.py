@@ -100,7 +100,7 @@ class PoolConfig:
             "help": "Drop a row whose problem has at least this Jaccard similarity, over word 5-grams, with an earlier one."
         },
     )
-    decontaminate_against: list[Any] | None = field(
+    decontaminate_against: list[str] | None = field(
         default=None,
         metadata={
             "help": "Drop rows whose problem overlaps one of these datasets: files, Hub ids, or mappings (JSON on the command "
@@ -115,8 +115,11 @@ class PoolConfig:
         check_count("ngram_size", self.ngram_size)
         if isinstance(self.decontaminate_against, str | dict):
             self.decontaminate_against = [self.decontaminate_against]
-        if self.decontaminate_against is not None:
-            self.decontaminate_against = [text_source(item) for item in self.decontaminate_against]
+        self.text_sources()
+
+    def text_sources(self) -> list[dict[str, Any]]:
+        """The datasets of `decontaminate_against` as mappings, checked."""
+        return [text_source(item) for item in self.decontaminate_against or []]
 
 
 @dataclass

@@ -12,6 +12,7 @@ from conftest import PROBLEMS, ROOT
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.cleaning import WORD, near_duplicates, overlapping, read_texts
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.pool import pool_from_config
 from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
 from circuitseer_trl.sources import read_dataset
@@ -112,7 +113,7 @@ def dirty(tmp_path: Path) -> PoolConfig:
 def test_dropped_rows_have_a_reason_and_are_counted(tmp_path: Path, dirty: PoolConfig):
     pool = pool_from_config(dirty)
     assert [example.row for example in pool] == list(range(12))
-    name = dirty.decontaminate_against[0]["dataset_name"]  # type: ignore[index]
+    name = dirty.text_sources()[0]["dataset_name"]
     select_rows(SelectionConfig(str(tmp_path / "run"), method="random", budget_size=3), "", pool)
     rows = read_table(tmp_path / "run" / "dropped.parquet").to_pylist()
     assert [(row["row"], row["reason"], row["detail"]) for row in rows] == [
@@ -153,8 +154,10 @@ def test_bad_cleaning_is_refused(tmp_path: Path, dirty: PoolConfig):
     ]:
         with pytest.raises(ValueError, match=message):
             PoolConfig("pool", **values)  # type: ignore[arg-type]
-    assert PoolConfig("p", decontaminate_against='{"dataset_name": "b"}').decontaminate_against == [  # type: ignore[arg-type]
-        {"dataset_name": "b"}
+    words = ["--dataset_name", "p", "--decontaminate_against", "a", '{"dataset_name": "b", "column": "c"}']
+    assert parse_recipe(PoolConfig, args=words).text_sources() == [
+        {"dataset_name": "a"},
+        {"dataset_name": "b", "column": "c"},
     ]
     with pytest.raises(FileNotFoundError, match="There is no dataset file"):
         pool_from_config(PoolConfig(dirty.dataset_name, decontaminate_against=["./none.jsonl"]))
@@ -177,7 +180,7 @@ def test_the_recipe_names_the_nine_benchmarks_as_the_evaluation_does():
     recipe = yaml.safe_load((ROOT / "recipes" / "data" / "openr1-math-clean.yaml").read_text())
     listed = [
         (item["dataset_name"], item.get("dataset_config"), item.get("dataset_split", "test"))
-        for item in PoolConfig(**recipe).decontaminate_against  # type: ignore[union-attr]
+        for item in PoolConfig(**recipe).text_sources()
     ]
     expected = []
     for name in PAPER_BENCHMARKS:

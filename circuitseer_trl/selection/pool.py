@@ -12,7 +12,7 @@ from circuitseer_trl.sampling.base import Selection
 
 
 def _cleaned(pool: Pool, config: PoolConfig) -> Pool:
-    return clean_pool(pool, config.dedup_similarity, config.decontaminate_against or [], config.ngram_size)
+    return clean_pool(pool, config.dedup_similarity, config.text_sources(), config.ngram_size)
 
 
 def pool_from_config(config: PoolConfig) -> Pool:
