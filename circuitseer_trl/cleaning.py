@@ -125,11 +125,14 @@ def clean_pool(
 
     def find() -> dict[int, tuple[str, str]]:
         problems = list(pool.examples["problem"])
-        dropped: dict[int, tuple[str, str]] = {}
+        texts, of = list[str](), list[tuple[str, int]]()
         for source in decontaminate_against:
-            name = source["dataset_name"]
-            for position, other in overlapping(problems, read_texts(source), ngram_size).items():
-                dropped.setdefault(position, (f"overlaps {name}", f"{name} row {other}"))
+            read = read_texts(source)
+            texts += read
+            of += [(source["dataset_name"], row) for row in range(len(read))]
+        dropped: dict[int, tuple[str, str]] = {}
+        for position, other in overlapping(problems, texts, ngram_size).items():
+            dropped[position] = f"overlaps {of[other][0]}", f"{of[other][0]} row {of[other][1]}"
         rest = [position for position in range(len(problems)) if position not in dropped]
         if dedup_similarity is not None:
             twins = near_duplicates([problems[position] for position in rest], dedup_similarity)

@@ -107,6 +107,7 @@ def test_a_budget_of_tokens_is_filled_in_the_samplers_order(
     assert len(before) == 12
 
 
+@pytest.mark.thorough
 def test_tokens_are_kept_and_read_again(tmp_path: Path, tiny_model: str, other_model: str, pool_file: str):
     pool, counts = load_pool(pool_file), token_counts(tiny_model, pool_file)
     options = config(tmp_path, tiny_model, method="random", budget_tokens=200)
@@ -118,6 +119,7 @@ def test_tokens_are_kept_and_read_again(tmp_path: Path, tiny_model: str, other_m
         select_rows(config(tmp_path, other_model, method="random", budget_tokens=200), "", pool)
 
 
+@pytest.mark.thorough
 def test_rows_that_cannot_be_drawn_count_for_nothing(tmp_path: Path, tiny_model: str):
     rows = [{"problem": "?" if number % 2 else f"Add {number}.", "solution": "So 1."} for number in range(8)]
     path = tmp_path / "pool.jsonl"

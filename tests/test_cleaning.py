@@ -129,12 +129,27 @@ def test_dropped_rows_have_a_reason_and_are_counted(tmp_path: Path, dirty: PoolC
     assert card["cleaning"]["ngram_size"] == 13
 
 
+def test_of_several_benchmarks_the_first_named_is_the_reason(tmp_path: Path, dirty: PoolConfig):
+    other = write(tmp_path / "other.jsonl", ["Something else.", "Find 6 * 8."])
+    again = PoolConfig(dirty.dataset_name, decontaminate_against=[other, *(dirty.decontaminate_against or [])])
+    rows = {row["row"]: row for row in pool_from_config(again).dropped}
+    assert (rows[15]["reason"], rows[15]["detail"]) == (f"overlaps {other}", f"{other} row 1")
+    assert rows[13]["detail"] == f"{dirty.text_sources()[0]['dataset_name']} row 1"
+
+
 def test_cleaning_changes_what_scores_are_made_from(dirty: PoolConfig):
     clean = pool_from_config(dirty)
     raw = pool_from_config(PoolConfig(dirty.dataset_name))
     assert (len(raw), len(clean)) == (15, 12)
     assert raw.fingerprint != clean.fingerprint
     assert "cleaning" not in raw.describe()
+
+
+def test_what_is_clean_loses_nothing(pool_file: str):
+    raw, clean = pool_from_config(PoolConfig(pool_file)), pool_from_config(PoolConfig(pool_file, dedup_similarity=1.0))
+    assert clean.fingerprint == raw.fingerprint
+    assert clean.describe() == raw.describe() | {"cleaning": clean.cleaning}
+    assert clean.dropped_counts() == {}
 
 
 def test_the_plugin_cleans_too(tmp_path: Path, dirty: PoolConfig):

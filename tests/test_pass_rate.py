@@ -118,6 +118,7 @@ def test_bad_verdicts_are_refused(tmp_path: Path, pool_file: str):
         select_rows(config(tmp_path / "run", method_args={"verdicts": foreign}), "", pool)
 
 
+@pytest.mark.thorough
 def test_select2reason_takes_difficulty_from_verdicts(tmp_path: Path, tiny_model: str, pool_file: str):
     pool = load_pool(pool_file)
     verdicts = write_verdicts(tmp_path / "verdicts.jsonl", marks_of(pool))
