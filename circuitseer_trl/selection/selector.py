@@ -132,12 +132,11 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
         }
         if "category" not in columns and any(pool.examples["category"]):
             columns["category"] = pool.examples["category"]
-        if tokens is None:
-            selection = parts.sampler.sample(controlled, pool.rows, pool.uids, size, config.selection_seed, columns)
+        seed = config.selection_seed
+        if tokens is None or config.budget_tokens is None:
+            selection = parts.sampler.sample(controlled, pool.rows, pool.uids, size, seed, columns)
         else:
-            selection = sample_tokens(
-                parts.sampler, controlled, tokens, pool, config.budget_tokens or 0, config.selection_seed, columns
-            )
+            selection = sample_tokens(parts.sampler, controlled, tokens, pool, config.budget_tokens, seed, columns)
         card = selection_card(
             pool,
             scores,
@@ -146,7 +145,7 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
             method=config.method,
             length_control=config.length_control,
             sampling=config.sampling or get_method(config.method).sampling,
-            seed=config.selection_seed,
+            seed=seed,
             parameters={
                 "combination": None if parts.combination is None else asdict(parts.combination),
                 "sampler": asdict(parts.sampler),
