@@ -12,6 +12,7 @@ from circuitseer_trl.data import load_pool
 from circuitseer_trl.models import Reference
 from circuitseer_trl.sampling.base import Sampler
 from circuitseer_trl.sampling.stratified import StratifiedSampler
+from circuitseer_trl.scripts import select_data
 from circuitseer_trl.selection.budget import rows_within
 from circuitseer_trl.selection.methods import SAMPLERS
 from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
@@ -134,6 +135,17 @@ def test_rows_that_cannot_be_drawn_count_for_nothing(tmp_path: Path, tiny_model:
         select_rows(config(tmp_path / "a", tiny_model, **options, budget_tokens=drawable + 1), "", pool)
     chosen = select_rows(config(tmp_path / "b", tiny_model, **options, budget_tokens=drawable), "", pool)
     assert sorted(chosen.rows.tolist()) == [0, 2, 4, 6]
+
+
+@pytest.mark.thorough
+def test_the_step_says_how_many_tokens_it_took(
+    tmp_path: Path, tiny_model: str, pool_file: str, capsys: pytest.CaptureFixture[str]
+):
+    words = ["--dataset_name", pool_file, "--reference_model", tiny_model, "--method", "random"]
+    select_data.main([*words, "--budget_tokens", "200", "--output_dir", str(tmp_path)])
+    kept = read_json(tmp_path / "selection.json")["training_tokens"]["selected"]
+    assert 0 < kept <= 200
+    assert f"Training tokens: {kept}." in capsys.readouterr().out
 
 
 def test_budgets_that_say_too_much_or_too_little_are_refused(tiny_model: str):
