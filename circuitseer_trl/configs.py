@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+import torch
+
 SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
 
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
@@ -184,7 +186,10 @@ class SelectionConfig:
         },
     )
     selection_seed: int = field(default=42, metadata={"help": "Seed of the draw."})
-    max_batch_tokens: int = field(default=8192, metadata={"help": "Tokens of one forward pass, padding counted."})
+    max_batch_tokens: int | None = field(
+        default=None,
+        metadata={"help": "Tokens of one forward pass, padding counted (1,024 on CPU, as caches hold; 16,384 on CUDA)."},
+    )
     report_to: ReportTo = field(
         default="none",
         metadata={
@@ -231,5 +236,16 @@ class SelectionConfig:
                     "`budget_size` and `budget_tokens` both say how much to keep. Leave one of the two out."
                 )
         check_count("selection_seed", self.selection_seed, smallest=0)
+        if self.max_batch_tokens is None:
+            self.max_batch_tokens = 16384 if torch.cuda.is_available() else 1024
         check_count("max_batch_tokens", self.max_batch_tokens)
         check_choice("report_to", self.report_to, ReportTo)
+
+
+@dataclass
+class DryRunConfig:
+    """The key of the selection steps that is no recipe's."""
+
+    dry_run: bool = field(
+        default=False, metadata={"help": "Print what the run would cost, by trying each step on a few rows, and stop."}
+    )
