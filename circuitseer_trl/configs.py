@@ -33,6 +33,11 @@ def check_count(name: str, value: Any, smallest: int = 1) -> None:
         raise ValueError(f"`{name}` must be a whole number of at least {smallest}, got {value!r}.")
 
 
+def default_batch_tokens() -> int:
+    """Tokens of one forward pass: on a CPU what its caches like, on CUDA enough for all of its cores."""
+    return 16384 if torch.cuda.is_available() else 1024
+
+
 def check_share(name: str, value: Any) -> None:
     """Raises where `value` is not in (0, 1]."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
@@ -188,7 +193,9 @@ class SelectionConfig:
     selection_seed: int = field(default=42, metadata={"help": "Seed of the draw."})
     max_batch_tokens: int | None = field(
         default=None,
-        metadata={"help": "Tokens of one forward pass, padding counted (1,024 on CPU, as caches hold; 16,384 on CUDA)."},
+        metadata={
+            "help": "Tokens of one forward pass, padding counted (1,024 on CPU, as caches hold; 16,384 on CUDA)."
+        },
     )
     report_to: ReportTo = field(
         default="none",
@@ -237,7 +244,7 @@ class SelectionConfig:
                 )
         check_count("selection_seed", self.selection_seed, smallest=0)
         if self.max_batch_tokens is None:
-            self.max_batch_tokens = 16384 if torch.cuda.is_available() else 1024
+            self.max_batch_tokens = default_batch_tokens()
         check_count("max_batch_tokens", self.max_batch_tokens)
         check_choice("report_to", self.report_to, ReportTo)
 
