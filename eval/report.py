@@ -70,14 +70,14 @@ def _details(runs: Mapping[str, dict[str, Any]]) -> str:
     for name, run in runs.items():
         for benchmark, values in run["benchmarks"].items():
             ratios = [_percent(values[key]) for key in ("truncated_ratio", "unanswered_ratio", "timeout_ratio")]
-            speed = values["tokens_per_second"]
+            tokens, speed = values["mean_tokens"], values["tokens_per_second"]
             rows.append(
                 [
                     name,
                     benchmark,
                     str(values["num_problems"]),
                     *ratios,
-                    f"{values['mean_tokens']:.0f}",
+                    "-" if tokens is None else f"{tokens:.0f}",
                     f"{values['seconds']:.0f}",
                     "-" if speed is None else f"{speed:.0f}",
                 ]
@@ -175,6 +175,7 @@ def report_page(runs: Mapping[str, dict[str, Any]], selections: Mapping[str, Pat
 
 def _settings_line(settings: dict[str, Any]) -> str:
     names = (
+        "backend",
         "preset",
         "temperature",
         "top_p",

@@ -1,16 +1,13 @@
 import json
-import os
-import subprocess
-import sys
+import re
 from pathlib import Path
 
 import pytest
+from launch import launch
 
 from eval.report import read_runs, report_page, results_table
 from eval.run import EvaluationConfig, evaluate
 from eval.store import Sample, SampleStore
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +72,9 @@ def test_a_finished_run_generates_nothing_again(
     finished: Path, tiny_model: str, benchmarks_dir: str, monkeypatch: pytest.MonkeyPatch
 ):
     before = json.loads((finished / "results.json").read_text())
-    monkeypatch.setattr("eval.run.load_model", lambda *args, **kwargs: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(
+        "eval.backends.embedded.load_model", lambda *args, **kwargs: pytest.fail("the model was loaded")
+    )
     evaluate(config(tiny_model, benchmarks_dir, finished))
     assert json.loads((finished / "results.json").read_text()) == before
 
@@ -96,34 +95,12 @@ def test_another_benchmark_file_is_refused(finished: Path, tiny_model: str, tmp_
 
 @pytest.mark.engine
 def test_two_processes_give_the_samples_of_one(finished: Path, tiny_model: str, benchmarks_dir: str, tmp_path: Path):
-    accelerate = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    accelerate += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     flags = ["--model_name_or_path", tiny_model, "--benchmarks_dir", benchmarks_dir, "--benchmarks", "word_problems"]
-    flags += [
-        "--max_new_tokens",
-        "12",
-        "--num_samples",
-        "4",
-        "--dtype",
-        "float32",
-        "--output_dir",
-        str(tmp_path / "run"),
-    ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*accelerate, "-m", "eval.run", *flags], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-    )
+    flags += ["--max_new_tokens", 12, "--num_samples", 4, "--dtype", "float32", "--output_dir", tmp_path / "run"]
+    done = launch("tests.two_ranks", *flags, num_processes=2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "word_problems Pass@1" in done.stdout
+    assert sorted(re.findall(r"rank (\d) of 2 answered (\d+)", done.stdout)) == [("0", "15"), ("1", "15")]
     files = sorted(path.name for path in (tmp_path / "run" / "generations").iterdir())
     assert files == ["word_problems.jsonl"]
     name = Path("generations") / "word_problems.jsonl"
@@ -151,7 +128,20 @@ def test_presets_and_plans():
         ({"top_p": 1.5}, "top_p"),
         ({"num_samples": -1}, "num_samples"),
         ({"benchmarks": ["aime26"]}, "Unknown benchmark"),
-        ({"backend": "vllm"}, "backend"),
+        ({"backend": "sglang"}, "`backend` must be one of transformers, vllm, openai, replay"),
+        ({"backend": "openai"}, "base_url"),
+        ({"backend": "openai", "base_url": "localhost:8000"}, "http://localhost:8000/v1"),
+        ({"backend": "openai", "base_url": "http://localhost:8000/v1", "concurrency": 0}, "concurrency"),
+        ({"backend": "openai", "base_url": "http://x/v1", "request_timeout_seconds": 0}, "request_timeout_seconds"),
+        (
+            {"backend": "openai", "base_url": "http://x/v1", "dtype": "float16"},
+            "`dtype` is for `backend: transformers or",
+        ),
+        ({"base_url": "http://localhost:8000/v1"}, "`base_url` is for `backend: openai`"),
+        ({"backend": "vllm", "tensor_parallel_size": 0}, "tensor_parallel_size"),
+        ({"tensor_parallel_size": 2}, "`tensor_parallel_size` is for `backend: vllm`"),
+        ({"backend": "replay"}, "replay_from"),
+        ({"backend": "vllm", "replay_from": "runs/a"}, "`replay_from` is for `backend: replay`"),
         ({"preset": "papers"}, "preset"),
         ({"limit": 0}, "limit"),
         ({"batch_size": "8"}, "batch_size"),
