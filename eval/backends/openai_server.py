@@ -33,6 +33,8 @@ from eval.rope import check_rope_config
 from eval.store import FinishReason, Sample
 
 logger = logging.getLogger(__name__)
+for _name in ("httpx", "httpx2"):  # a line for every request otherwise; tries that fail are told by `openai`
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 # The client waits 0.5 s, 1 s, 2 s, ... 8 s between tries: about a minute, in which a server can start again.
 MAX_RETRIES = 10
@@ -79,6 +81,12 @@ def shares(total: int, weights: Sequence[int]) -> list[int]:
     for index in order[: total - sum(result)]:
         result[index] += 1
     return result
+
+
+def _told(error: Exception) -> str:
+    """An error with what the server said of it."""
+    said = error.response.text[:300] if isinstance(error, openai.APIStatusError) else str(error.__cause__ or "")
+    return f"{error} {said}".strip()
 
 
 class OpenAIBackend:
@@ -142,7 +150,7 @@ class OpenAIBackend:
                 try:
                     samples = runner.run(self._first(client, first))
                 except (openai.OpenAIError, HalfAnswerError) as error:
-                    raise self._given_up(error) from error
+                    raise self._given_up(error) from None
                 on_tokens(sum(sample.num_tokens or 0 for sample in samples))
                 yield samples
                 problems.remove(first)
@@ -167,16 +175,15 @@ class OpenAIBackend:
                     yield samples
             runner.run(client.close())
         if failure is not None:
-            raise self._given_up(failure) from failure
+            raise self._given_up(failure) from None
 
     def _given_up(self, error: Exception) -> ConnectionError:
         if isinstance(error, openai.NotFoundError):
             advice = "Give the model's name there as `--served_model_name`, and an address that ends in /v1"
         else:
             advice = "See to the server"
-        cause = f": {error.__cause__}" if error.__cause__ else ""
         return ConnectionError(
-            f"The server at {self.base_url} fails for {self.model!r} ({type(error).__name__}: {error}{cause}). "
+            f"The server at {self.base_url} fails for {self.model!r} ({type(error).__name__}: {_told(error)}). "
             f"{advice}, and run the command again: it goes on with the answers that are missing."
         )
 
@@ -199,9 +206,9 @@ class OpenAIBackend:
         for form in forms:
             if not form.extras and self.needed:
                 raise ValueError(
-                    f"The server at {self.base_url} does not take {' and '.join(self.needed)}: {refusals[-1]}. "
+                    f"The server at {self.base_url} does not take {' and '.join(self.needed)} ({_told(refusals[-1])}). "
                     "Use vLLM's server, the backends vllm or transformers, or settings that do not need it."
-                ) from refusals[-1]
+                )
             self.form = form
             try:
                 samples = await self._ask(client, draws)
@@ -215,16 +222,15 @@ class OpenAIBackend:
                     ", ".join(self.extras),
                 )
             return samples
-        raise ValueError(f"The server at {self.base_url} refuses every form of request. {refusals[-1]}") from refusals[
-            -1
-        ]
+        raise ValueError(f"The server at {self.base_url} refuses every form of request. {_told(refusals[-1])}")
 
     async def _ask(self, client: openai.AsyncOpenAI, draws: Draws) -> list[Sample]:
         """Answers to some draws of a problem, asked for again while they arrive in halves."""
         assert self.form is not None
         if len(draws.requests) > 1 and not self.form.many:
-            alone = [self._ask(client, Draws((request,), draws.max_tokens)) for request in draws.requests]
-            return [sample for samples in await asyncio.gather(*alone) for sample in samples]
+            alone = [Draws((request,), draws.max_tokens) for request in draws.requests]
+            # One after the other: `concurrency` counts this as one.
+            return [sample for each in alone for sample in await self._ask(client, each)]
         for attempt in range(MAX_RETRIES + 1):
             try:
                 completion = await client.completions.create(**self._body(draws, self.form))
