@@ -1,6 +1,7 @@
 """The openai backend against `transformers serve`, and against the same server behind a proxy with faults."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import save_model
 from faulty_server import SLOW_SECONDS, FaultyServer
+from launch import launch
 from transformers import PreTrainedTokenizerFast
 
 from eval.benchmarks import load_benchmark
@@ -259,3 +261,25 @@ def test_the_servers_context_and_the_wrong_name(
     assert limits == [min(12, context - len(body["prompt"])) for body in proxy.bodies]
     assert min(limits) == 5
     assert sorted(len(body["prompt"]) for body in proxy.bodies) == sorted(lengths * 2)
+
+
+def test_two_processes_ask_for_half_each(
+    direct: Path, model: str, server: str, benchmarks_dir: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+):
+    with FaultyServer(server, tokenizer) as proxy:
+        done = launch(
+            "tests.two_ranks",
+            *("--model_name_or_path", model, "--benchmarks", "word_problems", "--benchmarks_dir", benchmarks_dir),
+            *("--backend", "openai", "--base_url", proxy.url, "--num_samples", NUM_SAMPLES, "--max_new_tokens", 12),
+            *("--temperature", 0.9, "--output_dir", tmp_path),
+            num_processes=2,
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    # Five problems: three for the first process, two for the second.
+    assert sorted(re.findall(r"rank (\d) of 2 answered (\d+)", done.stdout)) == [("0", "12"), ("1", "8")]
+    assert list(answers(tmp_path)) == list(answers(direct))
+    greedy = {key for key in answers(direct) if key[1]}
+    assert {key: answers(tmp_path)[key] for key in greedy} == {key: answers(direct)[key] for key in greedy}
+    measured = json.loads((tmp_path / "results.json").read_text())["benchmarks"]["word_problems"]
+    tokens = sum(line["num_tokens"] for line in answers(tmp_path).values())
+    assert measured["tokens_per_second"] == pytest.approx(tokens / measured["seconds"], rel=0.01)

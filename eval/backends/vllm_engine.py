@@ -6,6 +6,7 @@ Written for vLLM 0.30 to 0.33: `LLM.enqueue`, and `step` of its engine, so that 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from transformers import AutoConfig
@@ -61,11 +62,51 @@ def engine_environment(local_rank: int, tensor_parallel_size: int) -> Iterator[N
         os.environ.update(before)
 
 
+def engine_arguments(
+    model_name: str,
+    revision: str | None,
+    *,
+    dtype: str,
+    tensor_parallel_size: int,
+    max_new_tokens: int,
+    longest_prompt: int,
+    context: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Arguments of `vllm.LLM`; it reserves memory for the longest prompt and an answer to it, and not for more."""
+    wanted = longest_prompt + max_new_tokens
+    return {
+        "model": model_path(model_name),
+        "revision": revision,
+        "tokenizer_revision": revision,
+        "dtype": str(resolve_dtype(dtype)).removeprefix("torch."),
+        "tensor_parallel_size": tensor_parallel_size,
+        "max_model_len": wanted if context is None else min(wanted, context),
+        "enable_prefix_caching": True,
+        "seed": seed,
+    }
+
+
+def sampling_arguments(draws: Draws, settings: SamplingSettings, end_ids: list[int]) -> dict[str, Any]:
+    """Arguments of `vllm.SamplingParams`; values of the model's generation_config.json that are not among them are left out."""
+    first = draws.requests[0]
+    return {
+        "n": len(draws.requests),
+        "temperature": 0.0 if first.greedy else settings.temperature,
+        "top_p": 1.0 if first.greedy else settings.top_p,
+        "repetition_penalty": settings.repetition_penalty,
+        "seed": draw_seed(settings, first),  # vLLM counts up from it for the further answers
+        "max_tokens": draws.max_tokens,
+        "stop_token_ids": end_ids,
+        "detokenize": False,
+    }
+
+
 class VllmBackend:
     """Generates with an engine of its own.
 
     Args:
-        longest_prompt (`int`): Tokens of the longest prompt to come; the engine reserves memory for it and an answer.
+        longest_prompt (`int`): Tokens of the longest prompt to come.
         local_rank (`int`): Number of this process on its machine.
     """
 
@@ -86,23 +127,23 @@ class VllmBackend:
         self.context = context_length(config)
         ends = configured_end_ids(load_generation_config(model_name, revision)) | prompts.end_of_turn_ids()
         self.end_ids, self.tokenizer, self.settings = sorted(ends), prompts.tokenizer, settings
-        wanted = longest_prompt + settings.max_new_tokens
+        arguments = engine_arguments(
+            model_name,
+            revision,
+            dtype=dtype,
+            tensor_parallel_size=tensor_parallel_size,
+            max_new_tokens=settings.max_new_tokens,
+            longest_prompt=longest_prompt,
+            context=self.context,
+            seed=settings.seed,
+        )
         with engine_environment(local_rank, tensor_parallel_size):
             from vllm import LLM
 
-            self.engine = LLM(
-                model=model_path(model_name),
-                revision=revision,
-                tokenizer_revision=revision,
-                dtype=str(resolve_dtype(dtype)).removeprefix("torch."),
-                tensor_parallel_size=tensor_parallel_size,
-                max_model_len=wanted if self.context is None else min(wanted, self.context),
-                enable_prefix_caching=True,
-                seed=settings.seed,
-            )
+            self.engine = LLM(**arguments)
 
     def generate(self, requests: Sequence[Request], on_tokens: Callable[[int], None]) -> Iterator[list[Sample]]:
-        from vllm import TokensPrompt
+        from vllm import SamplingParams, TokensPrompt
 
         limited, too_long = cut_to_context(requests, self.settings, self.context)
         if too_long:
@@ -110,7 +151,7 @@ class VllmBackend:
         problems = draws_of_problems(limited)
         numbers = self.engine.enqueue(
             [TokensPrompt(prompt_token_ids=list(draws.requests[0].prompt_ids)) for draws in problems],
-            [self._parameters(draws) for draws in problems],
+            [SamplingParams(**sampling_arguments(draws, self.settings, self.end_ids)) for draws in problems],
             use_tqdm=False,
         )
         # vLLM adds random letters to a request's number, and leaves them out again of its output.
@@ -123,22 +164,7 @@ class VllmBackend:
         if waiting:
             raise RuntimeError(f"vLLM ended without the answers of {len(waiting)} requests. Run the command again.")
 
-    def _parameters(self, draws: Draws):  # type: ignore[no-untyped-def]  # vLLM is not always installed
-        from vllm import SamplingParams
-
-        first = draws.requests[0]
-        return SamplingParams(
-            n=len(draws.requests),
-            temperature=0.0 if first.greedy else self.settings.temperature,
-            top_p=1.0 if first.greedy else self.settings.top_p,
-            repetition_penalty=self.settings.repetition_penalty,
-            seed=draw_seed(self.settings, first),  # vLLM counts up from it for the further answers
-            max_tokens=draws.max_tokens,
-            stop_token_ids=self.end_ids,
-            detokenize=False,
-        )
-
-    def _samples(self, draws: Draws, answers) -> list[Sample]:  # type: ignore[no-untyped-def]
+    def _samples(self, draws: Draws, answers: Sequence[Any]) -> list[Sample]:
         samples = []
         for request, answer in zip(draws.requests, sorted(answers, key=lambda each: each.index), strict=True):
             if answer.finish_reason not in ("stop", "length"):
