@@ -1,8 +1,10 @@
 """Which answers are missing, who generates them, and where they go."""
 
 import importlib.util
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +21,11 @@ from circuitseer_trl.sharding import process_state
 from eval.backends.base import Backend, Request
 from eval.benchmarks import Problem
 from eval.prompts import PromptFormat
-from eval.store import SampleStore
+from eval.store import Sample, SampleStore
+
+logger = logging.getLogger(__name__)
+
+_REFRESH_SECONDS = 1.0
 
 BackendName = Literal["transformers", "vllm", "openai", "replay"]
 
@@ -127,21 +133,40 @@ def answer_all(
             num_tokens = sum(gather_object([num_tokens]))
         if state.is_main_process:
             store.merge(list(dict.fromkeys(request.id for request in wanted)))
+            if missing and draws_repeat(store.read().values()):
+                logger.warning(
+                    "%s: the draws of every problem are all the same. If they are from a server, does it sample? "
+                    "`transformers serve` does so only for a model whose generation_config.json has `do_sample: true`.",
+                    name,
+                )
         timings[name] = Timing(time.perf_counter() - start, num_tokens) if missing else Timing()
     return timings
+
+
+def draws_repeat(samples: Iterable[Sample]) -> bool:
+    """Whether there are problems with several draws, and none of them has two that differ."""
+    texts = defaultdict(list)
+    for sample in samples:
+        if not sample.greedy:
+            texts[sample.id].append(sample.text)
+    several = [each for each in texts.values() if len(each) > 1]
+    return bool(several) and all(len(set(each)) == 1 for each in several)
 
 
 class _TokenCount:
     """Adds up tokens, and shows their rate on the bar."""
 
     def __init__(self, bar: tqdm) -> None:
-        self.bar, self.num_tokens, self._start = bar, 0, time.perf_counter()
+        self.bar, self.num_tokens = bar, 0
+        self._start = self._shown = time.perf_counter()
 
     def __call__(self, num_tokens: int) -> None:
         self.num_tokens += num_tokens
-        rate = self.num_tokens / (time.perf_counter() - self._start)
-        self.bar.set_postfix_str(f"{rate:.0f} tokens/s", refresh=False)
-        self.bar.update(0)  # draws the bar again when it is time, also where no answer is finished for long
+        now = time.perf_counter()
+        self.bar.set_postfix_str(f"{self.num_tokens / (now - self._start):.0f} tokens/s", refresh=False)
+        if now - self._shown > _REFRESH_SECONDS:  # by itself the bar waits until an answer is finished
+            self._shown = now
+            self.bar.refresh()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerFast
 
-from eval.answering import check_installed, share_of_rank
+from eval.answering import check_installed, draws_repeat, share_of_rank
 from eval.backends.base import (
     Request,
     SamplingSettings,
@@ -25,6 +25,7 @@ from eval.backends.vllm_engine import devices_of_rank, engine_arguments, engine_
 from eval.report import read_runs, report_page
 from eval.rope import check_rope_config
 from eval.run import EvaluationConfig, evaluate
+from eval.store import Sample
 
 
 def draw(id: str, sample: int, greedy: bool = False, num_prompt_tokens: int = 4) -> Request:
@@ -75,6 +76,15 @@ def test_ranks_share_whole_problems():
     shares = [share_of_rank(requests, State(rank)) for rank in range(3)]
     assert [sorted({request.id for request in share}) for share in shares] == [["a", "dddd"], ["ccc"], ["bb"]]
     assert sorted(chain(*shares), key=requests.index) == requests
+
+
+def test_draws_that_are_all_the_same_are_noticed():
+    def samples(*texts: str, id: str = "a", greedy: bool = False) -> list[Sample]:
+        return [Sample(id, greedy, number, text, 1, "stop", 0, "") for number, text in enumerate(texts)]
+
+    assert draws_repeat([*samples("x", "x"), *samples("y", "y", id="b"), *samples("z", greedy=True)])
+    assert not draws_repeat([*samples("x", "x"), *samples("y", "z", id="b")])
+    assert not draws_repeat([*samples("x"), *samples("x", id="b"), *samples("x", greedy=True)])
 
 
 def test_gpus_of_a_rank():

@@ -56,6 +56,17 @@ def test_results_of_a_tiny_model(finished: Path):
     assert set(verdicts[0]) == {"id", "greedy", "sample", "extracted", "verdict", "reason"}
 
 
+def test_progress_tells_answers_tokens_and_the_time_left(
+    tiny_model: str, benchmarks_dir: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("eval.answering._REFRESH_SECONDS", 0.0)
+    evaluate(config(tiny_model, benchmarks_dir, tmp_path))
+    bars = capsys.readouterr().err
+    assert re.search(r"word_problems: 100%.* 30/30 \[\d+:\d+<00:00, .*answer/s, \d+ tokens/s\]", bars)
+    # It moves with tokens, before the first answer is finished.
+    assert re.search(r" 0/30 \[\d+:\d+<\?, \?answer/s, \d+ tokens/s\]", bars)
+
+
 def test_resume_after_a_torn_line(finished: Path, tiny_model: str, benchmarks_dir: str, tmp_path: Path):
     whole = (finished / "generations" / "word_problems.jsonl").read_bytes()
     lines = whole.splitlines(keepends=True)
