@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,25 @@ def test_report_has_the_numbers_and_needs_no_network(finished: Path, tmp_path: P
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
     with pytest.raises(FileNotFoundError, match=r"results\.json"):
         read_runs([tmp_path])
+
+
+def test_a_model_without_a_chat_template_is_told_everywhere(
+    tiny_model: str, benchmarks_dir: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    for file in base.glob("chat_template*"):
+        file.unlink()
+    settings = json.loads((base / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (base / "tokenizer_config.json").write_text(json.dumps(settings))
+    results = evaluate(config(str(base), benchmarks_dir, tmp_path / "run"))
+    assert results is not None
+    assert results["settings"]["prompt_template"] == "plain"
+    assert f"{base} has no chat template; the plain template is used" in caplog.text
+    assert "prompt_template plain" in report_page(*read_runs([tmp_path / "run"]))
+    shutil.copy(Path(tiny_model) / "tokenizer_config.json", base)
+    for file in Path(tiny_model).glob("chat_template*"):
+        shutil.copy(file, base)
+    with pytest.raises(ValueError, match="prompt_template was 'plain' and is now 'chat'"):
+        evaluate(config(str(base), benchmarks_dir, tmp_path / "run"))
