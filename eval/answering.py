@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,11 @@ def check_installed(backend: BackendName) -> None:
     """Raises, before any work, where the package of a backend is not there."""
     if backend in ("vllm", "openai") and importlib.util.find_spec(backend) is None:
         raise ImportError(f"`backend: {backend}` needs a package that is not installed: pip install -e '.[{backend}]'")
+
+
+def engine_version(backend: BackendName) -> dict[str, str]:
+    """What a result depends on beside the project's own libraries; a server's version is not known here."""
+    return {"vllm": metadata.version("vllm")} if backend == "vllm" else {}
 
 
 def join_processes(backend: BackendName) -> PartialState:

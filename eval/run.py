@@ -10,7 +10,7 @@ from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, ReportTo, check_choice
 from circuitseer_trl.models import check_model_folder, load_tokenizer, model_fingerprint
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.tracking import start_run
-from eval.answering import BackendName, answer_all, check_installed, join_processes, make_requests
+from eval.answering import BackendName, answer_all, check_installed, engine_version, join_processes, make_requests
 from eval.backends.base import Backend, SamplingSettings
 from eval.backends.embedded import TransformersBackend
 from eval.backends.replay import ReplayBackend, replay_settings
@@ -268,7 +268,7 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
     results: RunResults = {
         "model": config.model_name_or_path,
         "settings": asdict(config) | settings,
-        "versions": library_versions(),
+        "versions": library_versions() | engine_version(config.backend),
         "benchmarks": measured,
         "average": measure_average(measured),
     }

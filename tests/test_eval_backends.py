@@ -1,5 +1,6 @@
 """What the backends share, and the one that needs no model: replay."""
 
+import copy
 import inspect
 import json
 import os
@@ -8,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerFast
 
 from eval.answering import check_installed, draws_repeat, share_of_rank
@@ -22,6 +24,7 @@ from eval.backends.base import (
 )
 from eval.backends.replay import ReplayBackend
 from eval.backends.vllm_engine import devices_of_rank, engine_arguments, engine_environment, sampling_arguments
+from eval.prompts import PromptFormat
 from eval.report import read_runs, report_page
 from eval.rope import check_rope_config
 from eval.run import EvaluationConfig, evaluate
@@ -154,6 +157,44 @@ def test_rope_base_without_the_model(tiny_model: str, tmp_path: Path):
     (tmp_path / "training.json").write_text('{"settings": {"rope": {"rope_parameters": {"rope_theta": 300000.0}}}}')
     with pytest.raises(ValueError, match=r"base of 300000 .* loads with 10000"):
         check_rope_config(str(tmp_path), config)
+
+
+def test_a_prompt_as_text_is_read_as_the_same_ids(tokenizer: PreTrainedTokenizerFast):
+    prompt_text = pytest.importorskip("eval.backends.openai_server").prompt_text
+    ids = PromptFormat(tokenizer, "Think.").token_ids("Is 7 prime?  \n")
+    assert prompt_text(tokenizer, ids) == tokenizer.decode(ids)
+
+    # Llama's way: the template writes the first token, and the tokenizer adds it to any text by itself.
+    adding = copy.deepcopy(tokenizer)
+    adding.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    assert adding("a")["input_ids"] == [0, *tokenizer("a")["input_ids"]]
+    text = prompt_text(adding, [0, *ids])
+    assert text == tokenizer.decode(ids)
+    assert adding(text)["input_ids"] == [0, *ids]
+    with pytest.raises(ValueError, match="Use a server that takes token ids"):
+        prompt_text(adding, ids)
+    # "an" in two tokens, which the tokenizer makes one of.
+    apart = [tokenizer.convert_tokens_to_ids(letter) for letter in "an"]
+    assert tokenizer("an")["input_ids"] != apart
+    with pytest.raises(ValueError, match="as text it would read another prompt"):
+        prompt_text(tokenizer, apart)
+
+
+@pytest.mark.parametrize(
+    ("total", "weights", "expected"),
+    [
+        (10, [1, 1], [5, 5]),
+        (10, [2, 1, 1], [5, 3, 2]),  # 5, 2.5, 2.5: the first of equal remainders
+        (7, [0, 0], [4, 3]),
+        (100, [50, 30, 19], [51, 30, 19]),  # 50.5, 30.3, 19.2
+        (3, [3], [3]),
+    ],
+)
+def test_tokens_of_a_request_are_shared(total: int, weights: list[int], expected: list[int]):
+    shares = pytest.importorskip("eval.backends.openai_server").shares
+    assert shares(total, weights) == expected
 
 
 def test_a_missing_package_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
