@@ -25,7 +25,7 @@ from eval.backends.base import (
 from eval.backends.replay import ReplayBackend
 from eval.backends.vllm_engine import devices_of_rank, engine_arguments, engine_environment, sampling_arguments
 from eval.prompts import PromptFormat
-from eval.report import read_runs, report_page
+from eval.report import main as report
 from eval.rope import check_rope_config
 from eval.run import EvaluationConfig, evaluate
 from eval.store import Sample
@@ -271,7 +271,8 @@ def test_answers_of_others_are_graded_and_nothing_is_made_up(benchmarks_dir: str
     # The file says nothing of these.
     assert (measured["mean_tokens"], measured["truncated_ratio"], measured["tokens_per_second"]) == (None, None, None)
     assert (results["settings"]["temperature"], results["settings"]["system_prompt"]) == (None, None)
-    page = report_page(*read_runs([tmp_path / "run"]))
+    report([str(tmp_path / "run"), "--output", str(tmp_path / "report.html")])
+    page = (tmp_path / "report.html").read_text()
     assert "<td>3</td><td>-</td>" in page
     assert "backend replay" in page
     assert "temperature" not in page
