@@ -39,7 +39,8 @@ def test_a_hundred_thousand_answers_in_constant_memory(shared: Path):
         cpu = time.process_time() - start + sum(sum(process.cpu_times()[:2]) for process in workers)
     print(
         f"{sizes[4] >> 20} MiB after {5 * CHUNK}, {sizes[-1] >> 20} MiB after {len(sizes) * CHUNK} answers; "
-        f"{cpu * 10:.2f} ms of CPU per hundred answers / 1000, peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB, pid {os.getpid()}"
+        f"{cpu * 10:.2f} ms of CPU per hundred answers / 1000, "
+        f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB, pid {os.getpid()}"
     )
     # The cache of equal pairs fills up to its limit; beside it nothing may grow.
     assert sizes[-1] - sizes[len(sizes) // 2] < 48 << 20
