@@ -1,12 +1,12 @@
 """What the samples of a benchmark come to: the content of `verdicts/` and of `results.json`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.benchmarks import Problem
 from eval.grading import Grader, Question, Verdict
-from eval.metrics import average_interval, bootstrap_interval, majority, pass_at_k
+from eval.metrics import average_interval, majority, mean_interval, pass_at_k
 from eval.store import Sample, SampleKey
 
 RunResults = dict[str, Any]
@@ -23,7 +23,8 @@ def measure_benchmark(
 ) -> tuple[dict[str, Any], str]:
     """Grades one benchmark's samples and measures them.
 
-    Pass@1 is the greedy answer's where there is one, and else the mean over the sampled ones, which Majority@n is over.
+    Pass@1 is the greedy answer's where there is one, and else the mean over the sampled ones, which Majority@n, avg@n and
+    pass@k are over. The accuracy among finished answers is over those of Pass@1 that nothing cut.
 
     Returns:
         Its part of `results.json`, and the lines of its verdicts file.
@@ -62,24 +63,33 @@ def measure_benchmark(
                 majority_values.append(majority(classes, correct))
 
     total = len(wanted)
+    finished = [
+        float(verdict.correct)
+        for (_, sample), verdict in zip(wanted, verdicts, strict=True)
+        if sample.greedy == greedy and sample.finish_reason == "stop"
+    ]
     result: dict[str, Any] = {
         "num_problems": len(problems),
         "num_samples": num_samples,
         "pass_at_1": _mean(pass_values),
-        "pass_at_1_interval": bootstrap_interval(pass_values),
+        "pass_at_1_interval": mean_interval(pass_values),
         "pass_at_1_from": "greedy" if greedy else "samples",
+        "accuracy_finished": _mean(finished) if finished else None,
+        "avg_at_n": _mean([right / num_samples for right in sampled_correct]) if num_samples else None,
         "majority_at_n": _mean(majority_values) if num_samples else None,
-        "majority_at_n_interval": bootstrap_interval(majority_values) if num_samples else None,
+        "majority_at_n_interval": mean_interval(majority_values) if num_samples else None,
         "pass_at_k": {
             str(k): _mean([pass_at_k(num_samples, right, k) for right in sampled_correct])
             for k in (1, 2, 4, 8, 16, 32, 64)
             if k <= num_samples
         },
-        "truncated_ratio": sum(sample.finish_reason != "stop" for _, sample in wanted) / total,
+        "truncated_ratio": _known_mean(
+            [None if sample.finish_reason is None else sample.finish_reason != "stop" for _, sample in wanted]
+        ),
         "unanswered_ratio": sum(verdict.extracted is None for verdict in verdicts) / total,
         "timeout_ratio": sum(verdict.reason in ("timeout", "crash") for verdict in verdicts) / total,
         "no_gold": sum(not problem.gold for problem in problems),
-        "mean_tokens": sum(sample.num_tokens for _, sample in wanted) / total,
+        "mean_tokens": _known_mean([sample.num_tokens for _, sample in wanted]),
         "pass_at_1_values": pass_values,
         "majority_values": majority_values,
     }
@@ -101,3 +111,9 @@ def measure_average(benchmarks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
+
+
+def _known_mean(values: Sequence[float | None]) -> float | None:
+    """The mean; nothing where replayed answers do not tell a value."""
+    known = [float(value) for value in values if value is not None]
+    return _mean(known) if len(known) == len(values) else None
