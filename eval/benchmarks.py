@@ -3,13 +3,17 @@
 To add one, write a function from its row to (question, gold, choices) and put a line into `BENCHMARKS`.
 """
 
+import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 BENCHMARKS_DIR_VARIABLE = "CIRCUITSEER_BENCHMARKS_DIR"
 
@@ -102,15 +106,28 @@ def _gsm8k(row: Row) -> Parsed:
     return Parsed(_text(row, "question"), answer.strip().replace(",", ""))
 
 
-# Hub ids are from cards and from evaluations that use them; kaoyan is on GitHub only. The counts catch a changed file.
+# Hub ids are from cards and from evaluations that use them, revisions from published code that pins them, none loaded here;
+# where no revision is known there is none. kaoyan is on GitHub only. Counts and checksums tell of a changed file.
 _MATH_TASKS = "HuggingFaceTB/math_tasks"
 _KAOYAN = "https://raw.githubusercontent.com/GAIR-NLP/LIMO/e9951354af219d8c4d454e25ae348395e6598ab0/eval/data/kaoyan/test.jsonl"
 
 BENCHMARKS: dict[str, Benchmark] = {
-    "aime24": Benchmark(_plain, 30, {"path": "HuggingFaceH4/aime_2024"}, split="train"),
-    "aime25": Benchmark(_plain, 30, {"path": "opencompass/AIME2025"}, hub_configs=("AIME2025-I", "AIME2025-II")),
+    "aime24": Benchmark(
+        _plain,
+        30,
+        {"path": "HuggingFaceH4/aime_2024", "revision": "2fe88a2f1091d5048c0f36abc874fb997b3dd99a"},
+        split="train",
+    ),
+    "aime25": Benchmark(
+        _plain,
+        30,
+        {"path": "opencompass/AIME2025", "revision": "a6ad95f611d72cf628a80b58bd0432ef6638f958"},
+        hub_configs=("AIME2025-I", "AIME2025-II"),
+    ),
     "amc23": Benchmark(_plain, 40, {"path": "math-ai/amc23"}),
-    "math500": Benchmark(_plain, 500, {"path": "HuggingFaceH4/MATH-500"}),
+    "math500": Benchmark(
+        _plain, 500, {"path": "HuggingFaceH4/MATH-500", "revision": "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be"}
+    ),
     "olympiadbench": Benchmark(
         _olympiadbench, 675, {"path": "Hothan/OlympiadBench"}, hub_configs=("OE_TO_maths_en_COMP",), split="train"
     ),
@@ -122,8 +139,26 @@ BENCHMARKS: dict[str, Benchmark] = {
         _gaokao_math_qa, 351, {"path": _MATH_TASKS, "data_files": {"test": "data/gaokao_math_qa/test.jsonl"}}
     ),
     "kaoyan": Benchmark(_plain, 199, {"path": "json", "data_files": {"test": _KAOYAN}}),
-    "gsm8k": Benchmark(_gsm8k, 1319, {"path": "openai/gsm8k"}, hub_configs=("main",)),
+    "gsm8k": Benchmark(
+        _gsm8k,
+        1319,
+        {"path": "openai/gsm8k", "revision": "740312add88f781978c0658806c59bc2815b9866"},
+        hub_configs=("main",),
+    ),
     "word_problems": Benchmark(_plain, None, None),  # the demo's own; its folder is given
+}
+# SHA-256 of what is asked and graded (`content_checksum`), taken of the files that the paper's evaluation code has.
+CHECKSUMS = {
+    "aime24": "11202356f3b1fd7535e7163720bce4abd90f785be0ae772b8823fd9de884a949",
+    "aime25": "cf85a6c6efe1381e9718c2cdd3380fde4b8ebb7f192d146ed04283f3a36757eb",
+    "amc23": "384fd72ba43ba21855c214b73956c052e1f6ae8af9696fcf9aae5425f5979640",
+    "math500": "f4baeb27c3e5bac0396fdc3e42173df932f77910bb436684edaf9c6fa18cc3df",
+    "olympiadbench": "9dfb4ec153b5aaa8ec5a48dfab48ffe16e16bfd9c1ccf8ee3eb84908c85a425b",
+    "gaokao2023en": "f077440907693002c12ad9a7e6b9b2fc99d8fdde2a7c0cbcfa4f373f31f8f720",
+    "gaokao2024_mix": "6ec6319bfdf4f175cc4f3a99c8fe85c654177a381f2ddd5c37157b4a980f0c0f",
+    "gaokao_math_qa": "0408fdc380fb93b48849673415865b15ef90692a4b061939882f79b1275c71ac",
+    "kaoyan": "ae55dbba3b52ba58844a202241767d8cce6dde5b5e54f8d6cf5d9d903d2a63b2",
+    "gsm8k": "5ce871f10b043b8314aad55c6bef71d1811875cd65d55cbc07c9938b66d9b27b",
 }
 PAPER_BENCHMARKS = tuple(name for name in BENCHMARKS if name not in ("gsm8k", "word_problems"))
 # A file of one's own: rows of `problem` (or `question`), `answer` and perhaps `uid`, such as `python -m eval.pool` writes.
@@ -185,7 +220,19 @@ def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[
         problems.append(Problem(own, parsed.question, parsed.gold, parsed.choices, name))
     if len({problem.id for problem in problems}) < len(problems):
         raise ValueError(f"Two rows of {source} have the same `uid`, which has to name one problem.")
+    if name in CHECKSUMS and (found := content_checksum(problems)) != CHECKSUMS[name]:
+        logger.warning(
+            "%s is not the copy of %s that published results are of: its questions and references have the checksum %s, not "
+            "%s. Scores may differ; give that copy's folder as `--benchmarks_dir`.",
+            source, name, found, CHECKSUMS[name],
+        )  # fmt: skip
     return problems
+
+
+def content_checksum(problems: Iterable[Problem]) -> str:
+    """SHA-256 of all questions and references, whatever the format and the other columns of their file."""
+    lines = (json.dumps([problem.question, problem.gold], ensure_ascii=False) + "\n" for problem in problems)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _read_rows(path: Path) -> list[Row]:

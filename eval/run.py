@@ -15,6 +15,7 @@ from eval.backends.base import Backend, SamplingSettings
 from eval.backends.embedded import TransformersBackend
 from eval.backends.replay import ReplayBackend, replay_settings
 from eval.benchmarks import benchmark_names, load_benchmark
+from eval.errata import with_errata
 from eval.grading import Grader
 from eval.prompts import PromptFormat
 from eval.report import results_table
@@ -93,6 +94,10 @@ class EvaluationConfig:
     )
     system_prompt: str = field(default=SYSTEM_PROMPT, metadata={"help": "System message; empty leaves it out."})
     limit: int | None = field(default=None, metadata={"help": "First problems of each benchmark only."})
+    errata: bool = field(
+        default=False,
+        metadata={"help": "Grade with the corrected references of `eval/errata.json`; results count them."},
+    )
     num_samples: int | None = field(
         default=None,
         metadata={
@@ -234,6 +239,10 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
         tokenizer = load_tokenizer(config.model_name_or_path, config.model_revision)
         prompts = PromptFormat(tokenizer, config.system_prompt)
     benchmarks = {name: load_benchmark(name, config.benchmarks_dir)[: config.limit] for name in config.benchmarks}
+    num_errata = dict.fromkeys(benchmarks, 0)
+    if config.errata:
+        for name, problems in benchmarks.items():
+            benchmarks[name], num_errata[name] = with_errata(problems)
     settings = sample_settings(config, prompts)
     state = join_processes(config.backend)
     claim_folder(config.output_dir, settings, write=state.is_main_process)
@@ -262,6 +271,7 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
                 problems, samples, greedy=greedy, num_samples=num_samples, vote=config.vote or "classes", grader=grader
             )
             write_text(folder / "verdicts" / f"{name}.jsonl", verdict_lines)
+            result["num_errata"] = num_errata[name]
             spent, earlier = timing[name], before.get(name, {})
             result["seconds"] = round(spent.seconds or earlier.get("seconds") or 0.0, 3)
             result["tokens_per_second"] = spent.tokens_per_second or earlier.get("tokens_per_second")

@@ -3,7 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from eval.benchmarks import BENCHMARKS, PAPER_BENCHMARKS, benchmark_names, load_benchmark
+from eval.benchmarks import (
+    BENCHMARKS,
+    CHECKSUMS,
+    PAPER_BENCHMARKS,
+    Problem,
+    benchmark_names,
+    content_checksum,
+    load_benchmark,
+)
+from eval.errata import ERRATA_FILE, with_errata
 
 COUNTS = {
     "aime24": 30,
@@ -69,3 +78,37 @@ def test_paper_stands_for_the_nine_once():
     assert benchmark_names(["aime25", "paper"]) == ["aime25", *[name for name in PAPER_BENCHMARKS if name != "aime25"]]
     assert len(PAPER_BENCHMARKS) == 9
     assert set(PAPER_BENCHMARKS) < set(BENCHMARKS)
+
+
+def test_checksums_are_of_questions_and_references_alone(
+    shared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    assert set(CHECKSUMS) == {*PAPER_BENCHMARKS, "gsm8k"}
+    for name in PAPER_BENCHMARKS:
+        load_benchmark(name, shared / "benchmarks")
+    assert not caplog.records  # all nine are the copies that published results are of
+    rows = [json.loads(line) for line in (shared / "benchmarks" / "aime25" / "test.jsonl").read_text().splitlines()]
+    (tmp_path / "aime25").mkdir()
+    file = tmp_path / "aime25" / "test.jsonl"
+    # Other columns, another order of them: the same benchmark.
+    file.write_text(
+        "".join(json.dumps({"answer": r["answer"], "problem": r["question"], "year": 2025}) + "\n" for r in rows)
+    )
+    load_benchmark("aime25", tmp_path)
+    assert not caplog.records
+    rows[3]["answer"] = "0"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert load_benchmark("aime25", tmp_path)[3].gold == "0"
+    assert CHECKSUMS["aime25"] in caplog.text
+    assert content_checksum(load_benchmark("aime25", tmp_path)) in caplog.text
+
+
+def test_errata_replace_what_is_wrong_and_nothing_else(shared: Path):
+    problems = [problem for name in PAPER_BENCHMARKS for problem in load_benchmark(name, shared / "benchmarks")]
+    entries = json.loads(ERRATA_FILE.read_text(encoding="utf-8"))
+    corrected, count = with_errata(problems)
+    assert count == len(entries) >= 6  # every entry meets the reference it corrects
+    changed = {new.id: new.gold for old, new in zip(problems, corrected, strict=True) if new != old}
+    assert changed == {key: entry["gold"] for key, entry in entries.items()}
+    mended = [Problem("gaokao2023en-107", "?", "145")]
+    assert with_errata(mended) == (mended, 0)
