@@ -149,11 +149,12 @@ def _answers(runs: Runs) -> str:
             ratios = ("truncated_ratio", "unanswered_ratio", "timeout_ratio", "accuracy_finished", "avg_at_n")
             cells = [percent(values.get(key)) for key in ratios]
             tokens = "-" if values["mean_tokens"] is None else f"{values['mean_tokens']:.0f}"
-            rows.append(
-                [name, benchmark, str(values["num_problems"]), str(values.get("num_errata", 0)), *cells, tokens]
-            )
+            problems = str(values["num_problems"])
+            if values.get("num_errata"):
+                problems += f" ({values['num_errata']} references corrected)"
+            rows.append([name, benchmark, problems, *cells, tokens])
     note = (
-        '<p class="note">Truncated answers met the limit on new tokens, and count by the last box that they closed. Not '
+        '<p class="note">Truncated answers met the limit on new tokens, and have no answer where that cut their last box. Not '
         "gradable are those whose comparison was ended after its time; they count as wrong. Right of finished is Pass@1 "
         "among the answers that nothing cut; avg@n is the mean over sampled answers.</p>"
     )
