@@ -77,6 +77,7 @@ def _compare_texts(gold: str, answer: str, question: str | None) -> Comparison:
         gold, answer = gold.replace("%", ""), answer.replace("%", "")
     answer = re.sub(r'^"(?:the )?(?:final )?answer(?: is)?:?"\s*', "", answer, flags=re.IGNORECASE) or answer
     answer = re.sub(r'^"(?:yes|so|hence|thus|therefore)"\s*,\s*', "", answer, flags=re.IGNORECASE)
+    answer = re.sub(r'^"(?:exactly|approximately|about)"\s*', "", answer, flags=re.IGNORECASE) or answer
     if re.fullmatch(r"-?\d+\.\d+", gold) and re.fullmatch(r"-?\d+,\d+", answer):
         answer = answer.replace(",", ".")  # a decimal comma
     try:

@@ -80,6 +80,8 @@ def _compare_items(gold: str, answer: str, ours: list[str], theirs: list[str]) -
         fewer = _spelled_once(ours)
         if len(fewer) < len(ours) and len(theirs) == len(fewer):
             return _in_any_order(fewer, theirs)
+        if len(_spelled_once(theirs)) == len(ours) < len(theirs):
+            return _in_any_order(ours, _spelled_once(theirs))
         return _compare_with_tuple(gold, answer, ours, theirs)
     labels = [_LABEL.match(item) for item in ours]
     if (
@@ -133,7 +135,9 @@ def _spelled_once(items: list[str]) -> list[str]:
     """Items without those that are another spelling of one before them: 57.5, 115/2. Equal spellings are two items."""
     kept: list[str] = []
     for item in items:
-        if not any(compact(item) != compact(each) and same(item, each) for each in kept):
+        if not any(
+            compact(item) != compact(each) and name_of(item) == name_of(each) and same(item, each) for each in kept
+        ):
             kept.append(item)
     return kept
 

@@ -108,7 +108,7 @@ _WORD_SIGNS = {
     "and": r"\and", "or": r"\or", "or else": r"\or", "infinity": r"\infty", "positive infinity": r"\infty",
     "negative infinity": r"-\infty", "empty set": r"\emptyset", "the empty set": r"\emptyset", "percent": "%",
     "percentage": "%", "per cent": "%", "pct": "%", "to": ":", "pi": r"\pi",
-    "plus or minus": r"\pm", "union": r"\cup", "base": "_",
+    "plus or minus": r"\pm", "union": r"\cup", "negative": "-", "minus": "-", "base": "_",
 }  # fmt: skip
 _NUMBER_WORDS = [
     "zero",

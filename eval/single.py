@@ -15,7 +15,8 @@ from eval.units import ratio_of_units, split_unit
 from eval.values import equal_expressions
 
 _REMARK = re.compile(
-    r'(?<=\S)\s*[,;]?\s*"(?:for (?:all|any|every|each)|for|where|其中|with)\b(?:[^"]*)".*$|\s*\(\s*"by [^"]*"\s*\)$',
+    r'(?<=\S)\s*[,;]?\s*"(?:for (?:all|any|every|each)|for|where|其中|with)\b(?:[^"]*)".*$'
+    r'|(?<=\S)\s*\(?\s*"\(?\s*(?:since|because|by)\b[^"]*".*$',
     re.DOTALL,
 )
 
@@ -83,6 +84,8 @@ def compare_one(gold: str, answer: str) -> Comparison:
     if gold_value is not None and answer_value is not None and not (is_curve(gold_parts) and is_curve(answer_parts)):
         # Another name for the same function is no other answer, but y = 2x and x = 2y are two lines.
         verdict = compare_one(gold_value, answer_value)
+        if not verdict.correct and (is_curve(gold_parts) or is_curve(answer_parts)):
+            return compare_relations(gold, answer, gold_parts, answer_parts)  # y = 1/x as xy = 1
         points = [re.fullmatch(r"[^()]*(\([^=]*\d[^=]*\))", parts[0].strip()) for parts in (gold_parts, answer_parts)]
         if points[0] is not None and points[1] is not None and not same(points[0][1], points[1][1]):
             return Comparison(False, "point")  # f(1) = 0 is not f(2) = 0
