@@ -15,7 +15,7 @@ from transformers.trainer_callback import ExportableState
 
 from circuitseer_trl.artifacts import read_json, read_table, write_card, write_table
 from circuitseer_trl.circuits.heads import HeadSet, find_heads, undetected_heads
-from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.configs import PoolConfig, SelectionConfig, default_batch_tokens
 from circuitseer_trl.data import Pool
 from circuitseer_trl.models import Reference
 from circuitseer_trl.sampling.base import Selection, budget
@@ -58,7 +58,7 @@ def detect_heads(config: SelectionConfig, system_prompt: str, pool: Pool, refere
         head_detection=config.head_detection,
         head_seed=config.head_seed,
         system_prompt=system_prompt,
-        max_batch_tokens=config.max_batch_tokens,
+        max_batch_tokens=config.max_batch_tokens or default_batch_tokens(),
     )
 
 
