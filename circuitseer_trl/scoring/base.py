@@ -47,6 +47,9 @@ class Scorer(ABC):
     uses_heads: ClassVar[bool] = False
     uses_losses: ClassVar[bool] = False
 
+    def check(self, pool: Pool) -> None:  # noqa: B027
+        """Meets the whole pool before any work, in a dry run, too: raises where the scorer's own inputs do not belong to it."""
+
     def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:  # noqa: B027
         """Looks at the whole pool before any row is scored, on every rank; most scorers have no need to.
 
@@ -114,6 +117,7 @@ def score_pool(
         ]
         return pa.Table.from_pylist(rows, schema=schema)
 
+    scorer.check(pool)
     scorer.fit(pool, reference, output_dir)
     made_from = {
         "scorer": name,

@@ -45,6 +45,7 @@ def reference_from_config(config: SelectionConfig) -> Reference:
 
 def detect_heads(config: SelectionConfig, system_prompt: str, pool: Pool, reference: Reference) -> HeadSet:
     """Finds the reasoning heads as the recipe says."""
+    assert config.max_batch_tokens is not None  # set by the config
     return find_heads(
         pool,
         reference,
