@@ -125,6 +125,8 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
         }
         if "category" not in columns and any(pool.examples["category"]):
             columns["category"] = pool.examples["category"]
+        if pool.difficulty is not None:
+            columns["difficulty"] = pool.difficulty
         selection = parts.sampler.sample(controlled, pool.rows, pool.uids, size, config.selection_seed, columns)
         card = selection_card(
             pool,
