@@ -118,16 +118,16 @@ def _fit(
     devices = [] if cpu else [model.device]
     try:
         with _one_process(), torch.random.fork_rng(devices=devices):
-            torch.manual_seed(0)  # the model's own answers are drawn
             analyzer = Analyzer(
                 ANALYSIS, prepare_model(model, task), task, cpu=cpu, output_dir=str(output_dir), disable_tqdm=True
             )
-            analyzer.fit_all_factors(
-                FACTORS,
-                list(examples),
-                per_device_batch_size=batch_size,
-                dataloader_kwargs=DataLoaderKwargs(collate_fn=_collate),
-            )
+            data = {"dataset": list(examples), "per_device_batch_size": batch_size}
+            loading = {"dataloader_kwargs": DataLoaderKwargs(collate_fn=_collate)}
+            torch.manual_seed(0)  # the model's own answers are drawn; again, since a stage may be there already
+            analyzer.fit_covariance_matrices(FACTORS, **data, **loading)
+            analyzer.perform_eigendecomposition(FACTORS)
+            torch.manual_seed(1)
+            analyzer.fit_lambda_matrices(FACTORS, **data, **loading)
     finally:
         reference.free()  # its layers are wrapped now
 
