@@ -208,5 +208,5 @@ def test_ranks_are_those_of_training_again_without_a_row(tmp_path: Path):
         found = influences(model, layers, queries, rows, 1000)
         ranks = [spearmanr(found[:, n], rises[:, n]).statistic for n in range(len(answers))]
         print(f"leave-one-out, {backend}: Spearman {np.round(ranks, 2)}, mean {np.mean(ranks):.3f}")
-        assert np.mean(ranks) > 0.6
-        assert min(ranks) > 0.3
+        assert np.mean(ranks) > 0.75
+        assert min(ranks) > 0.5
