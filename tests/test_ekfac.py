@@ -1,5 +1,6 @@
 """EK-FAC: our use of kronfluence's factors against kronfluence's own scores, and both against retraining."""
 
+import json
 from copy import deepcopy
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from evaluations import two_evaluations
+from launch import launch
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -16,7 +18,13 @@ from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.data import Pool, load_pool
 from circuitseer_trl.models import EncodedExample, Reference
 from circuitseer_trl.scoring import ekfac
-from circuitseer_trl.scoring.gradients import influences, linear_layers, mean_gradient, query_gradients, token_influences
+from circuitseer_trl.scoring.gradients import (
+    influences,
+    linear_layers,
+    mean_gradient,
+    query_gradients,
+    token_influences,
+)
 from circuitseer_trl.scoring.influence import InfluenceScorer, InfraScorer
 from circuitseer_trl.selection.selector import select_rows
 
@@ -198,7 +206,9 @@ def test_ranks_are_those_of_training_again_without_a_row(tmp_path: Path):
         return chain_losses(again, answers).numpy()
 
     with_all = losses_after(None)
-    rises = np.array([losses_after(row) - with_all for row in range(NUM_ROWS)])  # leaving a helpful row out raises the loss
+    rises = np.array(
+        [losses_after(row) - with_all for row in range(NUM_ROWS)]
+    )  # leaving a helpful row out raises the loss
     layers = linear_layers(model, LAYER)
     folder = ekfac.fit_factors(rows, Reference(str(tmp_path / "model")), list(layers), 8, tmp_path, {})
     for backend in ("graddot", "ekfac"):
@@ -210,3 +220,19 @@ def test_ranks_are_those_of_training_again_without_a_row(tmp_path: Path):
         print(f"leave-one-out, {backend}: Spearman {np.round(ranks, 2)}, mean {np.mean(ranks):.3f}")
         assert np.mean(ranks) > 0.75
         assert min(ranks) > 0.5
+
+
+@pytest.mark.engine
+def test_two_processes_fit_and_score_the_same(tmp_path: Path, tiny_model: str, pool_file: str):
+    arguments = json.dumps(two_evaluations(tmp_path) | {"backend": "ekfac"})
+    words: list[object] = ["--dataset_name", pool_file, "--reference_model", tiny_model, "--method", "influence"]
+    words += ["--budget_size", 4, "--method_args", arguments, "--output_dir"]
+    for folder, num_processes in ((tmp_path / "one", 1), (tmp_path / "two", 2)):
+        done = launch("tests.small_shards", *words, folder, num_processes=num_processes)
+        assert done.returncode == 0, done.stderr[-3000:]
+    written = [
+        {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.parquet")}
+        for folder in (tmp_path / "one", tmp_path / "two")
+    ]
+    assert written[0] == written[1]
+    assert len(written[0]) > 3

@@ -95,11 +95,13 @@ def test_only_layers_that_are_asked_for_are_looked_at():
     last = linear_layers(model, r"layers\.2\.mlp\.down_proj")
     assert list(last) == ["model.layers.2.mlp.down_proj"]
     found = influences(model, last, query_gradients(model, last, QUERIES, "mean", 50), ROWS, 50)
-    rows, answers = (torch.stack([plain_gradient(model, item, list(last)) for item in items]) for items in (ROWS, QUERIES))
+    rows, answers = (
+        torch.stack([plain_gradient(model, item, list(last)) for item in items]) for items in (ROWS, QUERIES)
+    )
     assert found == pytest.approx((rows @ answers.T).numpy(), rel=1e-10)
     with pytest.raises(ValueError, match=r"No linear layer of .* matches 'experts'.*model\.layers\.N\.mlp\.down_proj"):
         linear_layers(model, "experts")
-    with pytest.raises(ValueError, match="Its linear layers are .*lm_head"):
+    with pytest.raises(ValueError, match=r"Its linear layers are .*lm_head"):
         linear_layers(build_tiny("gpt2"), MLP_LAYERS)  # its layers are of another kind
 
 
@@ -144,9 +146,7 @@ def test_scores_of_a_pool(tmp_path: Path, tiny_model: str, pool_file: str):
     reference = Reference(tiny_model)
     model = reference.model()
     names = [name for name, _ in model.named_modules() if name.split(".")[-1] in ("gate_proj", "up_proj", "down_proj")]
-    queries = [
-        plain_gradient(model, item, names) for item in scorer.encode_answers(scorer.all_answers(), reference)
-    ]
+    queries = [plain_gradient(model, item, names) for item in scorer.encode_answers(scorer.all_answers(), reference)]
     for row, encoded in zip(table, scorer.encode(list(pool), reference), strict=True):
         expected = [(plain_gradient(model, encoded, names) @ query).item() for query in queries]
         near = pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -217,14 +217,14 @@ def test_bad_evaluations_are_refused_before_any_work(tmp_path: Path):
     ]:
         with pytest.raises(ValueError, match=message):
             CircuitSeerDataSelector(method="influence", method_args=arguments)
-    with pytest.raises(FileNotFoundError, match="no verdicts in .*none"):
+    with pytest.raises(FileNotFoundError, match=r"no verdicts in .*none"):
         CircuitSeerDataSelector(method="influence", method_args=good | {"after": none})
     CircuitSeerDataSelector(
         method="influence", method_args={"before": good["before"], "after": better, "strategy": "correct"}
     )
     broken = Path(better) / "verdicts" / "word_problems.jsonl"
     broken.write_text(broken.read_text() + "{}\n")
-    with pytest.raises(ValueError, match="Line 13 of .*verdicts.* is not a line of an evaluation"):
+    with pytest.raises(ValueError, match=r"Line 13 of .*verdicts.* is not a line of an evaluation"):
         read_answers(better)
 
 

@@ -103,7 +103,7 @@ def test_domains_keep_their_size_and_have_their_own_directions():
 
 
 def test_bad_reweighting_is_refused():
-    with pytest.raises(ValueError, match="`directions` must be one of hard, easy, even, .* got 'up'"):
+    with pytest.raises(ValueError, match=r"`directions` must be one of hard, easy, even, .* got 'up'"):
         ReweightSampler({"math": "up"})
     with pytest.raises(ValueError, match="`difficulty` must be one of column, score"):
         ReweightSampler(difficulty="loss")  # type: ignore[arg-type]
@@ -158,14 +158,21 @@ def test_training_sees_each_row_as_often_as_its_weight_says(tmp_path: Path, tiny
             return super().training_step(model, inputs, *args, **kwargs)
 
     arguments = SFTConfig(
-        str(tmp_path / "out"), num_train_epochs=1, per_device_train_batch_size=2, report_to=[], use_cpu=True, save_strategy="no"
+        str(tmp_path / "out"),
+        num_train_epochs=1,
+        per_device_train_batch_size=2,
+        report_to=[],
+        use_cpu=True,
+        save_strategy="no",
     )
     Watched(tiny_model, args=arguments, train_dataset=rows).train()
     for row in range(12):
         problem = f"user\n{pool[row].problem}<|im_end|>"
         assert sum(problem in text for text in seen) == times.get(row, 0)
     # So does the plugin.
-    selector = CircuitSeerDataSelector(method="random", sampling="reweight", budget_ratio=1.0, difficulty_column="level")
+    selector = CircuitSeerDataSelector(
+        method="random", sampling="reweight", budget_ratio=1.0, difficulty_column="level"
+    )
     assert selector.select(levelled)["problem"] == [pool[row].problem for row in expected]
 
 

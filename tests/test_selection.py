@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from evaluations import two_evaluations
 from safetensors.torch import load_file, save_file
 from trl import SFTConfig, SFTTrainer
 
@@ -49,6 +50,10 @@ def test_circuitseer_scores_are_the_variance_of_attention_received(tmp_path: Pat
 
 def needed_args(method: str, pool_file: str) -> dict[str, object] | None:
     """What a method cannot do without."""
+    if method == "influence":
+        return dict(two_evaluations(Path(pool_file).parent))
+    if method == "infra":
+        return {"evaluation": two_evaluations(Path(pool_file).parent)["after"], "difficulty": "score"}
     return {"queries": pool_file} if method == "rds" else None
 
 
@@ -91,7 +96,8 @@ def test_every_method_selects_the_budget(tmp_path: Path, tiny_model: str, pool_f
     options = config(tmp_path, tiny_model, method=method, method_args=needed_args(method, pool_file))
     selection = select_rows(options, SYSTEM, pool)
     card = read_json(tmp_path / "selection.json")
-    assert len(selection) == card["num_selected"] == 6
+    assert len(selection) == card["num_selected"]
+    assert selection.weights.sum() == card["num_with_repeats"] == 6
     assert card["method"] == method
     assert card["sampling"] == METHODS[method].sampling
     written = read_table(tmp_path / "selection.parquet")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from evaluations import two_evaluations
 from launch import launch
 
 from circuitseer_trl.selection.methods import METHODS
@@ -24,12 +25,18 @@ def test_methods_give_the_same_bytes_for_any_number_of_processes(tmp_path: Path,
     ]
     pool = tmp_path / "pool.jsonl"
     pool.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    evaluations = two_evaluations(tmp_path)
 
     def select(folder: Path, num_processes: int) -> None:
         words: list[object] = ["--dataset_name", pool, "--reference_model", tiny_model, "--output_dir", folder]
         words += ["--category_column", "topic", "--probe_size", 8, "--budget_size", 12, "--method", method]
         if method == "rds":
             words += ["--method_args", json.dumps({"queries": str(pool)})]
+        if method == "influence":
+            words += ["--method_args", json.dumps(evaluations)]
+        if method == "infra":
+            arguments = {"evaluation": evaluations["after"], "level": "token", "difficulty": "score"}
+            words += ["--method_args", json.dumps(arguments)]
         done = launch("tests.small_shards", *words, num_processes=num_processes)
         assert done.returncode == 0, done.stderr[-3000:]
 

@@ -34,14 +34,15 @@ def round_to_counts(weights: np.ndarray, uids: Sequence[str], seed: int, domain:
 class ReweightSampler(Sampler):
     """Repeats or drops rows by their difficulty, domain by domain (Infra, arXiv 2505.19949: "flipping task difficulty").
 
-    Our reading, since the paper's mix was not at hand: a row's weight is its quantile of difficulty inside its domain, (rank + 1/2) /
-    rows, or 1 minus it, scaled so that the domain's weights add up to its share of the budget. So a whole pool keeps its
-    size and its domains' sizes, and no weight is above 2. A domain is a category; a pool without categories is one domain.
+    Our reading, since the paper's mix was not at hand: a row's weight is its quantile of difficulty inside its domain,
+    (rank + 1/2) / rows, or 1 minus it, scaled so that the domain's weights add up to its share of the budget. So a whole pool
+    keeps its size and its domains' sizes, and no weight is above 2. A domain is a category; without categories there is one.
 
     Attributes:
         directions: `hard`, `easy` or `even` for all domains, or a mapping from domain to one of them; domains that it does
             not name are even.
-        difficulty: `column` takes the pool's `difficulty_column`, `score` the method's score (say, of `max_loss`): higher is harder.
+        difficulty: `column` takes the pool's `difficulty_column`, `score` the method's score (say, of `max_loss`). Higher is
+            harder.
     """
 
     directions: dict[str, str] | str = "hard"
@@ -75,7 +76,9 @@ class ReweightSampler(Sampler):
             )
         difficulty = scores if self.difficulty == "score" else np.asarray(columns["difficulty"], np.float64)
         if missing := int(np.isnan(difficulty).sum()):
-            raise ValueError(f"{missing} of {len(uids)} rows have no difficulty. Fill the `difficulty_column`, or drop them.")
+            raise ValueError(
+                f"{missing} of {len(uids)} rows have no difficulty. Fill the `difficulty_column`, or drop them."
+            )
         domains = np.array([str(name) for name in columns.get("category", [""] * len(uids))])
         names, group = np.unique(domains, return_inverse=True)
         if isinstance(self.directions, Mapping) and (odd := sorted(set(self.directions) - set(names.tolist()))):

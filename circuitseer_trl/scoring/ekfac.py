@@ -149,7 +149,8 @@ def precondition(gradients: Gradients, folder: Path, damping: float | None) -> G
 
     for layer, gradient in gradients.items():
         left, right = (
-            read(f"{side}_eigenvectors", layer).to(gradient.device, gradient.dtype) for side in ("gradient", "activation")
+            read(f"{side}_eigenvectors", layer).to(gradient.device, gradient.dtype)
+            for side in ("gradient", "activation")
         )
         curvature = read("lambda_matrix", layer).double() / read("num_lambda_processed", layer)
         added = DAMPING_SHARE * curvature.mean() if damping is None else damping

@@ -58,14 +58,18 @@ def render_influence(explanation: InfluenceExplanation, max_tokens: int = 60) ->
     for step in range(int(steps.max()) + 1):
         text = "".join(token for token, at in zip(explanation.tokens, steps.tolist(), strict=True) if at == step)
         name = "prompt" if step == 0 else f"step {step}"
-        lines.append(f"{name:>8} {visible(' '.join(text.split()))} {share(float(parts[steps == step].sum()) / whole):>18}")
+        lines.append(
+            f"{name:>8} {visible(' '.join(text.split()))} {share(float(parts[steps == step].sum()) / whole):>18}"
+        )
     lines += ["", "Tokens by position of activation"]
     shown = np.sort(np.argsort(-np.abs(parts), kind="stable")[:max_tokens])
     largest = float(np.abs(parts).max())
     for index in shown.tolist():
         token = visible(explanation.tokens[index])
         size = bar(abs(parts[index]), largest)
-        lines.append(f"{index:5d} {token} {'-' if parts[index] < 0 else '+'} {size:{BAR}} {share(parts[index] / whole)}")
+        lines.append(
+            f"{index:5d} {token} {'-' if parts[index] < 0 else '+'} {size:{BAR}} {share(parts[index] / whole)}"
+        )
     if len(shown) < len(parts):
         lines.append(f"      \u2026 {len(parts) - len(shown)} tokens nearer to 0 left out")
     return "\n".join(lines)

@@ -62,7 +62,9 @@ def _watch(layers: Layers, consume: Consume) -> Iterator[None]:
         def forward(layer: nn.Linear, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
             inputs = args[0].detach()
             if inputs.ndim != 3:
-                raise ValueError(f"The layer {name} does not read rows of tokens, so no example can be told apart in it.")
+                raise ValueError(
+                    f"The layer {name} does not read rows of tokens, so no example can be told apart in it."
+                )
             if not output.requires_grad:
                 output = output.detach().requires_grad_()  # nothing below the first layer needs a gradient
 

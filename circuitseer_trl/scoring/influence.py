@@ -64,7 +64,7 @@ class GradientScorer(Scorer):
     max_queries: int | None = None
     probe_format: TextFormat | None = None
     system_prompt: str = SYSTEM_PROMPT
-    max_gradient_tokens: int = 2048
+    max_gradient_tokens: int = 1024
     max_query_gigabytes: float = 8.0
 
     def __post_init__(self) -> None:
@@ -155,10 +155,10 @@ class GradientScorer(Scorer):
 class InfluenceScorer(GradientScorer):
     """Scores an example by its influence on answers that training turned right and wrong (arXiv 2510.06108).
 
-    Our reading, since the paper was read second-hand: the queries are the trained model's own answers, right ones to problems that
-    it got wrong before, and wrong ones to problems that it got right before; influence is on their mean loss per token; the model
-    looked into is the trained one. The score, which pruning does not look at, is the mean influence on right answers less
-    that on wrong ones. `rank_correct` and `rank_incorrect` need the whole pool: the sampler makes them of the lists.
+    Our reading, since the paper was read second-hand: the queries are the trained model's own answers, right ones to problems
+    that it got wrong before, and wrong ones to problems that it got right before; influence is on their mean loss per token;
+    the model looked into is the trained one. The score, which pruning does not look at, is the mean influence on right
+    answers less that on wrong ones. Ranks within an answer need the whole pool: the sampler makes them of the lists.
 
     Attributes:
         before: Folder of `eval.run` for the model before training.

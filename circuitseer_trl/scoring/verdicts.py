@@ -55,7 +55,9 @@ def read_answers(folder: str | Path) -> dict[str, Answer]:
                 continue
             verdict, sample = verdicts[key], samples.get(key)
             if sample is None or "text" not in sample or not isinstance(verdict.get("verdict"), bool):
-                raise ValueError(f"{path} judges an answer to {key[0]} that {texts} does not have. Run `eval.run` again.")
+                raise ValueError(
+                    f"{path} judges an answer to {key[0]} that {texts} does not have. Run `eval.run` again."
+                )
             if "question" not in verdict:
                 raise ValueError(
                     f"{path} does not say what was asked: an earlier version wrote it. Run the same `python -m eval.run` "
