@@ -16,6 +16,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
 from circuitseer_trl.artifacts import fingerprint, read_json, read_table, write_json, write_table
+from circuitseer_trl.memory import reuse_freed_memory
 
 Result = TypeVar("Result")
 
@@ -105,7 +106,7 @@ def run_shards(
     made_from = made_from | {"num_shards": num_shards}
 
     def prepare() -> list[int]:
-        check_manifest(folder.with_name(folder.name + ".manifest.json"), made_from)
+        check_manifest(manifest_path(folder), made_from)
         for abandoned in folder.glob(".*.tmp"):  # of processes that were killed while they wrote
             abandoned.unlink(missing_ok=True)
         return [shard for shard in range(num_shards) if not shard_path(folder, shard).exists()]
@@ -118,9 +119,14 @@ def run_shards(
         for shard in tqdm(mine, desc=description, unit="shard", disable=not state.is_main_process or not mine):
             write_table(shard_path(folder, shard), compute(shard))
 
-    on_all_ranks(work)
+    with reuse_freed_memory():
+        on_all_ranks(work)
     wait_for([shard_path(folder, shard) for shard in range(num_shards)])
     return read_table(folder)
+
+
+def manifest_path(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".manifest.json")
 
 
 def shard_path(folder: Path, shard: int) -> Path:

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from math import comb
+from math import comb, sqrt
+from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
@@ -40,6 +41,21 @@ def majority(classes: Sequence[Hashable | None], correct: Sequence[bool], ties: 
     return sum(verdict_of[name] for name in leaders) / len(leaders)
 
 
+def wilson_interval(num_right: int, total: int) -> Interval:
+    """95% interval of a share (Wilson 1927), which none or all right do not make certain."""
+    z, share = NormalDist().inv_cdf(0.975), num_right / total
+    middle, half = share + z * z / (2 * total), z * sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    scale = 1 + z * z / total
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """95% interval of the mean over problems: Wilson's where every problem is right or wrong, and else the bootstrap's."""
+    if all(value in (0.0, 1.0) for value in values):
+        return wilson_interval(round(sum(values)), len(values))
+    return bootstrap_interval(values)
+
+
 def bootstrap_interval(values: Sequence[float], *, seed: int = 0, num_resamples: int = 10_000) -> Interval:
     """95% interval of the mean over problems; they are resampled whole, as samples of one problem hang together."""
     rng = np.random.default_rng(seed)
@@ -57,7 +73,12 @@ def _blocks(total: int, width: int) -> list[int]:
 
 
 def average_interval(benchmarks: Sequence[Sequence[float]], *, seed: int = 0, num_resamples: int = 10_000) -> Interval:
-    """95% interval of the unweighted mean over benchmarks, each one's problems resampled on their own."""
+    """95% interval of the unweighted mean over benchmarks, each one's problems resampled on their own.
+
+    That of a single benchmark is its own interval.
+    """
+    if len(benchmarks) == 1:
+        return mean_interval(benchmarks[0])
     rng = np.random.default_rng(seed)
     means = np.zeros(num_resamples)
     for values in benchmarks:

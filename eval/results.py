@@ -6,7 +6,7 @@ from typing import Any
 
 from eval.benchmarks import Problem
 from eval.grading import Grader, Question, Verdict
-from eval.metrics import average_interval, bootstrap_interval, majority, pass_at_k
+from eval.metrics import average_interval, majority, mean_interval, pass_at_k
 from eval.store import Sample, SampleKey
 
 RunResults = dict[str, Any]
@@ -23,7 +23,8 @@ def measure_benchmark(
 ) -> tuple[dict[str, Any], str]:
     """Grades one benchmark's samples and measures them.
 
-    Pass@1 is the greedy answer's where there is one, and else the mean over the sampled ones, which Majority@n is over.
+    Pass@1 is the greedy answer's where there is one, and else the mean over the sampled ones, which Majority@n, avg@n and
+    pass@k are over. The accuracy among finished answers is over those of Pass@1 that nothing cut.
 
     Returns:
         Its part of `results.json`, and the lines of its verdicts file.
@@ -63,14 +64,21 @@ def measure_benchmark(
                 majority_values.append(majority(classes, correct))
 
     total = len(wanted)
+    finished = [
+        float(verdict.correct)
+        for (_, sample), verdict in zip(wanted, verdicts, strict=True)
+        if sample.greedy == greedy and sample.finish_reason == "stop"
+    ]
     result: dict[str, Any] = {
         "num_problems": len(problems),
         "num_samples": num_samples,
         "pass_at_1": _mean(pass_values),
-        "pass_at_1_interval": bootstrap_interval(pass_values),
+        "pass_at_1_interval": mean_interval(pass_values),
         "pass_at_1_from": "greedy" if greedy else "samples",
+        "accuracy_finished": _mean(finished) if finished else None,
+        "avg_at_n": _mean([right / num_samples for right in sampled_correct]) if num_samples else None,
         "majority_at_n": _mean(majority_values) if num_samples else None,
-        "majority_at_n_interval": bootstrap_interval(majority_values) if num_samples else None,
+        "majority_at_n_interval": mean_interval(majority_values) if num_samples else None,
         "pass_at_k": {
             str(k): _mean([pass_at_k(num_samples, right, k) for right in sampled_correct])
             for k in (1, 2, 4, 8, 16, 32, 64)

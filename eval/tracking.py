@@ -11,7 +11,10 @@ from circuitseer_trl.artifacts import fingerprint
 from eval.benchmarks import Problem
 from eval.results import RunResults
 
-METRICS = ("pass_at_1", "majority_at_n", "truncated_ratio", "unanswered_ratio", "mean_tokens", "tokens_per_second")
+METRICS = (
+    *("pass_at_1", "avg_at_n", "majority_at_n", "accuracy_finished"),
+    *("truncated_ratio", "unanswered_ratio", "timeout_ratio", "mean_tokens", "tokens_per_second"),
+)
 COLUMNS = ["benchmark", "id", "greedy", "sample", "verdict", "extracted", "gold", "reason", "num_tokens"]
 MAX_ROWS = 200  # of a benchmark in the table; the artifact has all of them
 MAX_TEXT = 2000  # characters of a problem and of an answer in the table; an answer's end, where its result is

@@ -1,6 +1,5 @@
 """Selections compared: figures by hand, over every kind of score, and the page."""
 
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,11 @@ import pytest
 
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.data import load_pool
+from circuitseer_trl.scripts.compare import beyond_chance, page
 from circuitseer_trl.scripts.main import main
 from circuitseer_trl.selection.comparison import SelectionFolder, compare, read_folder
 from circuitseer_trl.selection.selector import select_rows
+from tests.pages import check_width, read_page
 
 
 def folder(name: str, chosen: str, scores: dict[str, float], pool: str = "p") -> SelectionFolder:
@@ -29,8 +30,15 @@ def test_figures_by_hand():
     assert found.correlation[0, 1] == pytest.approx(-1)
     assert np.isnan(found.correlation[:, 2]).all()
     assert [row["mean_length"] for row in found.rows] == [4.5, 2, 6]
-    assert found.pool_length == 3
+    assert [row["median_length"] for row in found.rows] == [4.5, 2, 6]
+    assert sorted(found.pool_lengths) == [1, 2, 3, 6]
+    assert [sorted(lengths) for lengths in found.lengths] == [[3, 6], [1, 2, 3], [6]]
     assert found.rows[0]["seconds_per_1000"] == 500
+    # Of the half of the pool that chance leaves, all; of the quarter, none: 1/2 is 1/4 less than chance.
+    beyond = beyond_chance(found)
+    assert beyond[0, 0] == 1
+    assert beyond[0, 1] == pytest.approx(-1)
+    assert beyond[1, 2] == pytest.approx(-3)
     assert found.categories["odd"] == [0.5, 0.5, pytest.approx(1 / 3), 1]
 
 
@@ -44,17 +52,6 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path):
         compare([one, folder("two", "a", {}, pool="q")])
     with pytest.raises(FileNotFoundError, match=r"There is no selection.json in .*select_data` writes it"):
         read_folder(tmp_path)
-
-
-class Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-        self.attributes: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append(tag)
-        self.attributes += [name for name, _ in attrs]
 
 
 def test_the_command_compares_folders(
@@ -74,9 +71,19 @@ def test_the_command_compares_folders(
     printed = capsys.readouterr().out
     for text in ("Rank correlation of scores", "by <chance>", "Share of each category", "mean tokens (max_loss)"):
         assert text in printed
-    tags = Tags()
-    tags.feed(output.read_text())
-    assert tags.seen.count("svg") == 3
-    assert not {"script", "link", "img"} & set(tags.seen)
-    assert not {"src", "href"} & set(tags.attributes)
-    assert "by &lt;chance&gt;" in output.read_text()
+    assert printed.count("max_loss") >= 4
+    text = output.read_text()
+    parsed = read_page(text)
+    for heading in ("Lengths of the chosen rows", "Rank correlation of scores", "Share of each category", "Cost"):
+        assert f"<h2>{heading}" in text
+    # A row each for lengths and cost of four selections and for three categories, and the three scales below them.
+    assert parsed.count("svg") == 4 + 4 + 3 + 3
+    assert "by &lt;chance&gt;" in text
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_page_fits_the_screen(tmp_path: Path, width: int):
+    rising = folder("a selection with a long name", "cd", {"a": 1, "b": 2, "c": 3, "d": 4})
+    others = [folder(f"selection-number-{number}", "abc", {"a": 9, "b": 8, "c": 7}) for number in range(9)]
+    check_width(page(compare([rising, *others])), width, tmp_path)

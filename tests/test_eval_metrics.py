@@ -1,6 +1,7 @@
 import pytest
+from scipy.stats import binomtest
 
-from eval.metrics import average_interval, bootstrap_interval, majority, pass_at_k
+from eval.metrics import average_interval, bootstrap_interval, majority, mean_interval, pass_at_k, wilson_interval
 
 
 def test_pass_at_k_by_hand():
@@ -34,6 +35,19 @@ def test_bootstrap_is_the_binomial_for_single_verdicts():
     assert high == pytest.approx(0.60, abs=0.015)
     assert bootstrap_interval([1.0] * 30) == (1.0, 1.0)
     assert bootstrap_interval([0.0, 1.0, 1.0]) == bootstrap_interval([0.0, 1.0, 1.0])
+
+
+def test_right_or_wrong_has_wilsons_interval():
+    for total in (1, 3, 40, 500):
+        for num_right in {0, 1, total // 2, total}:
+            expected = binomtest(num_right, total).proportion_ci(method="wilson")
+            assert wilson_interval(num_right, total) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    # None of 40 is no proof that none is ever right: z^2 / (n + z^2) = 3.8415 / 43.8415.
+    assert mean_interval([0.0] * 40) == pytest.approx((0, 0.08762), abs=1e-5)
+    assert mean_interval([1.0] * 3 + [0.0]) == wilson_interval(3, 4)
+    shares = [0.0, 1.0, 0.5, 0.25]
+    assert mean_interval(shares) == bootstrap_interval(shares)
+    assert average_interval([[1.0, 0.0]]) == wilson_interval(1, 2)
 
 
 def test_average_weighs_benchmarks_alike():

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from eval.report import read_runs, report_page, results_table
 from eval.run import EvaluationConfig, evaluate
 from eval.store import Sample, SampleStore
 
@@ -170,25 +169,3 @@ def test_store_names_a_broken_line(tmp_path: Path):
         file.write(b"{}\n")
     with pytest.raises(ValueError, match="Line 2 of"):
         store.read()
-
-
-def test_report_has_the_numbers_and_needs_no_network(finished: Path, tmp_path: Path):
-    selection = tmp_path / "selection"
-    selection.mkdir()
-    heads = {"importance": [[0.5, -0.1], [0.01, 0.2]], "selected": [[0, 0]], "num_probe": 4, "mode": "exact"}
-    (selection / "heads.json").write_text(json.dumps(heads))
-    (selection / "scores.json").write_text(json.dumps({"scorer": "circuitseer", "length_correlation": 0.8125}))
-    runs, folders = read_runs([finished, finished / "results.json"])
-    assert list(runs) == ["tiny"]
-    runs["other"] = json.loads(json.dumps(runs["tiny"]))
-    runs["other"]["benchmarks"]["word_problems"]["pass_at_1"] = 0.123
-    table = results_table(runs)
-    assert len(table.splitlines()) == 4
-    assert "12.3" in table
-    assert "word_problems Maj@4" in table
-    page = report_page(runs, folders | {"chosen": selection})
-    for text in ("12.3", "word_problems Maj@4", "0.8125", "1 of 4 heads selected", "<svg"):
-        assert text in page
-    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
-    with pytest.raises(FileNotFoundError, match=r"results\.json"):
-        read_runs([tmp_path])

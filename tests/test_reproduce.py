@@ -128,6 +128,10 @@ def test_the_whole_chain_from_recipes(tmp_path: Path, pool_file: str, tiny_model
     assert first.returncode == 0, first.stderr[-3000:] + first.stdout[-2000:]
     results = read_json(tmp_path / "run" / "results.json")
     assert "word_problems" in json.dumps(results)
+    assert "Highest scores:" in first.stdout
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Rows with the highest scores" in page
+    assert "heads selected" in page
     for product in ("selection/heads.json", "selection/selection.json", "model/model.safetensors", "report.html"):
         assert (tmp_path / "run" / product).is_file()
     record = read_json(tmp_path / "run" / "steps.json")

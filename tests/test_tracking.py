@@ -161,15 +161,24 @@ def test_evaluation_has_a_run_of_its_own(tmp_path, model, monkeypatch):
     run, results = read_offline(tmp_path), json.loads((tmp_path / "run" / "results.json").read_text())
     assert (run["run"].run_group, run["run"].job_type) == ("ours", "evaluate")
     assert run["config"]["evaluation"]["num_samples"] == 2
-    for metric in ("pass_at_1", "majority_at_n", "truncated_ratio"):
-        measured = results["benchmarks"]["word_problems"][metric]
-        assert run["summary"][f"eval/word_problems/{metric}"] == pytest.approx(measured)
+    measured = results["benchmarks"]["word_problems"]
+    metrics = ["pass_at_1", "avg_at_n", "majority_at_n", "mean_tokens", "tokens_per_second"]
+    for metric in [*metrics, "truncated_ratio", "unanswered_ratio", "timeout_ratio", "accuracy_finished"]:
+        if measured[metric] is not None:  # no answer of a random model may have ended by itself
+            assert run["summary"][f"eval/word_problems/{metric}"] == pytest.approx(measured[metric])
     assert run["summary"]["eval/average/pass_at_1"] == pytest.approx(results["average"]["pass_at_1"])
     table = read_media(run, "eval/samples")
     assert len(table["data"]) == 3 * (1 + 2)
     first = dict(zip(table["columns"], table["data"][0], strict=True))
     assert (first["id"], first["greedy"], first["gold"]) == ("word_problems-0", True, "1")
     assert first["problem"] == "What is 0 + 1?"
+    verdicts = [json.loads(line) for line in (tmp_path / "run/verdicts/word_problems.jsonl").read_text().splitlines()]
+    shown = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    names = ("id", "greedy", "sample", "verdict", "extracted", "reason")
+    assert [tuple(row[name] for name in names) for row in shown] == [
+        tuple(line[name] for name in names) for line in verdicts
+    ]
     [artifact] = [item for item in run["artifacts"] if item.type == "evaluation"]
-    names = {entry.path for entry in artifact.manifest.contents}
-    assert names == {"results.json", "generations/word_problems.jsonl", "verdicts/word_problems.jsonl"}
+    sizes = {entry.path: entry.size for entry in artifact.manifest.contents}
+    kept = ["results.json", "generations/word_problems.jsonl", "verdicts/word_problems.jsonl"]
+    assert sizes == {name: (tmp_path / "run" / name).stat().st_size for name in kept}

@@ -11,9 +11,13 @@ import pyarrow as pa
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.artifacts import write_json, write_table
+from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.data import Pool, load_pool
+from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.scripts.train_sft import TrainingConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "recipes"
@@ -157,3 +161,15 @@ def losses(folder: Path) -> list[float]:
     last = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     history = json.loads((last / "trainer_state.json").read_text())["log_history"]
     return [entry["loss"] for entry in history if "loss" in entry]
+
+
+def flags(tmp_path: Path, model: Path, *more: str) -> list[str]:
+    pool = write_pool(tmp_path)
+    return [
+        *("--config", str(RECIPES / "sft" / "tiny_cpu.yaml"), "--dataset_name", str(pool)),
+        *("--model_name_or_path", str(model), "--output_dir", str(tmp_path / "out"), *more),
+    ]
+
+
+def parse(arguments: list[str]):
+    return parse_recipe(PoolConfig, SFTConfig, ModelConfig, TrainingConfig, args=arguments)

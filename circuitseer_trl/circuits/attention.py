@@ -7,7 +7,7 @@ configuration and weights alone (under a new name, transformers would build no m
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -56,6 +56,9 @@ class AttentionCall:
     key: torch.Tensor
     mask: Any
     options: dict[str, Any]
+
+
+Attend = Callable[[int, AttentionCall, Callable[[torch.Tensor], Any]], Any]
 
 
 def head_grid(model: PreTrainedModel) -> tuple[int, int]:
@@ -117,10 +120,8 @@ def _refuse_unsupported(call: AttentionCall) -> None:
 
 
 @contextmanager
-def observe(
-    model: PreTrainedModel, layers: Collection[int], visit: Callable[[int, AttentionCall], torch.Tensor]
-) -> Iterator[None]:
-    """Calls `visit(layer, call)` as each of the `layers` attends; the layer goes on with the query that it returns.
+def intercept(model: PreTrainedModel, layers: Collection[int], attend: Attend) -> Iterator[None]:
+    """Lets `attend(layer, call, kernel)` stand for the attention of each of the `layers`; `kernel(query)` is the real one.
 
     One block is one forward of the model. The registry is shared by the process: attention of other models passes
     through, and afterwards the registry is as it was, also after an exception. Not for several threads at once.
@@ -160,7 +161,7 @@ def observe(
                     "does not support. Use another reference model."
                 )
             fired.add(layer)
-            query = visit(layer, call)
+            return attend(layer, call, lambda changed: kernel(module, changed, key, value, attention_mask, **kwargs))
         return kernel(module, query, key, value, attention_mask, **kwargs)
 
     AttentionInterface.register(name, wrapper)
@@ -176,6 +177,16 @@ def observe(
             f"The attention of {type(model).__name__} in layers {missing} does not go through transformers' attention "
             "interface (linear attention, a state space, or a modeling file of its own). Use another reference model."
         )
+
+
+def observe(
+    model: PreTrainedModel, layers: Collection[int], visit: Callable[[int, AttentionCall], torch.Tensor]
+) -> AbstractContextManager[None]:
+    """Calls `visit(layer, call)` as each of the `layers` attends; the layer goes on with the query that it returns.
+
+    See `intercept` for what is refused.
+    """
+    return intercept(model, layers, lambda layer, call, kernel: kernel(visit(layer, call)))
 
 
 @contextmanager

@@ -12,12 +12,14 @@ import pyarrow as pa
 from transformers import AutoConfig
 
 from circuitseer_trl.artifacts import library_versions, read_json, write_card, write_table
+from circuitseer_trl.circuits.attribution import head_attributions
 from circuitseer_trl.circuits.probe import checked_model, choose_probe, encode_all, probe_form, probe_table
 from circuitseer_trl.circuits.race import run_race
 from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
 from circuitseer_trl.data import Pool
-from circuitseer_trl.models import Reference, model_path
-from circuitseer_trl.sharding import on_main_rank, run_shards
+from circuitseer_trl.memory import sweep_tokens
+from circuitseer_trl.models import Reference, local_device, model_path, resolve_dtype
+from circuitseer_trl.sharding import manifest_path, on_main_rank, run_shards
 
 Head = tuple[int, int]  # layer, query head
 BOOTSTRAP_DRAWS = 1000
@@ -102,6 +104,18 @@ def configured_grid(reference: Reference) -> tuple[int, int]:
     """Number of layers, and of query heads in each, without loading the model."""
     config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision).get_text_config()
     return config.num_hidden_layers, config.num_attention_heads
+
+
+def planned_sweep_tokens(reference: Reference, folder: Path) -> int:
+    """Rows x tokens of a sweep: what a killed run's shards in `folder` were made with, or what memory holds now."""
+
+    def plan() -> int:
+        if (path := manifest_path(folder)).is_file():
+            return read_json(path)["made_from"]["max_tokens"]
+        config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision)
+        return sweep_tokens(config, resolve_dtype(reference.dtype), local_device())
+
+    return on_main_rank(plan)
 
 
 def undetected_heads(
@@ -199,39 +213,47 @@ def find_heads(
     everything = [(layer, head) for layer in range(grid[0]) for head in range(grid[1])]
     size = num_selected(len(everything), head_ratio)
 
+    first_folder = output_dir / ("importance" if head_detection == "exact" else "race/attributions")
+    max_tokens = planned_sweep_tokens(reference, first_folder)
+
     def sweep(index: int, heads: Sequence[Head]) -> pa.Table:
         item = encoded[index]
-        return importance_table(item.uid, heads, head_loss_increases(checked_model(reference, item), item, heads))
+        model = checked_model(reference, item)
+        return importance_table(item.uid, heads, head_loss_increases(model, item, heads, max_tokens))
+
+    def attribute(index: int) -> pa.Table:
+        item = encoded[index]
+        return importance_table(item.uid, everything, head_attributions(checked_model(reference, item), item))
 
     made_from = {
         "pool": pool.fingerprint,
         "model": reference.describe(),
         "probe": probe_card | {"uids": [item.uid for item in encoded]},
+        "max_tokens": max_tokens,
     }
-    race_card = None
+    raced = None
     if head_detection == "race":
         lengths = [len(item.input_ids) for item in encoded]
-        table, race_card = run_race(sweep, lengths, grid, size, made_from, output_dir, head_seed)
-    else:
-        table = run_shards(
-            output_dir / "importance",
-            len(probe),
-            made_from,
-            lambda shard: sweep(shard, everything),
-            "Head importance",
+        raced = run_race(sweep, attribute, lengths, grid, size, made_from, output_dir, head_seed)
+    table = (
+        raced.increases
+        if raced is not None
+        else run_shards(
+            output_dir / "importance", len(probe), made_from, lambda shard: sweep(shard, everything), "Head importance"
         )
+    )
     if not np.isfinite(table["loss_increase"].to_numpy()).all():
         raise ValueError(
             f"The response loss of {reference.name} is not finite on the probe. Are its weights whole? If the dtype is "
             "float16, set `reference_dtype: float32`."
         )
     increases = increase_matrix(table, [item.uid for item in encoded], grid)
-    losses = dict(zip(table["uid"].to_pylist(), table["base_loss"].to_pylist(), strict=True))
+    evaluated = raced.estimates if raced is not None else table  # of every probe example
+    losses = dict(zip(evaluated["uid"].to_pylist(), evaluated["base_loss"].to_pylist(), strict=True))
     base_losses = [losses[item.uid] for item in encoded]
     counts = np.isfinite(increases).sum(axis=0)
     importance = np.nanmean(increases, axis=0).reshape(grid)
-    finalist = (counts == len(probe)).reshape(grid)
-    selected = top_heads(np.where(finalist, importance, -np.inf), size)
+    selected = raced.selected if raced is not None else top_heads(importance, size)
     spread = None
     if counts.min() > 1:
         spread = (np.nanstd(increases, axis=0, ddof=1) / np.sqrt(counts)).reshape(grid).tolist()
@@ -246,8 +268,8 @@ def find_heads(
         "base_loss": float(np.mean(base_losses)),
         "importance": importance.tolist(),
         "standard_error": spread,
-        "stability": stability_card(increases, selected, grid) if race_card is None else None,
-        "race": race_card,
+        "stability": stability_card(increases, selected, grid) if raced is None else None,
+        "race": raced.card if raced is not None else None,
         "num_negative": int((importance < 0).sum()),
         "versions": library_versions(),
         "seconds": round(time.monotonic() - started, 2),

@@ -1,8 +1,9 @@
 """Which heads are among the best, without evaluating every head on the whole probe?
 
-Exact sweeps on growing random parts of the probe: 16 examples, 32, 64, ... After each, a head that is surely below the
-k-th best is evaluated no further; what is left at the end has been evaluated on the whole probe. First-order estimates
-(attribution patching) must not choose here: they give the most important heads negative importance.
+Exact sweeps on growing random parts of the probe: 8 examples, 12, 18, ... After each, a head that is surely below the k-th
+best is evaluated no further, nor is one that is surely among the best; what is in doubt to the end has been evaluated on the
+whole probe. First-order estimates (attribution patching) must not choose, as they give the most important heads negative
+importance; but they are cheap enough to be had for the whole probe, and take most of the chance out of a part of it.
 """
 
 import math
@@ -15,10 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from circuitseer_trl.circuits.attention import Head
+from circuitseer_trl.circuits.attribution import ATTRIBUTION_FORWARDS
 from circuitseer_trl.sharding import run_shards
 
 # N probe examples, n of them evaluated so far, K heads
-FIRST_ROUND = 16
+FIRST_ROUND = 8
+GROWTH = 1.5
 Z = 4.0
 
 
@@ -29,12 +32,10 @@ class Round:
     Attributes:
         stop: Number of examples evaluated after it.
         heads: Indices of the heads that took part.
-        num_compared: How many of them were compared with the k-th.
     """
 
     stop: int
     heads: np.ndarray
-    num_compared: int
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,31 @@ class Race:
     """What a race found.
 
     Attributes:
+        selected: Indices of the heads of highest mean, the highest first.
         increases (`np.ndarray` of shape `(N, K)`): In the order of evaluation; NaN where a head took no part any more.
         rounds: In their order.
     """
 
+    selected: np.ndarray
     increases: np.ndarray
     rounds: list[Round]
+
+
+@dataclass(frozen=True)
+class RaceResult:
+    """What a race over a model's heads found.
+
+    Attributes:
+        selected: The heads found, the highest mean first.
+        increases: The increases that were evaluated, as `sweep` gives them.
+        estimates: Those of all heads on all examples, to first order.
+        card: What `heads.json` says of the race.
+    """
+
+    selected: list[Head]
+    increases: pa.Table
+    estimates: pa.Table
+    card: dict[str, Any]
 
 
 def standard_errors(values: np.ndarray, num_examples: int) -> np.ndarray:
@@ -58,52 +78,78 @@ def standard_errors(values: np.ndarray, num_examples: int) -> np.ndarray:
     return values.std(axis=0, ddof=1) * math.sqrt((1 - n / num_examples) / n)
 
 
-def surely_out(increases: np.ndarray, size: int, num_examples: int, z: float = Z) -> np.ndarray:
-    """Which heads are below the `size`-th best with confidence.
-
-    Each head is compared with the one that is `size`-th so far, example by example: what makes an example hard for both
-    cancels. A head is out where the mean difference exceeds z standard errors.
+def with_control(increases: np.ndarray, controls: np.ndarray) -> np.ndarray:
+    """Increases of a part of the probe, less what the choice of the part made of them.
 
     Args:
-        increases (`np.ndarray` of shape `(n, K)`): Loss increases of the heads still in the race.
+        increases (`np.ndarray` of shape `(n, K)`): Loss increases of the first n examples.
+        controls (`np.ndarray` of shape `(N, K)`): Estimates of them for all examples. How far an example's estimate is from
+            the head's mean is taken off where that lowers the head's variance; over all examples that is nothing.
 
     Returns:
-        Boolean `np.ndarray` of shape `(K,)`.
+        `np.ndarray` of shape `(n, K)`.
     """
-    order = np.argsort(-increases.mean(axis=0), kind="stable")
-    out = np.zeros(increases.shape[1], dtype=bool)
+    chance = controls[: len(increases)] - controls.mean(axis=0)
+    lower = (increases - chance).var(axis=0) < increases.var(axis=0)
+    return increases - np.where(lower, chance, 0)
+
+
+def decide(values: np.ndarray, size: int, num_examples: int, z: float = Z) -> tuple[np.ndarray, np.ndarray]:
+    """Which heads are among the `size` best, and which are not, with confidence.
+
+    A head of the best so far is compared with the one after them, another with the last of them, example by example: what
+    makes an example hard for both cancels. Decided is where the mean difference exceeds z standard errors.
+
+    Args:
+        values (`np.ndarray` of shape `(n, K)`): Loss increases of the heads still in the race.
+
+    Returns:
+        Two boolean `np.ndarray` of shape `(K,)`: surely in, and surely out.
+    """
+    order = np.argsort(-values.mean(axis=0), kind="stable")
+    surely_in, surely_out = np.zeros((2, len(order)), dtype=bool)
     if len(order) <= size:
-        return out
-    behind = increases[:, order[size - 1], None] - increases[:, order[size:]]
-    out[order[size:]] = behind.mean(axis=0) > z * standard_errors(behind, num_examples)
-    return out
+        surely_in[:] = True
+        return surely_in, surely_out
+    ahead = values[:, order[:size]] - values[:, order[size], None]
+    behind = values[:, order[size - 1], None] - values[:, order[size:]]
+    surely_in[order[:size]] = ahead.mean(axis=0) > z * standard_errors(ahead, num_examples)
+    surely_out[order[size:]] = behind.mean(axis=0) > z * standard_errors(behind, num_examples)
+    return surely_in, surely_out
 
 
 def race(
     evaluate: Callable[[int, range, np.ndarray], np.ndarray],
-    num_examples: int,
-    num_heads: int,
+    controls: np.ndarray,
     size: int,
     first_round: int = FIRST_ROUND,
+    growth: float = GROWTH,
     z: float = Z,
 ) -> Race:
     """Finds the `size` heads of highest mean over all examples, which come in random order.
 
-    There is no early acceptance to decide: an accepted head would be evaluated on the whole probe all the same.
-
     Args:
         evaluate: Given the round, a range of examples and head indices, the increases, one row an example.
+        controls (`np.ndarray` of shape `(N, K)`): Estimates of the increases, in the same order; zeros are none.
     """
+    num_examples, num_heads = controls.shape
     increases = np.full((num_examples, num_heads), np.nan)
     rounds: list[Round] = []
-    active, start = np.arange(num_heads), 0
-    while start < num_examples:
-        stop = num_examples if len(active) <= size else min(num_examples, max(first_round, 2 * start))
+    accepted, active, start = np.empty(0, dtype=int), np.arange(num_heads), 0
+    while start < num_examples and len(active):
+        stop = min(num_examples, max(first_round, math.ceil(growth * start)))
         increases[start:stop, active] = evaluate(len(rounds), range(start, stop), active)
-        rounds.append(Round(stop, active, max(0, len(active) - size)))
-        active = active[~surely_out(increases[:stop, active], size, num_examples, z)]
+        rounds.append(Round(stop, active))
+        values = with_control(increases[:stop, active], controls[:, active])
+        surely_in, surely_out = decide(values, size - len(accepted), num_examples, z)
+        accepted = np.concatenate([accepted, active[surely_in]])
+        active = active[~surely_in & ~surely_out] if len(accepted) < size else active[:0]
         start = stop
-    return Race(increases, rounds)
+    # Heads of the same mean to the last bit are left where all examples did not tell them apart.
+    tied = active[np.argsort(-increases[:, active].mean(axis=0), kind="stable")][: size - len(accepted)]
+    selected = np.sort(np.concatenate([accepted, tied]))
+    means = np.nanmean(increases[:, selected], axis=0)
+    return Race(selected[np.argsort(-means, kind="stable")], increases, rounds)
 
 
 def sweep_cost(heads: Sequence[Head], num_layers: int) -> int:
@@ -113,38 +159,39 @@ def sweep_cost(heads: Sequence[Head], num_layers: int) -> int:
 
 def run_race(
     sweep: Callable[[int, Sequence[Head]], pa.Table],
+    attribute: Callable[[int], pa.Table],
     lengths: Sequence[int],
     grid: tuple[int, int],
     size: int,
     made_from: dict[str, Any],
     folder: Path,
     seed: int,
-    first_round: int = FIRST_ROUND,
-    z: float = Z,
-) -> tuple[pa.Table, dict[str, Any]]:
+) -> RaceResult:
     """Races the heads of a model over a probe, with every example of a round a shard.
 
     Args:
         sweep: Given a probe example's index and heads, the table of their loss increases in the order of the heads.
+        attribute: The same for all heads, to first order.
         lengths: Tokens of the probe examples.
         grid: Number of layers and of heads in each.
         size: How many heads are to be found.
         made_from: Everything that the sweeps depend on.
-        folder: Gets the folder `race/` with one folder a round.
+        folder: Gets the folder `race/` with one folder a round, and one of the estimates.
         seed: Of the order of the examples.
-
-    Returns:
-        The increases that were evaluated, and what `heads.json` says of the race.
     """
     num_layers, width = grid
+    everything = [divmod(index, width) for index in range(num_layers * width)]
     order = np.random.default_rng(seed).permutation(len(lengths))  # a max-loss probe comes sorted
+    estimates = run_shards(folder / "race" / "attributions", len(lengths), made_from, attribute, "Race, estimates")
+    controls = estimates["loss_increase"].to_numpy().reshape(len(lengths), len(everything))[order]
     tables: list[pa.Table] = []
-    cost = 0
+    estimating = ATTRIBUTION_FORWARDS * num_layers * sum(lengths)
+    sweeping = 0
 
     def evaluate(number: int, examples: range, active: np.ndarray) -> np.ndarray:
-        nonlocal cost
-        heads = [divmod(index, width) for index in active.tolist()]
-        cost += sum(lengths[order[example]] for example in examples) * sweep_cost(heads, num_layers)
+        nonlocal sweeping
+        heads = [everything[index] for index in active.tolist()]
+        sweeping += sum(lengths[order[example]] for example in examples) * sweep_cost(heads, num_layers)
         table = run_shards(
             folder / "race" / f"round-{number}",
             len(examples),
@@ -155,26 +202,27 @@ def run_race(
         tables.append(table)
         return table["loss_increase"].to_numpy().reshape(len(examples), len(heads))
 
-    result = race(evaluate, len(lengths), num_layers * width, size, first_round, z)
+    result = race(evaluate, controls, size, FIRST_ROUND, GROWTH, Z)
     counts = np.isfinite(result.increases).sum(axis=0)
-    half_widths = z * np.array(
+    half_widths = Z * np.array(
         [standard_errors(column[np.isfinite(column)], len(lengths)) for column in result.increases.T]
     )
-    everything = [divmod(index, width) for index in range(num_layers * width)]
     whole = sum(lengths) * sweep_cost(everything, num_layers)
-    comparisons = sum(step.num_compared for step in result.rounds)
+    comparisons = sum(len(step.heads) for step in result.rounds)
     card = {
-        "first_round": first_round,
-        "z": z,
+        "first_round": FIRST_ROUND,
+        "growth": GROWTH,
+        "z": Z,
         "rounds": [{"num_examples": step.stop, "num_heads": len(step.heads)} for step in result.rounds],
         "num_evaluated": counts.reshape(grid).tolist(),
         "half_width": half_widths.reshape(grid).tolist(),
-        "row_tokens_ratio": round(cost / whole, 4),
+        "row_tokens_ratio": round((sweeping + estimating) / whole, 4),
         "confidence": {
-            "meaning": "at most this chance that a head of the whole probe's top was dropped, by the normal "
-            "approximation and the union over all comparisons",
-            "error": min(1.0, comparisons * math.erfc(z / math.sqrt(2)) / 2),
+            "meaning": "at most this chance that the heads are not the whole probe's top, by the normal approximation and "
+            "the union over all comparisons",
+            "error": min(1.0, comparisons * math.erfc(Z / math.sqrt(2)) / 2),
             "num_comparisons": comparisons,
         },
     }
-    return pa.concat_tables(tables), card
+    selected = [everything[index] for index in result.selected.tolist()]
+    return RaceResult(selected, pa.concat_tables(tables), estimates, card)

@@ -11,11 +11,10 @@ from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import Ablation, Head, ablate, check_heads, decoder_layers, head_grid
 from circuitseer_trl.losses import check_ready, last_hidden_states, response_span, token_losses
+from circuitseer_trl.memory import sweep_tokens
 from circuitseer_trl.models import EncodedExample
 
 # R rows (1 + heads of the group), T tokens, D hidden size
-# Rows x tokens at once where `max_rows` is not given: 26 rows of 5,000 tokens, 14 GB of float32 for a 1.5B model's MLP.
-MAX_TOKENS = 2**17
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def head_loss_increases(
     model: PreTrainedModel,
     example: EncodedExample,
     heads: Sequence[Head] | None = None,
-    max_rows: int | None = None,
+    max_tokens: int | None = None,
 ) -> HeadSweep:
     """The increase of an example's mean response loss when a head's attention is undifferentiated, for each head.
 
@@ -86,8 +85,9 @@ def head_loss_increases(
 
     Args:
         heads: (layer, query head) pairs to evaluate; None is all.
-        max_rows: Rows of the batch at most, the unchanged one included; more heads take more forwards. None is as many
-            as make 131,072 tokens. Groups depend on `heads`, `max_rows` and the example's length only.
+        max_tokens: Rows x tokens of the batch at most, the unchanged row included, but always two rows; more heads take
+            more forwards. None is what memory holds (`sweep_tokens`). Groups depend on `heads`, `max_tokens` and the
+            example's length only.
 
     Returns:
         The losses; not finite where the model's own output is not.
@@ -102,11 +102,9 @@ def head_loss_increases(
     if heads is None:
         heads = [(layer, head) for layer in range(num_layers) for head in range(num_heads)]
     check_heads(model, heads)
-    if max_rows is None:
-        max_rows = max(2, MAX_TOKENS // len(example.input_ids))
-    if max_rows < 2:
-        raise ValueError(f"`max_rows` must be at least 2 (the unchanged row and one head), got {max_rows}.")
-    ordered, size = sorted(heads), max_rows - 1
+    if max_tokens is None:
+        max_tokens = sweep_tokens(model.config, model.dtype, model.device)
+    ordered, size = sorted(heads), max(1, max_tokens // len(example.input_ids) - 1)
     increase = np.full((num_layers, num_heads), np.nan)
     base_loss = None
     for start in range(0, max(1, len(ordered)), size):

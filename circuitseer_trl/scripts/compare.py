@@ -4,24 +4,17 @@ circuitseer compare runs/circuitseer runs/random length=runs/control --output co
 """
 
 import argparse
-import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from circuitseer_trl.artifacts import write_text
+from circuitseer_trl.charts import bar, figure, histogram, lanes, legend, linear_axis, log_axis, matrix, row
+from circuitseer_trl.page import html_page, html_table, text_table
 from circuitseer_trl.selection.comparison import Comparison, compare, read_folder
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .35rem .7rem; border-bottom: 1px solid #ddd; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-svg { max-width: 100%; }
-svg text { font: 12px system-ui, sans-serif; fill: #222; }
-"""
-CELL = 64
+NUM_BINS = 24
 
 Table = tuple[str, list[list[str]]]
 
@@ -30,108 +23,128 @@ def number(value: float | None, digits: int = 2) -> str:
     return "-" if value is None or np.isnan(value) else f"{value:.{digits}f}"
 
 
+def facts_table(comparison: Comparison) -> Table:
+    of = f" ({comparison.length_source})" if comparison.length_source else ""
+    rows = [["selection", "method", "rows", f"mean tokens{of}", "median", "seconds", "seconds per 1,000 rows"]]
+    for name, facts in zip(comparison.names, comparison.rows, strict=True):
+        lengths = [number(facts["mean_length"], 1), number(facts["median_length"], 0)]
+        seconds = [number(facts["seconds"], 1), number(facts["seconds_per_1000"])]
+        rows.append([name, facts["method"], str(facts["num_selected"]), *lengths, *seconds])
+    pool = comparison.pool_lengths
+    lengths = [number(float(pool.mean()), 1), number(float(np.median(pool)), 0)] if len(pool) else ["-", "-"]
+    return "Selections", [*rows, ["the pool", "", "", *lengths, "", ""]]
+
+
+def overlap_texts(comparison: Comparison) -> list[list[str]]:
+    return [
+        [f"{100 * value:.0f}% ({100 * by_chance:.0f}%)" for value, by_chance in zip(line, chance, strict=True)]
+        for line, chance in zip(comparison.overlap, comparison.chance, strict=True)
+    ]
+
+
+def correlation_texts(comparison: Comparison) -> list[list[str]]:
+    return [[number(value) for value in line] for line in comparison.correlation]
+
+
+def category_table(comparison: Comparison) -> Table:
+    rows = [["category", "the pool", *comparison.names]]
+    rows += [[name, *(f"{100 * share:.0f}%" for share in shares)] for name, shares in comparison.categories.items()]
+    return "Share of each category", rows
+
+
+OVERLAP = "Rows in both, as a share of the smaller selection (by chance)"
+CORRELATION = "Rank correlation of scores"
+
+
 def tables(comparison: Comparison) -> list[Table]:
     """Titles, and rows of cells of which the first row is the heading."""
     names = comparison.names
-    length = f"mean tokens ({comparison.length_source})" if comparison.length_source else "mean tokens"
-    facts = [["selection", "method", "rows", length, "seconds per 1,000 rows"]]
-    facts += [
-        [
-            name,
-            row["method"],
-            str(row["num_selected"]),
-            number(row["mean_length"], 1),
-            number(row["seconds_per_1000"]),
-        ]
-        for name, row in zip(names, comparison.rows, strict=True)
-    ]
-    facts.append(["the pool", "", "", number(comparison.pool_length, 1), ""])
-    overlap = [["", *names]]
-    overlap += [
-        [name, *(f"{100 * value:.0f}% ({100 * by_chance:.0f}%)" for value, by_chance in zip(row, chance, strict=True))]
-        for name, row, chance in zip(names, comparison.overlap, comparison.chance, strict=True)
-    ]
-    agreement = [["", *names]]
-    agreement += [
-        [name, *(number(value) for value in row)] for name, row in zip(names, comparison.correlation, strict=True)
-    ]
-    result = [
-        ("Selections", facts),
-        ("Rows in both, as a share of the smaller selection (by chance)", overlap),
-        ("Rank correlation of scores", agreement),
-    ]
-    if comparison.categories:
-        shares = [["category", "the pool", *names]]
-        shares += [
-            [name, *(f"{100 * share:.0f}%" for share in values)] for name, values in comparison.categories.items()
-        ]
-        result.append(("Share of each category", shares))
-    return result
+    result = [facts_table(comparison)]
+    for title, texts in ((OVERLAP, overlap_texts(comparison)), (CORRELATION, correlation_texts(comparison))):
+        result.append((title, [["", *names], *([name, *line] for name, line in zip(names, texts, strict=True))]))
+    return [*result, category_table(comparison)] if comparison.categories else result
 
 
-def as_text(table: Table) -> str:
-    title, rows = table
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([title, lines[0], "-" * max(map(len, lines)), *lines[1:]])
-
-
-def as_html(table: Table) -> str:
-    title, rows = table
-    body = "".join(
-        f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in row)}</tr>"
-        for tag, row in [("th", rows[0]), *(("td", row) for row in rows[1:])]
+def length_chart(comparison: Comparison) -> str:
+    """Each selection's lengths in front of the pool's."""
+    pool = np.maximum(comparison.pool_lengths, 1)
+    low, high = float(pool.min()), float(pool.max())
+    edges = np.geomspace(low * 0.99, high * 1.01, NUM_BINS + 1)
+    of_pool, *of_selections = [
+        np.histogram(np.maximum(lengths, 1), edges)[0] / max(1, len(lengths))
+        for lengths in (comparison.pool_lengths, *comparison.lengths)
+    ]
+    top = max(float(shares.max()) for shares in (of_pool, *of_selections))
+    axis = log_axis(edges[0], edges[-1])
+    rows = []
+    for series, (name, shares) in enumerate(zip(comparison.names, of_selections, strict=True)):
+        facts = comparison.rows[series]
+        marks = histogram(axis, edges.tolist(), shares.tolist(), of_pool.tolist(), top, series)
+        value = f"mean {number(facts['mean_length'], 1)}"
+        rows.append(
+            row(axis, name, marks, value, note=f"median {number(facts['median_length'], 0)}", series=series, height=54)
+        )
+    caption = (
+        f"Tokens, as {comparison.length_source} counts them; equal ratios are equal widths. Grey: the pool, with a mean of "
+        f"{pool.mean():.1f} and a median of {np.median(pool):.0f}."
     )
-    return f"<h2>{html.escape(title)}</h2><table>{body}</table>"
+    return figure(axis, rows, caption)
 
 
-def heat_map(names: Sequence[str], values: np.ndarray) -> str:
-    """A matrix of values in [-1, 1] as an SVG: blue above 0, red below, grey where there is none."""
-    left = 20 + 7 * max(map(len, names))
-    parts = []
-    for row, (name, line) in enumerate(zip(names, values, strict=True)):
-        middle = CELL * row + CELL // 2 + 34
-        parts.append(f'<text x="{left - 8}" y="{middle}" text-anchor="end">{html.escape(name)}</text>')
-        parts.append(f'<text x="{left + CELL * row + 4}" y="22">{html.escape(name[:9])}</text>')
-        for column, value in enumerate(line):
-            colour = (
-                "#eee" if np.isnan(value) else f"rgba({'30,90,200' if value >= 0 else '200,60,40'},{abs(value):.2f})"
-            )
-            place = f'x="{left + CELL * column}" y="{CELL * row + 30}" width="{CELL - 2}" height="{CELL - 2}"'
-            parts.append(f'<rect {place} fill="{colour}"/>')
-            parts.append(f'<text x="{left + CELL * column + 16}" y="{middle}">{number(float(value))}</text>')
-    width, height = left + CELL * len(names) + 40, CELL * len(names) + 40
-    return f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">{"".join(parts)}</svg>'
+def category_chart(comparison: Comparison) -> str:
+    """Each selection's share of every category, and how far it is from the pool's."""
+    names = sorted(comparison.categories, key=lambda name: -comparison.categories[name][0])
+    axis = linear_axis([0.0, *(100 * share for shares in comparison.categories.values() for share in shares)], unit="%")
+    rows = []
+    for name in names:
+        of_pool, *shares = (100 * share for share in comparison.categories[name])
+        marks = lanes(axis, shares, of_pool)
+        rows.append(row(axis, name, marks, f"{of_pool:.0f}%", note="of the pool", height=14 + 11 * len(shares)))
+    return legend(comparison.names) + figure(axis, rows, "The upright line is the pool's share.")
 
 
-def bars(names: Iterable[str], values: Iterable[float | None]) -> str:
-    """Values of at least 0 as horizontal bars."""
-    known = [(name, value) for name, value in zip(names, values, strict=True) if value is not None]
-    top = max((value for _, value in known), default=0.0) or 1.0
-    parts = [
-        f'<text x="190" y="{24 * row + 16}" text-anchor="end">{html.escape(name)}</text>'
-        f'<rect x="200" y="{24 * row + 3}" width="{400 * value / top:.1f}" height="18" fill="#1e5ac8"/>'
-        f'<text x="{206 + 400 * value / top:.1f}" y="{24 * row + 16}">{number(value, 1)}</text>'
-        for row, (name, value) in enumerate(known)
+def cost_chart(comparison: Comparison) -> str:
+    seconds = [facts["seconds_per_1000"] for facts in comparison.rows]
+    axis = linear_axis([0.0, *seconds])
+    rows = [
+        row(axis, name, bar(axis, value, series), number(value), note="s", series=series)
+        for series, (name, value) in enumerate(zip(comparison.names, seconds, strict=True))
     ]
-    return f'<svg viewBox="0 0 700 {24 * len(known) + 4}" width="700" role="img">{"".join(parts)}</svg>'
+    return figure(
+        axis, rows, "Seconds for 1,000 rows of the pool: finding heads and scoring, on the machines that did it."
+    )
+
+
+def beyond_chance(comparison: Comparison) -> np.ndarray:
+    """Overlap on a scale where 0 is chance and 1 is all; NaN where chance is all."""
+    room = 1 - comparison.chance
+    return np.divide(comparison.overlap - comparison.chance, room, out=np.full_like(room, np.nan), where=room > 0)
 
 
 def page(comparison: Comparison) -> str:
     """The tables and plots as one HTML file that needs no network."""
     names = comparison.names
-    lengths = [row["mean_length"] for row in comparison.rows]
-    facts, *others = [as_html(table) for table in tables(comparison)]
-    plots = [
-        "<h2>Mean tokens of the chosen rows</h2>" + bars(["the pool", *names], [comparison.pool_length, *lengths]),
-        others[0] + heat_map(names, comparison.overlap),
-        others[1] + heat_map(names, comparison.correlation),
-        *others[2:],
-    ]
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Selections compared</title><style>{STYLE}</style>'
-        f"<h1>Selections compared</h1>{facts}{''.join(plots)}</html>\n"
+
+    def section(title: str, note: str, content: str) -> str:
+        return f'<h2>{title}</h2><p class="note">{note}</p>{content}'
+
+    _, facts = facts_table(comparison)
+    parts = [html_table(facts[0], facts[1:])]
+    if len(comparison.pool_lengths):
+        parts.append(f"<h2>Lengths of the chosen rows</h2>{length_chart(comparison)}")
+    note = (
+        "Colour: what goes beyond the chance of independent draws; another colour where there is less than that. Soft samples "
+        "of one seed are not independent: they share their random numbers, and so more rows than their scores alone make them."
     )
+    parts.append(section(OVERLAP, note, matrix(names, beyond_chance(comparison), overlap_texts(comparison))))
+    note = "Spearman's, over the rows that both have scored, before any combination. None (-) where all scores are the same."
+    parts.append(section(CORRELATION, note, matrix(names, comparison.correlation, correlation_texts(comparison))))
+    if comparison.categories:
+        title, shares = category_table(comparison)
+        folded = f"<details><summary>As a table</summary>{html_table(shares[0], shares[1:])}</details>"
+        parts.append(f"<h2>{title}</h2>{category_chart(comparison)}{folded}")
+    parts.append(f"<h2>Cost</h2>{cost_chart(comparison)}")
+    return html_page("Selections compared", "".join(parts))
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -146,7 +159,7 @@ def main(args: Sequence[str] | None = None) -> None:
         name, given, folder = word.partition("=")
         folders.append(read_folder(word) if not given or Path(word).exists() else read_folder(folder, name))
     comparison = compare(folders)
-    print("\n\n".join(as_text(table) for table in tables(comparison)))
+    print("\n\n".join(f"{title}\n{text_table(rows[0], rows[1:])}" for title, rows in tables(comparison)))
     write_text(options.output, page(comparison))
     print(f"\nWritten to {options.output}")
 

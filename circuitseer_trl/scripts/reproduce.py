@@ -153,8 +153,7 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
         )
     )
     page = output / "report.html"
-    arguments = [str(output), "--output", str(page), "--selection_dir", str(selection_dir)]
-    steps.append(Step("report", "eval.report", arguments, page, [], launch=False))
+    steps.append(Step("report", "eval.report", [str(output), "--output", str(page)], page, [], launch=False))
     return steps
 
 

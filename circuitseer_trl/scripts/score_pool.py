@@ -5,32 +5,20 @@ from circuitseer_trl.data import Pool
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.selection.card import length_warning
+from circuitseer_trl.selection.examples import as_text, example_rows
 from circuitseer_trl.selection.selector import compute_scores, make_parts, pool_from_config
 from circuitseer_trl.sharding import say
 
-EXTREMES = 10
-
 
 def describe(scores: ScoreTable, pool: Pool) -> str:
-    """The counts, the correlation with length, and the best and worst rows."""
+    """The counts, the correlation with length, and the best, the worst and some random rows."""
     card = scores.card
     correlation = card["rank_correlation_with_length"]
     shown = "-" if correlation is None else f"{correlation:+.3f}"
     lines = [f"{len(scores.table)} rows scored: {card['counts']}. Rank correlation of score and length: {shown}."]
     if warning := length_warning(correlation):
         lines.append(f"WARNING: {warning}")
-    ranked = [
-        index
-        for index in (-scores.scores).argsort(kind="stable").tolist()
-        if scores.scores[index] == scores.scores[index]
-    ]
-    tokens = scores.table["num_tokens"].to_pylist()
-    for title, indices in (("Highest", ranked[:EXTREMES]), ("Lowest", ranked[-EXTREMES:][::-1])):
-        lines.append(f"{title} scores:")
-        lines += [
-            f"  {scores.scores[index]:10.4f}  {tokens[index] or 0:5d} tokens  {' '.join(pool[index].problem.split())[:90]}"
-            for index in indices
-        ]
+    lines.append(as_text(example_rows(scores.table, pool)))
     return "\n".join(lines)
 
 

@@ -2,12 +2,13 @@
 
 import logging
 
-from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.artifacts import read_json, read_table, write_json
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.examples import as_text, example_rows
 from circuitseer_trl.selection.selector import make_parts, pool_from_config, select_rows
 from circuitseer_trl.selection.tracking import log_selection
-from circuitseer_trl.sharding import process_state, say
+from circuitseer_trl.sharding import on_main_rank, process_state, say
 from circuitseer_trl.tracking import start_run
 
 
@@ -23,6 +24,8 @@ def main(args: list[str] | None = None) -> None:
     selection = select_rows(config, pool_config.system_prompt, pool)
     log_selection(config.output_dir, pool)
     card = read_json(f"{config.output_dir}/selection.json")
+    examples = example_rows(read_table(f"{config.output_dir}/scores"), pool, set(selection.uids))
+    on_main_rank(lambda: write_json(f"{config.output_dir}/examples.json", examples))
     correlation = card["rank_correlation_with_length"]
     tokens = card["mean_tokens"]
     say(
@@ -34,7 +37,7 @@ def main(args: list[str] | None = None) -> None:
             if tokens["pool"]
             else ""
         )
-        + f"\nWritten to {config.output_dir}/selection.parquet"
+        + f"\n{as_text(examples)}\n(* is selected.) Written to {config.output_dir}/selection.parquet"
     )
 
 

@@ -38,11 +38,13 @@ class Comparison:
 
     Attributes:
         names: What the selections are called.
-        rows: For each its method, number of rows, mean length of the chosen rows, and seconds for 1,000 rows of the pool.
+        rows: For each its method, number of rows, mean and median length of the chosen rows, seconds, and seconds for 1,000
+            rows of the pool.
         overlap: Part of the smaller selection's rows that are in the other one, too.
         chance: The overlap to expect of two selections that know nothing of each other.
         correlation: Spearman's rank correlation of scores; NaN where one never varies.
-        pool_length: Mean length of the pool's rows, or None.
+        pool_lengths: Length of each of the pool's rows; empty where no selection has lengths.
+        lengths: For each selection those of the chosen rows.
         length_source: The selection whose `num_tokens` are the lengths of all, or None.
         categories: For each category its share of the pool, and of each selection.
     """
@@ -52,7 +54,8 @@ class Comparison:
     overlap: np.ndarray
     chance: np.ndarray
     correlation: np.ndarray
-    pool_length: float | None
+    pool_lengths: np.ndarray
+    lengths: list[np.ndarray]
     length_source: str | None
     categories: dict[str, list[float]]
 
@@ -107,9 +110,8 @@ def compare(folders: Sequence[SelectionFolder]) -> Comparison:
     # Methods look at different texts; one measure of length has to serve for all.
     source = next((folder for folder in folders if folder.lengths), None)
 
-    def mean_length(uids: Sequence[str] | frozenset[str]) -> float | None:
-        found = [source.lengths[uid] for uid in uids if uid in source.lengths] if source is not None else []
-        return float(np.mean(found)) if found else None
+    known = source.lengths if source is not None else {}
+    lengths = [np.array([known[uid] for uid in sorted(folder.chosen & known.keys())]) for folder in folders]
 
     def matrix(value: Any) -> np.ndarray:
         return np.array([[value(left, right) for right in folders] for left in folders], dtype=np.float64)
@@ -127,15 +129,18 @@ def compare(folders: Sequence[SelectionFolder]) -> Comparison:
             {
                 "method": folder.card["method"],
                 "num_selected": len(folder.chosen),
-                "mean_length": mean_length(folder.chosen),
+                "mean_length": float(each.mean()) if len(each) else None,
+                "median_length": float(np.median(each)) if len(each) else None,
+                "seconds": folder.seconds,
                 "seconds_per_1000": 1000 * folder.seconds / size,
             }
-            for folder in folders
+            for folder, each in zip(folders, lengths, strict=True)
         ],
         overlap=matrix(lambda a, b: len(a.chosen & b.chosen) / min(len(a.chosen), len(b.chosen))),
         chance=matrix(lambda a, b: max(len(a.chosen), len(b.chosen)) / size),
         correlation=matrix(score_correlation),
-        pool_length=mean_length(list(source.lengths)) if source is not None else None,
+        pool_lengths=np.array(list(known.values())),
+        lengths=lengths,
         length_source=source.name if source is not None else None,
         categories=categories,
     )

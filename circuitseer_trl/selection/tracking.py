@@ -9,6 +9,7 @@ import wandb
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.data import Pool
+from circuitseer_trl.selection.examples import ranked
 
 FILES = ("selection.parquet", "selection.json", "heads.json", "importance.parquet", "scores.json", "dropped.parquet")
 PIXELS = 12  # a cell of the heat map; a model has tens of layers and heads
@@ -59,9 +60,7 @@ def category_table(categories: dict[str, dict[str, int]]) -> wandb.Table:
 
 def extremes(scores: pa.Table, selected: set[str], pool: Pool, num_rows: int) -> wandb.Table:
     """The rows of the highest and the lowest scores, with their problems."""
-    values = scores["score"].to_numpy(zero_copy_only=False).astype(np.float64)
-    order = np.argsort(-values, kind="stable")
-    order = order[np.isfinite(values[order])]
+    order = ranked(scores)
     shown = order if len(order) <= 2 * num_rows else np.concatenate([order[:num_rows], order[-num_rows:]])
     place = {uid: index for index, uid in enumerate(pool.uids)}
     table = wandb.Table(columns=["rank", "uid", "row", "score", "num_tokens", "selected", "problem"])

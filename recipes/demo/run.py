@@ -79,7 +79,7 @@ def main() -> None:
         run_method(method)
     print("\n=== Results", flush=True)
     folders = [str(OUTPUT / method) for method in methods]
-    report = ["--selection_dir", str(OUTPUT / "circuitseer" / "selection"), "--output", str(OUTPUT / "report.html")]
+    report = ["--baseline", str(OUTPUT / "random"), "--output", str(OUTPUT / "report.html")]
     subprocess.run([sys.executable, "-m", "eval.report", *folders, *report], check=True)
     print(f"\n{circuit_facts()}\n\n{seconds_table(methods)}\n\nThe demo took {time.monotonic() - started:.0f} s.")
 

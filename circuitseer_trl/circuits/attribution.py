@@ -1,0 +1,56 @@
+"""What would each head be worth to first order? Attribution patching, from one forward and one backward."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from circuitseer_trl.circuits.attention import AttentionCall, head_grid, intercept
+from circuitseer_trl.circuits.sweep import HeadSweep
+from circuitseer_trl.losses import check_ready, last_hidden_states, response_span, token_losses
+from circuitseer_trl.models import EncodedExample
+
+# H query heads, T tokens, D head dimension
+# Forward and backward, in forwards of the example alone: gradients of weights are not made.
+ATTRIBUTION_FORWARDS = 2
+
+
+def head_attributions(model: PreTrainedModel, example: EncodedExample) -> HeadSweep:
+    """First-order estimates of `head_loss_increases`: the loss's gradient times what ablation changes of a head's output.
+
+    They must not choose heads: on SmolLM2-135M they give the two most important ones negative values. Over examples they
+    go along with the increases of most heads, though (a median correlation of .94 there), which makes them control variates.
+    """
+    check_ready(model)
+    span = response_span(example)
+    num_layers, num_heads = head_grid(model)
+    outputs: list[torch.Tensor] = [torch.empty(0)] * num_layers
+    changes: list[torch.Tensor] = [torch.empty(0)] * num_layers
+
+    def attend(layer: int, call: AttentionCall, kernel: Callable[[torch.Tensor], Any]) -> Any:
+        output, weights = kernel(call.query)  # (1, T, H, D)
+        if not output.requires_grad:
+            output.requires_grad_()
+        with torch.no_grad():
+            silenced, _ = kernel(torch.zeros_like(call.query))
+            changes[layer] = silenced - output
+        outputs[layer] = output
+        return output, weights
+
+    ids = torch.tensor([example.input_ids], device=model.device)
+    with torch.enable_grad(), intercept(model, range(num_layers), attend):
+        hidden = last_hidden_states(model, ids)
+    # The gradient of the loss with respect to the last hidden states, in chunks as the losses are.
+    rows = hidden[0, span].detach().requires_grad_()
+    with torch.enable_grad():
+        loss = token_losses(model, rows, ids[0, span.start + 1 :]).mean()
+        loss.backward()
+    gradients = torch.autograd.grad(hidden[0, span], outputs, grad_outputs=rows.grad)
+    values = [
+        (gradient.double() * change.double()).sum(dim=(0, 1, 3))
+        for gradient, change in zip(gradients, changes, strict=True)
+    ]
+    result = torch.stack([value.cpu() for value in values])
+    assert result.shape == (num_layers, num_heads)
+    return HeadSweep(loss.item(), result.numpy())

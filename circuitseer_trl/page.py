@@ -1,0 +1,72 @@
+"""What reports look like: one HTML file that needs no network, for wide and narrow screens, light and dark."""
+
+import html
+from collections.abc import Iterable, Sequence
+
+# Colours of series differ for colour-blind readers too (after Okabe and Ito), and stand out from either background.
+STYLE = """
+:root { color-scheme: light dark; --page: #fff; --text: #1d2330; --soft: #5b6475; --line: #dde1e8; --band: #f5f7fa;
+  --more: 31,98,180; --less: 196,74,28; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b6589a; --c4: #b98300;
+  --c5: #3b9ed6; --c6: #6f5bc4; --c7: #6b7280; }
+@media (prefers-color-scheme: dark) { :root { --page: #14171d; --text: #e4e8ef; --soft: #9aa5b5; --line: #313845;
+  --band: #1c212a; --more: 92,166,245; --less: 245,130,80; --c0: #56b4e9; --c1: #ff8f4f; --c2: #2fc79a; --c3: #e79ccb;
+  --c4: #f0bd3f; --c5: #a5d8f5; --c6: #b3a4f3; --c7: #a3acba; } }
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; max-width: 72rem; margin: 0 auto;
+  padding: 1.5rem 1.25rem 4rem; background: var(--page); color: var(--text); }
+h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 1.75rem 0 .5rem; } p { max-width: 46rem; margin: .4rem 0 .8rem; }
+p.note, figcaption { color: var(--soft); font-size: .9rem; }
+.scroll { overflow-x: auto; margin: .75rem 0; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap;
+  vertical-align: top; }
+th { font-weight: 600; color: var(--soft); } tbody tr:hover { background: var(--band); }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--page); }
+th.text, td.text { white-space: normal; text-align: left; min-width: 18rem; overflow-wrap: anywhere; }
+td small, .value small { color: var(--soft); font-size: .85em; }
+table.matrix td { text-align: center; min-width: 5.2rem; border: 2px solid var(--page); }
+table.matrix th { border: 0; } table.matrix thead th:not(:first-child) { text-align: center; }
+details { margin: .5rem 0; } summary { cursor: pointer; color: var(--soft); }
+figure { margin: .75rem 0 1.25rem; }
+.row { display: grid; grid-template-columns: 13rem minmax(0, 1fr) 12rem; column-gap: 1.25rem; align-items: center; }
+.row.heading { font-weight: 600; margin-top: .8rem; }
+.label { overflow-wrap: anywhere; line-height: 1.25; font-size: .9rem; }
+.value { font-size: .9rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.key { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .45em; }
+.legend { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; font-size: .9rem; margin: .5rem 0; }
+svg { display: block; overflow: visible; } svg text { font-size: 11px; fill: var(--soft); }
+.grid { stroke: var(--line); } .zero, .pool-mark { stroke: var(--soft); } .pool { fill: var(--soft); opacity: .3; }
+@media (max-width: 44rem) { body { padding: 1rem .9rem 3rem; } .row { grid-template-columns: minmax(0, 1fr) auto; }
+  .row > svg { grid-column: 1 / -1; grid-row: 2; margin: 0 .5rem; width: calc(100% - 1rem); } .row { margin-bottom: .35rem; } }
+""" + "".join(
+    f".k{n} {{ background: var(--c{n}); }} .s{n} {{ fill: var(--c{n}); stroke: var(--c{n}); }}\n" for n in range(8)
+)
+
+
+def html_page(title: str, body: str) -> str:
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
+        f"<body><h1>{html.escape(title)}</h1>{body}</body></html>\n"
+    )
+
+
+def html_table(heading: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[str] = ()) -> str:
+    """A table that scrolls by itself where it is too wide; columns in `text_columns` wrap."""
+    marks = [' class="text"' if name in text_columns else "" for name in heading]
+    head = "".join(f"<th{mark}>{html.escape(cell)}</th>" for mark, cell in zip(marks, heading, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{mark}>{html.escape(cell)}</td>" for mark, cell in zip(marks, row, strict=True)) + "</tr>"
+        for row in rows
+    )
+    head = f"<thead><tr>{head}</tr></thead>" if any(heading) else ""
+    return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
+
+
+def text_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The same for a terminal."""
+    lines = [list(heading), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
+    padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([padded[0], "-" * max(map(len, padded)), *padded[1:]])
