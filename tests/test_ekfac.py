@@ -25,7 +25,8 @@ from circuitseer_trl.scoring.gradients import (
     query_gradients,
     token_influences,
 )
-from circuitseer_trl.scoring.influence import InfluenceScorer, InfraScorer
+from circuitseer_trl.scoring.influence import InfluenceScorer
+from circuitseer_trl.scoring.infra import InfraScorer
 from circuitseer_trl.selection.selector import select_rows
 
 pytest.importorskip("kronfluence")

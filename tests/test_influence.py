@@ -62,6 +62,7 @@ def test_inner_products_are_those_of_plain_autograd(arch: str, max_tokens: int):
     )
     assert found == pytest.approx((rows @ answers.T).numpy(), rel=1e-10)
     assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not any(layer._forward_hooks for layer in layers.values())
 
 
 def test_float32_agrees_to_a_millionth():
@@ -75,6 +76,15 @@ def test_float32_agrees_to_a_millionth():
     )
     scale = rows.norm(dim=1)[:, None] * answers.norm(dim=1)  # inner products near 0 lose digits to cancellation
     assert np.abs(found - (rows @ answers.T).numpy()).max() < 1e-6 * scale.min()
+
+
+def test_bfloat16_keeps_the_order():
+    wide, narrow = build_tiny("llama", torch.float32), build_tiny("llama", torch.float32).to(torch.bfloat16)
+    found = []
+    for model in (wide, narrow):
+        layers = linear_layers(model, MLP_LAYERS)
+        found.append(influences(model, layers, query_gradients(model, layers, QUERIES, "mean", 30), ROWS, 30).ravel())
+    assert spearmanr(*found).statistic > 0.9
 
 
 def test_positions_add_up_to_the_influence_of_the_mean_gradient():

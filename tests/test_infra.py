@@ -14,7 +14,7 @@ from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.data import Example, load_pool
 from circuitseer_trl.models import Reference
 from circuitseer_trl.scoring.explain_influence import InfluenceExplanation, explain_influence, render_influence
-from circuitseer_trl.scoring.influence import InfraScorer, step_starts
+from circuitseer_trl.scoring.infra import InfraScorer, step_starts
 from circuitseer_trl.scripts.main import main
 from circuitseer_trl.selection.selector import CircuitSeerDataSelector, compute_scores, select_rows
 

@@ -73,12 +73,12 @@ def test_weights_by_hand():
 
 
 def test_counts_are_right_on_average_and_exact_in_sum():
-    weights, seeds = np.array([0.25, 0.75, 1.25, 1.75]), 4000
+    weights, seeds = np.array([0.25, 0.75, 1.25, 1.75]), 2000
     counts = np.array([round_to_counts(weights, UIDS[:4], seed, "math") for seed in range(seeds)])
     assert (counts.sum(axis=1) == 4).all()
     assert ((counts == np.floor(weights)) | (counts == np.ceil(weights))).all()
-    # The standard error of a mean is at most sqrt(1/4 / 4000) = 0.008.
-    assert counts.mean(axis=0) == pytest.approx(weights, abs=0.03)
+    # The standard error of a mean is at most sqrt(1/4 / 2000) = 0.011.
+    assert counts.mean(axis=0) == pytest.approx(weights, abs=0.045)
     turned = round_to_counts(weights[::-1], UIDS[3::-1], 7, "math")
     assert turned[::-1].tolist() == counts[7].tolist()
 
@@ -86,14 +86,14 @@ def test_counts_are_right_on_average_and_exact_in_sum():
 def test_domains_keep_their_size_and_have_their_own_directions():
     category, difficulty = ["math"] * 4 + ["code"] * 4, [1.0, 2, 3, 4] * 2
     totals = np.zeros(8)
-    for seed in range(1000):
+    for seed in range(400):
         chosen = reweight(difficulty, 8, seed, category, directions={"math": "hard", "code": "easy"})
         counts = np.zeros(8)
         counts[chosen.rows] = chosen.weights
         assert (counts[:4].sum(), counts[4:].sum()) == (4, 4)
         assert len(set(chosen.rows.tolist())) == len(chosen)
         totals += counts
-    assert totals / 1000 == pytest.approx([0.25, 0.75, 1.25, 1.75, 1.75, 1.25, 0.75, 0.25], abs=0.07)
+    assert totals / 400 == pytest.approx([0.25, 0.75, 1.25, 1.75, 1.75, 1.25, 0.75, 0.25], abs=0.1)
     half = reweight(difficulty, 4, 1, category, directions={"math": "hard"})
     assert half.weights.sum() == 4
     assert [half.weights[half.rows < 4].sum(), half.weights[half.rows >= 4].sum()] == [2, 2]

@@ -107,7 +107,7 @@ def test_top_k_and_bottom_k_break_ties_by_uid():
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_every_sampler_keeps_the_contract(name: str):
-    """The budget exactly, repeats counted, no row listed twice, the same seed gives the same rows, the input unchanged, NaN never chosen."""
+    """The budget exactly, repeats counted, no row listed twice, the same seed the same rows, the input unchanged, NaN never."""
     scores = np.random.default_rng(0).lognormal(size=200)
     scores[::10] = np.nan
     before, rows, uids = scores.copy(), np.arange(1000, 1200), [f"row-{index}" for index in range(200)]

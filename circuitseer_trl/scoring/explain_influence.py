@@ -7,7 +7,7 @@ import numpy as np
 from circuitseer_trl.data import Example
 from circuitseer_trl.models import Reference
 from circuitseer_trl.scoring.explain import BAR, bar, share, visible
-from circuitseer_trl.scoring.influence import InfraScorer
+from circuitseer_trl.scoring.infra import InfraScorer
 
 
 @dataclass(frozen=True)

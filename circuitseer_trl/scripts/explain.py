@@ -10,7 +10,7 @@ from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 from circuitseer_trl.scoring.explain import explain, render
 from circuitseer_trl.scoring.explain_influence import explain_influence, render_influence
-from circuitseer_trl.scoring.influence import InfraScorer
+from circuitseer_trl.scoring.infra import InfraScorer
 from circuitseer_trl.selection.selector import (
     heads_to_score_with,
     make_scorer,

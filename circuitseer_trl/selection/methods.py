@@ -20,7 +20,8 @@ from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 from circuitseer_trl.scoring.combine import Combination, JointRank
 from circuitseer_trl.scoring.controls import ConstantScorer, LengthScorer
 from circuitseer_trl.scoring.ifd import IFDScorer
-from circuitseer_trl.scoring.influence import InfluenceScorer, InfraScorer
+from circuitseer_trl.scoring.influence import InfluenceScorer
+from circuitseer_trl.scoring.infra import InfraScorer
 from circuitseer_trl.scoring.judge import DifficultyScorer, QualityScorer
 from circuitseer_trl.scoring.max_loss import MaxLossScorer
 from circuitseer_trl.scoring.rds import RDSScorer
