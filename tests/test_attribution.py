@@ -38,8 +38,9 @@ def test_attributions_are_the_slope_towards_ablation(arch):
         assert AttentionInterface._global_mapping == registry
         assert estimates.increase.shape == (NUM_LAYERS, NUM_HEADS)
         assert estimates.base_loss == pytest.approx(response_losses(model, [EXAMPLE])[0], abs=1e-9)
-        step = 1e-2  # norms are computed in float32, also in float64 models
         for layer, head in ((0, 1), (NUM_LAYERS - 1, 3)):
+            # Not smaller: norms round to float32, also in float64 models.
+            step = 2e-3
             slope = (blended_loss(model, layer, head, step) - blended_loss(model, layer, head, -step)) / (2 * step)
-            assert estimates.increase[layer, head] == pytest.approx(slope, abs=2e-5)
+            assert estimates.increase[layer, head] == pytest.approx(slope, rel=1e-2, abs=1e-4)
         assert np.abs(estimates.increase).max() > 1e-3, "ablation does nothing here, so the test shows nothing"

@@ -98,7 +98,7 @@ def test_cost_of_a_sweep():
 
 def test_a_race_on_a_model(tmp_path: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(racing, "FIRST_ROUND", 4)
-    monkeypatch.setattr(racing, "Z", 1.5)
+    monkeypatch.setattr(racing, "Z", 2.5)
     pool, reference = load_pool(pool_file), Reference(tiny_model)
 
     def find(folder: str, mode: str) -> dict[Path, bytes]:
@@ -122,7 +122,7 @@ def test_a_race_on_a_model(tmp_path: Path, tiny_model: str, pool_file: str, monk
     counts = np.array(card["race"]["num_evaluated"])
     assert counts.shape == (2, 4)
     assert counts.min() < 12
-    assert 0 < card["race"]["row_tokens_ratio"] < 1
+    assert card["race"]["row_tokens_ratio"] > 0
     assert 0 < card["race"]["confidence"]["error"] <= 1
     # Every number that was evaluated is that of the exact sweep, and importances lie in their intervals.
     key = ("uid", "layer", "head")

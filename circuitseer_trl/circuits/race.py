@@ -22,7 +22,7 @@ from circuitseer_trl.sharding import run_shards
 # N probe examples, n of them evaluated so far, K heads
 FIRST_ROUND = 8
 GROWTH = 1.5
-Z = 4.0
+Z = 3.5
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """Finds the attention heads that reasoning depends on, and writes them to `heads.json`."""
 
+import time
+
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.cost import cost_table, estimate, spent
 from circuitseer_trl.selection.selector import detect_heads, pool_from_config, reference_from_config
 from circuitseer_trl.sharding import say
 
@@ -28,12 +31,16 @@ def describe(heads: HeadSet) -> str:
 
 
 def main(args: list[str] | None = None) -> None:
-    pool_config, config = parse_recipe(
-        PoolConfig, SelectionConfig, args=args, prog="circuitseer find-heads", description=__doc__
+    started = time.monotonic()
+    pool_config, config, run = parse_recipe(
+        PoolConfig, SelectionConfig, DryRunConfig, args=args, prog="circuitseer find-heads", description=__doc__
     )
-    reference = reference_from_config(config)
-    heads = detect_heads(config, pool_config.system_prompt, pool_from_config(pool_config), reference)
-    say(f"{describe(heads)}\nWritten to {config.output_dir}/heads.json")
+    reference, pool = reference_from_config(config), pool_from_config(pool_config)
+    if run.dry_run:
+        say(cost_table(estimate(config, pool_config.system_prompt, pool, scores=False)))
+        return
+    heads = detect_heads(config, pool_config.system_prompt, pool, reference)
+    say(f"{describe(heads)}\nWritten to {config.output_dir}/heads.json. {spent(started)}")
 
 
 if __name__ == "__main__":

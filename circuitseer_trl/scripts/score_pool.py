@@ -1,10 +1,13 @@
 """Scores every row of a pool, and writes the scores to `scores/` and `scores.json`; finds the heads where they are missing."""
 
-from circuitseer_trl.configs import PoolConfig, SelectionConfig
+import time
+
+from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.data import Pool
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.selection.card import length_warning
+from circuitseer_trl.selection.cost import cost_table, estimate, spent
 from circuitseer_trl.selection.examples import as_text, example_rows
 from circuitseer_trl.selection.selector import compute_scores, make_parts, pool_from_config
 from circuitseer_trl.sharding import say
@@ -23,14 +26,17 @@ def describe(scores: ScoreTable, pool: Pool) -> str:
 
 
 def main(args: list[str] | None = None) -> None:
-    pool_config, config = parse_recipe(
-        PoolConfig, SelectionConfig, args=args, prog="circuitseer score-pool", description=__doc__
+    started = time.monotonic()
+    pool_config, config, run = parse_recipe(
+        PoolConfig, SelectionConfig, DryRunConfig, args=args, prog="circuitseer score-pool", description=__doc__
     )
     make_parts(config, pool_config.system_prompt)  # what is wrong with the method is said before the pool is read
     pool = pool_from_config(pool_config)
-    say(
-        f"{describe(compute_scores(config, pool_config.system_prompt, pool), pool)}\nWritten to {config.output_dir}/scores"
-    )
+    if run.dry_run:
+        say(cost_table(estimate(config, pool_config.system_prompt, pool)))
+        return
+    scores = compute_scores(config, pool_config.system_prompt, pool)
+    say(f"{describe(scores, pool)}\nWritten to {config.output_dir}/scores. {spent(started)}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Selects rows of a pool to train on, and writes them to `selection.parquet`; finds heads and scores the pool where needed."""
 
 import logging
+import time
 
 from circuitseer_trl.artifacts import read_json, read_table, write_json
-from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.cost import cost_table, estimate, spent
 from circuitseer_trl.selection.examples import as_text, example_rows
 from circuitseer_trl.selection.selector import make_parts, pool_from_config, select_rows
 from circuitseer_trl.selection.tracking import log_selection
@@ -14,13 +16,17 @@ from circuitseer_trl.tracking import start_run
 
 def main(args: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    pool_config, config = parse_recipe(
-        PoolConfig, SelectionConfig, args=args, prog="circuitseer select-data", description=__doc__
+    started = time.monotonic()
+    pool_config, config, run = parse_recipe(
+        PoolConfig, SelectionConfig, DryRunConfig, args=args, prog="circuitseer select-data", description=__doc__
     )
     make_parts(config, pool_config.system_prompt)  # what is wrong with the method is said before the pool is read
+    pool = pool_from_config(pool_config)
+    if run.dry_run:
+        say(cost_table(estimate(config, pool_config.system_prompt, pool)))
+        return
     if config.report_to == "wandb":
         start_run("select")
-    pool = pool_from_config(pool_config)
     selection = select_rows(config, pool_config.system_prompt, pool)
     log_selection(config.output_dir, pool)
     card = read_json(f"{config.output_dir}/selection.json")
@@ -37,7 +43,7 @@ def main(args: list[str] | None = None) -> None:
             if tokens["pool"]
             else ""
         )
-        + f"\n{as_text(examples)}\n(* is selected.) Written to {config.output_dir}/selection.parquet"
+        + f"\n{as_text(examples)}\n(* is selected.) Written to {config.output_dir}/selection.parquet. {spent(started)}"
     )
 
 

@@ -1,0 +1,198 @@
+"""What will a selection cost? Every step tried on a few rows, and reckoned from there."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from circuitseer_trl.circuits.heads import HeadSet, configured_grid
+from circuitseer_trl.circuits.probe import checked_model, encode_all
+from circuitseer_trl.circuits.race import sweep_cost
+from circuitseer_trl.circuits.sweep import head_loss_increases
+from circuitseer_trl.configs import SelectionConfig
+from circuitseer_trl.data import Example, Pool
+from circuitseer_trl.losses import response_losses
+from circuitseer_trl.memory import activation_bytes, reuse_freed_memory, sweep_tokens
+from circuitseer_trl.models import Reference
+from circuitseer_trl.scoring.base import Scorer
+from circuitseer_trl.selection.selector import make_scorer, reference_from_config, shared_temporary_folder
+from circuitseer_trl.sharding import process_state
+
+# Rows whose lengths stand for the pool's, and rows that are read for the time they take.
+NUM_MEASURED_ROWS, NUM_TIMED_ROWS = 256, 16
+# The sweep is tried with one head of so many layers.
+NUM_TIMED_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What a step is reckoned to cost one process.
+
+    Attributes:
+        work: What is done, for people.
+        seconds: By the clock.
+        operations: Floating-point operations of matrix products and attention.
+        memory_bytes: The model's weights and what its forwards hold at once; None where nothing is known of it.
+    """
+
+    step: str
+    work: str
+    seconds: float
+    operations: float
+    memory_bytes: int | None
+
+
+def spread_positions(pool: Pool, count: int) -> np.ndarray:
+    return np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).astype(int))
+
+
+def spread(pool: Pool, count: int) -> list[Example]:
+    """So many rows of the pool, evenly spread."""
+    return pool.take(spread_positions(pool, count))
+
+
+def timed(work: Callable[[], object]) -> tuple[float, int]:
+    """Seconds and operations of a run, the second of two: the first one loads what is loaded once."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    with reuse_freed_memory():
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started, counter.get_total_flops()
+
+
+def loss_cost(config: SelectionConfig, system_prompt: str, pool: Pool, reference: Reference) -> StepCost:
+    """The pass over the response losses of the pool, or of the probe's candidates."""
+    lengths = [
+        len(item.input_ids)
+        for item in encode_all(spread(pool, NUM_MEASURED_ROWS), reference, config.probe_format, system_prompt)
+    ]
+    encoded = encode_all(spread(pool, NUM_TIMED_ROWS), reference, config.probe_format, system_prompt)
+    encoded = [item for item in encoded if item.num_completion_tokens > 0 and item.num_prompt_tokens > 0]
+    num_rows = min(config.probe_candidates or len(pool), len(pool))
+    num_tokens = num_rows * float(np.mean(lengths))
+    model = checked_model(reference, encoded[0])
+    assert config.max_batch_tokens is not None
+    batch_tokens = config.max_batch_tokens
+    seconds, operations = timed(lambda: response_losses(model, encoded, batch_tokens))
+    share = num_tokens / sum(len(item.input_ids) for item in encoded)
+    longest = max(batch_tokens, *lengths)
+    memory = model.get_memory_footprint() + longest * activation_bytes(model.config, model.dtype)
+    return StepCost(
+        "losses", f"{num_rows:,} rows, {num_tokens:,.0f} tokens", seconds * share, operations * share, memory
+    )
+
+
+def heads_cost(config: SelectionConfig, system_prompt: str, pool: Pool, reference: Reference) -> StepCost:
+    """The sweep over all heads on the probe; a race takes a part of it that nobody knows before."""
+    encoded = encode_all(spread(pool, NUM_MEASURED_ROWS), reference, config.probe_format, system_prompt)
+    encoded = sorted(
+        (item for item in encoded if item.num_completion_tokens > 0 and item.num_prompt_tokens > 0),
+        key=lambda item: len(item.input_ids),
+    )
+    median = encoded[len(encoded) // 2]
+    num_layers, width = configured_grid(reference)
+    heads = [(layer, head) for layer in range(num_layers) for head in range(width)]
+    some = [(int(layer), 0) for layer in np.unique(np.linspace(0, num_layers - 1, NUM_TIMED_LAYERS).astype(int))]
+    model = checked_model(reference, median)
+    seconds, operations = timed(lambda: head_loss_increases(model, median, some))
+    size = min(config.probe_size, len(pool))
+    num_tokens = size * float(np.mean([len(item.input_ids) for item in encoded]))
+    share = num_tokens * sweep_cost(heads, num_layers) / (len(median.input_ids) * sweep_cost(some, num_layers))
+    held = max(sweep_tokens(model.config, model.dtype, model.device), 2 * len(encoded[-1].input_ids))
+    memory = model.get_memory_footprint() + held * activation_bytes(model.config, model.dtype)
+    at_most = "at most " if config.head_detection == "race" else ""
+    return StepCost(
+        "heads",
+        f"{at_most}{len(heads)} heads on {size} examples, {num_tokens:,.0f} tokens each",
+        seconds * share,
+        operations * share,
+        memory,
+    )
+
+
+def scores_cost(config: SelectionConfig, pool: Pool, scorer: Scorer, reference: Reference | None) -> StepCost:
+    """The scores of the pool, with what the scorer does before.
+
+    The heads are not known yet: one of the deepest layer stands for them, so that every layer is read.
+    """
+    rows = spread(pool, NUM_TIMED_ROWS)
+    sample = pool.subset(spread_positions(pool, NUM_TIMED_ROWS))
+    heads = None
+    if scorer.uses_heads:
+        assert reference is not None
+        num_layers, _ = configured_grid(reference)
+        heads = HeadSet([(num_layers - 1, 0)], {})
+
+    def work() -> None:
+        with shared_temporary_folder() as folder:
+            scorer.fit(sample, reference, Path(folder))
+            scorer.score_batch(rows, reference, heads)
+
+    seconds, operations = timed(work)
+
+    def characters(examples: list[Example]) -> float:
+        return float(np.mean([len(example.problem) + len(example.completion) for example in examples]))
+
+    share = len(pool) / len(rows) * characters(spread(pool, NUM_MEASURED_ROWS)) / characters(rows)
+    memory = None
+    if reference is not None:
+        assert config.max_batch_tokens is not None
+        model = reference.model(for_scores=not scorer.uses_losses)
+        memory = model.get_memory_footprint() + config.max_batch_tokens * activation_bytes(model.config, model.dtype)
+    return StepCost("scores", f"{len(pool):,} rows", seconds * share, operations * share, memory)
+
+
+def estimate(config: SelectionConfig, system_prompt: str, pool: Pool, *, scores: bool = True) -> list[StepCost]:
+    """What a selection, or with `scores` False the finding of its heads, is reckoned to cost; every rank tries the same."""
+    scorer = make_scorer(config, system_prompt)
+    reference = reference_from_config(config) if scorer.uses_reference or not scores else None
+    costs = []
+    if not scores or (scorer.uses_heads and config.head_set == "detected" and config.heads_file is None):
+        assert reference is not None
+        if config.probe_strategy == "max_loss" and config.probe_size < len(pool):
+            costs.append(loss_cost(config, system_prompt, pool, reference))
+        costs.append(heads_cost(config, system_prompt, pool, reference))
+    if scores:
+        costs.append(scores_cost(config, pool, scorer, reference))
+    return costs
+
+
+def cost_table(costs: list[StepCost]) -> str:
+    """The costs as a table, with their sum."""
+    lines = [f"{'step':8}{'work':58}{'operations':>12}{'memory':>10}{'time':>10}"]
+    for cost in costs:
+        memory = f"{cost.memory_bytes / 1e9:.1f} GB" if cost.memory_bytes is not None else "-"
+        lines.append(f"{cost.step:8}{cost.work:58}{cost.operations:12.1e}{memory:>10}{duration(cost.seconds):>10}")
+    total = sum(cost.seconds for cost in costs)
+    lines.append(f"In all about {duration(total)} of one process like this one; each process holds the memory.")
+    return "\n".join(lines)
+
+
+def spent(started: float) -> str:
+    """What a run has cost so far.
+
+    Args:
+        started: `time.monotonic()` at its begin.
+    """
+    if torch.cuda.is_available():
+        memory = torch.cuda.max_memory_allocated()
+    else:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    processes = process_state().num_processes
+    return (
+        f"Took {duration(time.monotonic() - started)} with {processes} process{'es' if processes > 1 else ''}, "
+        f"{memory / 1e9:.1f} GB of memory at most."
+    )
+
+
+def duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
