@@ -131,7 +131,9 @@ class SelectionConfig:
     selection_seed: int = field(default=42, metadata={"help": "Seed of the draw."})
     max_batch_tokens: int | None = field(
         default=None,
-        metadata={"help": "Tokens of one forward pass, padding counted (1,024 on CPU, as caches hold; 16,384 on CUDA)."},
+        metadata={
+            "help": "Tokens of one forward pass, padding counted (1,024 on CPU, as caches hold; 16,384 on CUDA)."
+        },
     )
     report_to: ReportTo = field(
         default="none",

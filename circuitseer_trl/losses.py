@@ -114,6 +114,8 @@ def loss_gradients(
         hidden (`torch.Tensor` of shape `(N, D)`): As for `token_losses`.
         targets (`torch.Tensor` of shape `(N,)`): Token ids.
         weights (`torch.Tensor` of shape `(N,)`): In float32 or wider.
+
+    The model's own parameters must need no gradient, as `load_model` leaves them.
     """
     head = model.get_output_embeddings()
     size = max(1, MAX_LOGITS // head.weight.shape[0])
@@ -123,7 +125,8 @@ def loss_gradients(
             leaf = rows.detach().requires_grad_()
             logits = _scale_logits(model, head(leaf))
             losses = nn.functional.cross_entropy(logits.to(share.dtype), labels, reduction="none")
-            gradients += torch.autograd.grad((losses * share).sum(), leaf)
+            (losses * share).sum().backward()
+        gradients.append(leaf.grad)
     return torch.cat(gradients)
 
 

@@ -24,6 +24,7 @@ from circuitseer_trl.scoring.gradients import (
 )
 from circuitseer_trl.scoring.influence import MLP_LAYERS, InfluenceScorer
 from circuitseer_trl.scoring.verdicts import first_by_name, read_answers, turned_answers
+from circuitseer_trl.selection.cost import estimate
 from circuitseer_trl.selection.selector import CircuitSeerDataSelector, compute_scores, select_rows
 
 SYSTEM = "Think."
@@ -242,3 +243,10 @@ def test_the_extra_is_named_before_any_work(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("circuitseer_trl.scoring.ekfac.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'circuitseer-trl\[influence\]'"):
         CircuitSeerDataSelector(method="influence", method_args=two_evaluations(tmp_path) | {"backend": "ekfac"})
+
+
+def test_a_dry_run_says_nothing_of_memory(tmp_path: Path, tiny_model: str, pool_file: str):
+    settings = config(tmp_path / "run", tiny_model, method_args=two_evaluations(tmp_path))
+    [cost] = estimate(settings, SYSTEM, load_pool(pool_file))
+    assert (cost.step, cost.memory_bytes) == ("scores", None)
+    assert cost.operations > 0

@@ -52,6 +52,8 @@ class GradientScorer(Scorer):
         max_query_gigabytes: Gradients of answers that are held at once; where they need more, rows are read several times.
     """
 
+    uses_gradients: ClassVar[bool] = True
+
     backend: Backend = "graddot"
     layers: str = MLP_LAYERS
     damping: float | None = None
