@@ -38,8 +38,9 @@ slow: setup
 gpu: setup
 	$(PY) -m pytest -m gpu --timeout 3600
 
-# Against naive peers; TransformerLens and nnsight take part where they are installed. BENCH_ARGS='--model DIR'.
+# Against naive peers; TransformerLens and nnsight take part where they can be installed. BENCH_ARGS='--model DIR'.
 bench: setup
+	@$(PY) -m pip install --quiet --constraint constraints.txt transformer-lens nnsight || echo "Some peers could not be installed."
 	$(PY) -m bench.run $(BENCH_ARGS)
 
 check: setup

@@ -152,3 +152,13 @@ def scores_eager(model: PreTrainedModel, texts: Sequence[Sequence[int]], heads: 
             columns = [attentions[layer][0, head].double().sum(dim=0) for layer, head in heads]
             received.append(torch.stack(columns).mean(dim=0).cpu().numpy())
     return received
+
+
+@torch.no_grad()
+def losses_one_by_one(model: PreTrainedModel, examples: Sequence[EncodedExample]) -> list[float]:
+    """transformers alone: the whole model and all of its logits, an example at a time."""
+    losses = []
+    for example in examples:
+        ids = torch.tensor([example.input_ids], device=model.device)
+        losses.append(response_loss(model(input_ids=ids, use_cache=False).logits, example))
+    return losses

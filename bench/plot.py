@@ -28,7 +28,7 @@ def bars(title: str, values: Mapping[str, float], unit: str, top: int) -> list[s
 def curves(
     title: str, lengths: Sequence[int], series: Mapping[str, Sequence[float]], unit: str, top: int, height: int = 220
 ) -> list[str]:
-    """Lines over lengths, both axes logarithmic."""
+    """Lines over numbers that grow, both axes logarithmic."""
     values = [value for line in series.values() for value in line]
     low, high = math.log(min(values)), math.log(max(values))
     right, bottom = WIDTH - 170, top + height
@@ -53,24 +53,30 @@ def curves(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>',
             f'<text x="{right + 8}" y="{y(line[-1]) + 4:.1f}" fill="{colour}">{escape(name)}</text>',
         ]
-    return [*parts, f'<text x="62" y="{bottom + 34}">tokens; {escape(unit)}, both axes logarithmic</text>']
+    return [*parts, f'<text x="62" y="{bottom + 34}">{escape(unit)}; both axes logarithmic</text>']
 
 
-def write_plot(path: Path, groups: Mapping[str, Mapping[str, float]], growth: Mapping[str, list], unit: str) -> None:
+def write_plot(
+    path: Path,
+    groups: Mapping[str, Mapping[str, float]],
+    growth: Sequence[tuple[str, Sequence[int], Mapping[str, Sequence[float]]]],
+    unit: str,
+) -> None:
     """Writes the plot.
 
     Args:
         groups: Title and values of each group of bars.
-        growth: `tokens` and, for each method, its values at them.
+        growth: Title, numbers, and each method's values at them, of each group of lines.
     """
     parts: list[str] = []
     top = 28
     for title, values in groups.items():
         parts += bars(title, values, unit, top)
         top += 12 + len(values) * ROW + 34
-    lines = {name: values for name, values in growth.items() if name != "tokens"}
-    parts += curves("Head finding, one example of growing length", growth["tokens"], lines, unit, top)
-    height = top + 220 + 50
+    for title, numbers, lines in growth:
+        parts += curves(title, numbers, lines, unit, top)
+        top += 220 + 70
+    height = top
     style = "font-family: sans-serif; font-size: 13px; background: white"
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" style="{style}">'
     path.write_text("\n".join([svg, *parts, "</svg>"]) + "\n", encoding="utf-8")

@@ -7,8 +7,8 @@ Writes `bench.json` and `bench.svg`. Times are CPU-seconds on a CPU (other progr
 
 import argparse
 import platform
-import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,27 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
+from bench.growth import bench_growth
+from bench.measure import example_of, matmul_rate, measure, operations, random_ids, spread
 from bench.peers import (
     heads_eager,
     heads_nnsight,
     heads_scaled_query,
     heads_transformer_lens,
     installed,
+    losses_one_by_one,
     scores_eager,
     transformer_lens_bridge,
 )
 from bench.plot import write_plot
 from circuitseer_trl.artifacts import library_versions, write_json
-from circuitseer_trl.circuits.attention import Head, head_grid
+from circuitseer_trl.circuits.attention import head_grid
 from circuitseer_trl.circuits.sweep import head_loss_increases
-from circuitseer_trl.losses import length_batches
+from circuitseer_trl.configs import default_batch_tokens
+from circuitseer_trl.losses import length_batches, response_losses
+from circuitseer_trl.memory import reuse_freed_memory
 from circuitseer_trl.models import EncodedExample, load_model
 from circuitseer_trl.scoring.received import attention_received, attention_variance
 
@@ -63,53 +67,6 @@ class Timing:
     extrapolated_from: int | None = None
 
 
-def clock(on_cuda: bool) -> float:
-    if on_cuda:
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
-
-
-def measure(work: Callable[[], Any], repeats: int, on_cuda: bool) -> tuple[Any, float, float]:
-    """The result of the last run, and the least seconds and wall seconds of any."""
-    result, seconds, wall = None, float("inf"), float("inf")
-    for _ in range(repeats):
-        began, began_wall = clock(on_cuda), time.perf_counter()
-        result = work()
-        seconds = min(seconds, clock(on_cuda) - began)
-        wall = min(wall, time.perf_counter() - began_wall)
-    return result, seconds, wall
-
-
-def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product, the most that any method could reach."""
-    size = 8192 if device.type == "cuda" else 1024
-    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    _, seconds, _ = measure(lambda: left @ right, 5, device.type == "cuda")
-    return 2 * size**3 / seconds
-
-
-def operations(work: Callable[[], Any]) -> int:
-    """Operations of matrix products and attention, by torch's own count."""
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return counter.get_total_flops()
-
-
-def random_ids(model: PreTrainedModel, length: int, seed: int) -> list[int]:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(4, model.config.vocab_size, (length,), generator=generator).tolist()
-
-
-def example_of(model: PreTrainedModel, length: int) -> EncodedExample:
-    return EncodedExample("bench", tuple(random_ids(model, length, length)), length // 4, False)
-
-
-def spread(items: list[Head], count: int) -> list[Head]:
-    """`count` of the items, evenly spread."""
-    return [items[index] for index in np.unique(np.linspace(0, len(items) - 1, count).astype(int))]
-
-
 def bench_heads(options: argparse.Namespace, model: PreTrainedModel) -> list[Timing]:
     """All heads on one example, against one forward a head."""
     on_cuda, repeats = model.device.type == "cuda", options.repeats
@@ -138,7 +95,8 @@ def bench_heads(options: argparse.Namespace, model: PreTrainedModel) -> list[Tim
         def sweep(ours: PreTrainedModel = ours) -> np.ndarray:
             return head_loss_increases(ours, example).increase
 
-        increase, seconds, wall = measure(sweep, repeats, on_cuda)
+        with reuse_freed_memory():
+            increase, seconds, wall = measure(sweep, repeats, on_cuda)
         error = float(np.abs(np.array([increase[head] for head in some]) - expected).max())
         share = operations(sweep) / seconds / matmul_rate(model.device, dtype)
         name = f"ours, {str(dtype).removeprefix('torch.')}"
@@ -170,7 +128,7 @@ def bench_scores(options: argparse.Namespace, model: PreTrainedModel) -> list[Ti
 
     def ours() -> list[np.ndarray]:
         received: list[Any] = [None] * len(texts)
-        for batch in length_batches(lengths, 8192):
+        for batch in length_batches(lengths, default_batch_tokens()):
             for index, alpha in zip(batch, attention_received(model, [texts[i] for i in batch], heads), strict=True):
                 received[index] = alpha
         return received
@@ -180,7 +138,8 @@ def bench_scores(options: argparse.Namespace, model: PreTrainedModel) -> list[Ti
         ("transformers, eager, output_attentions", lambda: scores_eager(model, texts, heads)),
         ("ours, float32", ours),
     ):
-        received, seconds, wall = measure(work, options.repeats, on_cuda)
+        with reuse_freed_memory() if name.startswith("ours") else nullcontext():
+            received, seconds, wall = measure(work, options.repeats, on_cuda)
         scores = np.array([attention_variance(alpha) for alpha in received])
         share = None
         if name.startswith("ours"):
@@ -190,26 +149,36 @@ def bench_scores(options: argparse.Namespace, model: PreTrainedModel) -> list[Ti
     return with_ratios(timings)
 
 
+def bench_losses(options: argparse.Namespace, model: PreTrainedModel) -> list[Timing]:
+    """Response losses of examples of mixed lengths."""
+    on_cuda = model.device.type == "cuda"
+    lengths = np.random.default_rng(1).integers(64, 320, size=options.num_texts).tolist()
+    examples = [
+        EncodedExample(str(index), tuple(random_ids(model, length, index)), length // 3, False)
+        for index, length in enumerate(lengths)
+    ]
+    wide = load_model(options.model, dtype=torch.float64, attn_implementation="sdpa")
+    expected = np.array(losses_one_by_one(wide, examples))
+    del wide
+    timings = []
+    for name, work in (
+        ("transformers, one by one", lambda: losses_one_by_one(model, examples)),
+        ("ours, float32", lambda: response_losses(model, examples, default_batch_tokens())),
+    ):
+        with reuse_freed_memory() if name.startswith("ours") else nullcontext():
+            losses, seconds, wall = measure(work, options.repeats, on_cuda)
+        share = None
+        if name.startswith("ours"):
+            share = operations(work) / seconds / matmul_rate(model.device, torch.float32)
+        error = float(np.abs(np.array(losses) - expected).max())
+        timings.append(Timing(name, seconds, wall, max_error=error, matmul_share=share))
+    return with_ratios(timings)
+
+
 def with_ratios(timings: list[Timing]) -> list[Timing]:
     for timing in timings:
         timing.ratio = timings[0].seconds / timing.seconds
     return timings
-
-
-def bench_growth(options: argparse.Namespace, model: PreTrainedModel) -> dict[str, list]:
-    """Seconds for all heads of one example, over its length."""
-    on_cuda = model.device.type == "cuda"
-    num_layers, width = head_grid(model)
-    heads = [(layer, head) for layer in range(num_layers) for head in range(width)]
-    some = spread(heads, min(len(heads), 4))
-    growth: dict[str, list] = {"tokens": options.growth, "transformers": [], "ours": []}
-    for length in options.growth:
-        example = example_of(model, length)
-        _, seconds, _ = measure(lambda: heads_eager(model, example, some), options.repeats, on_cuda)  # noqa: B023
-        growth["transformers"].append(seconds * (1 + len(heads)) / (1 + len(some)))
-        _, seconds, _ = measure(lambda: head_loss_increases(model, example), options.repeats, on_cuda)  # noqa: B023
-        growth["ours"].append(seconds)
-    return growth
 
 
 def show(title: str, timings: list[Timing]) -> None:
@@ -231,6 +200,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=128, help="Length of the example heads are found on.")
     parser.add_argument("--num_texts", type=int, default=64, help="Number of texts to score.")
     parser.add_argument("--growth", type=int, nargs="*", default=[32, 64, 128, 256, 512], help="Lengths of the curve.")
+    parser.add_argument("--processes", type=int, nargs="*", default=[1, 2], help="Sizes of launches; none skips them.")
     parser.add_argument("--peer_heads", type=int, help="Run the peers on so many heads only, and reckon the rest.")
     parser.add_argument("--repeats", type=int, default=3, help="The best of so many runs counts.")
     parser.add_argument("--threads", type=int, default=1, help="On a CPU; threads that wait for each other count, too.")
@@ -245,24 +215,35 @@ def main(arguments: list[str] | None = None) -> None:
     heads, scores = bench_heads(options, model), bench_scores(options, model)
     show(f"All heads on an example of {options.tokens} tokens", heads)
     show(f"Scores of {options.num_texts} texts", scores)
+    losses = bench_losses(options, model)
+    show(f"Response losses of {options.num_texts} examples", losses)
     growth = bench_growth(options, model)
+    rates = {name: matmul_rate(model.device, getattr(torch, name)) / 1e9 for name in ("float32", "bfloat16")}
+    print("\nLarge matrix products: " + ", ".join(f"{rate:.0f} GFLOP/s in {name}" for name, rate in rates.items()))
     unit = "s" if model.device.type == "cuda" else "CPU-s"
     options.output_dir.mkdir(parents=True, exist_ok=True)
     record = {
         "settings": {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
         "machine": {"device": device, "processor": platform.machine(), "unit": unit},
         "versions": library_versions(),
-        "matmul_gflops": matmul_rate(model.device, torch.float32) / 1e9,
+        "matmul_gflops": rates,
         "heads": [asdict(timing) for timing in heads],
         "scores": [asdict(timing) for timing in scores],
-        "growth": growth,
+        "losses": [asdict(timing) for timing in losses],
+        "growth": [asdict(item) for item in growth],
     }
     write_json(options.output_dir / "bench.json", record)
     groups = {
         f"All heads on an example of {options.tokens} tokens": {item.method: item.seconds for item in heads},
         f"Scores of {options.num_texts} texts": {item.method: item.seconds for item in scores},
+        f"Response losses of {options.num_texts} examples": {item.method: item.seconds for item in losses},
     }
-    write_plot(options.output_dir / "bench.svg", groups, growth, unit)
+    write_plot(
+        options.output_dir / "bench.svg",
+        groups,
+        [(f"Head finding over {g.over}", g.values, g.seconds) for g in growth],
+        unit,
+    )
     print(f"\nWritten to {options.output_dir}/bench.json and bench.svg")
 
 

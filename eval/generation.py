@@ -1,50 +1,28 @@
 """Generates answers with transformers: batched, and the same answers whatever the batch."""
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from eval.backends.base import (
+    Request,
+    SamplingSettings,
+    configured_end_ids,
+    context_length,
+    cut_to_context,
+    sample_of_ids,
+)
 from eval.cache import make_cache
 from eval.noise import draw_tokens, sample_key
 from eval.store import FinishReason, Sample
-
-logger = logging.getLogger(__name__)
 
 # Finished rows leave the batch, so that its last long answers run at the price of few rows. Leaving copies the cache of
 # those that stay, so it waits until a fifth of the rows is done.
 _COMPACT_BELOW = 0.8
 
 # B rows of the batch, P distinct prompts, T tokens so far, V vocabulary
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How tokens are drawn.
-
-    Args:
-        repetition_penalty (`float`): Divides positive and multiplies negative logits of tokens that occurred in the
-            prompt or the answer (Keskar et al. 2019); 1 leaves them.
-    """
-
-    max_new_tokens: int
-    temperature: float = 0.6
-    top_p: float = 0.95
-    repetition_penalty: float = 1.0
-    seed: int = 42
-
-
-@dataclass(frozen=True)
-class Request:
-    """One answer to generate; its number counts among the draws of its problem, and is 0 for the greedy one."""
-
-    id: str
-    prompt_ids: tuple[int, ...]
-    prompt: str
-    greedy: bool
-    sample: int
 
 
 @dataclass
@@ -57,9 +35,7 @@ class _Row:
 
 def end_token_ids(model: PreTrainedModel, end_of_turn_ids: set[int]) -> set[int]:
     """Every token that ends an answer, by the model's generation settings or by its template."""
-    configured = model.generation_config.eos_token_id
-    ends = set() if configured is None else {configured} if isinstance(configured, int) else set(configured)
-    return ends | end_of_turn_ids
+    return configured_end_ids(model.generation_config) | end_of_turn_ids
 
 
 def generate(
@@ -77,37 +53,13 @@ def generate(
     Args:
         on_step: Is told the number of tokens of every step, for progress.
     """
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limited, too_long = cut_to_context(requests, settings, context_length(model.config))
+    if too_long:
+        yield too_long
     # Neighbours have prompts of one length, and draws of one problem share the pass over their prompt.
-    queue = sorted(requests, key=lambda r: (-len(r.prompt_ids), r.id, r.greedy, r.sample))
-    warned = False
+    queue = sorted(limited, key=lambda pair: (-len(pair[0].prompt_ids), pair[0].id, pair[0].greedy, pair[0].sample))
     for start in range(0, len(queue), batch_size):
-        batch = queue[start : start + batch_size]
-        limits = [settings.max_new_tokens] * len(batch)
-        if context is not None:
-            limits = [min(settings.max_new_tokens, context - len(request.prompt_ids)) for request in batch]
-            if not warned and min(limits) < settings.max_new_tokens:
-                warned = True
-                logger.warning(
-                    "The model's context of %d tokens leaves fewer than %d for some answers; they are cut there and "
-                    "counted as truncated. Lower `max_new_tokens`, or extend the model's context.",
-                    context,
-                    settings.max_new_tokens,
-                )
-        too_long = [request for request, limit in zip(batch, limits, strict=True) if limit < 1]
-        if too_long:
-            yield [_sample(request, tokenizer, [], "prompt_too_long", settings.seed) for request in too_long]
-        fitting = [(request, limit) for request, limit in zip(batch, limits, strict=True) if limit >= 1]
-        if fitting:
-            yield from _decode(model, tokenizer, fitting, settings, end_ids, on_step)
-
-
-def _sample(
-    request: Request, tokenizer: PreTrainedTokenizerBase, ids: list[int], reason: FinishReason, seed: int
-) -> Sample:
-    text_ids = ids[:-1] if reason == "stop" else ids
-    text = tokenizer.decode(text_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Sample(request.id, request.greedy, request.sample, text, len(ids), reason, seed, request.prompt)
+        yield from _decode(model, tokenizer, queue[start : start + batch_size], settings, end_ids, on_step)
 
 
 @torch.inference_mode()
@@ -169,7 +121,7 @@ def _decode(
                 row.done = token in end_ids or len(row.ids) == row.limit
                 if row.done:
                     reason: FinishReason = "stop" if token in end_ids else "length"
-                    finished.append(_sample(row.request, tokenizer, row.ids, reason, settings.seed))
+                    finished.append(sample_of_ids(row.request, tokenizer, row.ids, reason, settings.seed))
         on_step(len(working))
         if finished:
             yield finished

@@ -16,7 +16,9 @@ import torch
 # Weyl increment and finaliser of SplitMix64 (Steele, Lea, Flood 2014), as signed integers: torch has no unsigned ones.
 _INCREMENT = 0x9E3779B97F4A7C15 - (1 << 64)
 _MULTIPLIERS = (0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64))
-_TOP_P_CANDIDATES = 64
+# A full sort of a large vocabulary costs more than the model's own step on a CPU, and hardly any row needs it; a batch of
+# 256 nearly always has such a row, so that each row gets as many candidates as it needs itself.
+_TOP_P_CANDIDATES = (64, 1024)
 
 
 def sample_key(seed: int, problem_id: str, sample: int) -> int:
@@ -52,23 +54,26 @@ def gumbel_noise(keys: torch.Tensor, step: int, tokens: torch.Tensor) -> torch.T
     return -torch.log(-torch.log(uniform))
 
 
-def top_p_candidates(scores: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The fewest most likely tokens that hold `top_p` of the probability (Holtzman et al. 2020).
+def top_p_candidates(
+    scores: torch.Tensor, log_total: torch.Tensor, top_p: float, count: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The fewest most likely tokens that hold `top_p` of the probability (Holtzman et al. 2020), among `count` tokens.
+
+    Args:
+        scores (`torch.Tensor` of shape `(B, V)`): Logits divided by the temperature.
+        log_total (`torch.Tensor` of shape `(B, 1)`): Their logsumexp.
 
     Returns:
-        Scores of the candidates, -inf beyond a row's own, and their ids, both of shape `(B, K)`.
+        Scores of the candidates, -inf beyond a row's own, and their ids, both of shape `(B, K)`; and whether a row has
+        all of its candidates, of shape `(B,)`.
     """
-    log_total = scores.logsumexp(dim=-1, keepdim=True)
-    for count in (min(_TOP_P_CANDIDATES, scores.shape[-1]), scores.shape[-1]):
-        # A full sort of a large vocabulary costs more than the model's own step on a CPU, and is hardly ever needed.
-        values, tokens = scores.topk(count, dim=-1)
-        probabilities = (values - log_total).exp()
-        before = probabilities.cumsum(dim=-1) - probabilities
-        if count == scores.shape[-1] or bool((before[:, -1] >= top_p).all()):
-            break
+    values, tokens = scores.topk(min(count, scores.shape[-1]), dim=-1)
+    probabilities = (values - log_total).exp()
+    before = probabilities.cumsum(dim=-1) - probabilities
     keep = before < top_p
+    whole = ~keep[:, -1] | (values.shape[-1] == scores.shape[-1])
     width = int(keep.sum(dim=-1).max())
-    return values.masked_fill(~keep, -torch.inf)[:, :width], tokens[:, :width]
+    return values.masked_fill(~keep, -torch.inf)[:, :width], tokens[:, :width], whole
 
 
 def draw_tokens(
@@ -87,9 +92,18 @@ def draw_tokens(
     if temperature == 0:
         return logits.argmax(dim=-1)
     scores = logits.double() / temperature
-    if top_p < 1:
-        scores, tokens = top_p_candidates(scores, top_p)
-    else:
-        tokens = torch.arange(logits.shape[-1], device=logits.device).expand_as(scores)
-    winners = (scores + gumbel_noise(keys, step, tokens)).argmax(dim=-1, keepdim=True)
-    return tokens.gather(-1, winners).squeeze(-1)
+    if top_p == 1:
+        noise = gumbel_noise(keys, step, torch.arange(logits.shape[-1], device=logits.device).expand_as(scores))
+        return (scores + noise).argmax(dim=-1)
+    log_total = scores.logsumexp(dim=-1, keepdim=True)
+    drawn = torch.empty_like(keys)
+    rows = torch.arange(len(scores), device=scores.device)
+    for count in (*_TOP_P_CANDIDATES, scores.shape[-1]):
+        some = rows if len(rows) < len(scores) else slice(None)
+        values, tokens, whole = top_p_candidates(scores[some], log_total[some], top_p, count)
+        winners = (values + gumbel_noise(keys[some], step, tokens)).argmax(dim=-1, keepdim=True)
+        drawn[rows[whole]] = tokens.gather(-1, winners).squeeze(-1)[whole]
+        rows = rows[~whole]
+        if not len(rows):
+            break
+    return drawn

@@ -12,7 +12,8 @@ from eval.verdicts import read_verdicts
 # Settings that say what was measured, where and how fast; all others say how.
 WHAT_AND_WHERE = {
     *("model_name_or_path", "model_revision", "model_fingerprint", "output_dir", "benchmarks", "benchmarks_dir"),
-    *("batch_size", "num_grading_workers", "report_to"),
+    *("batch_size", "num_grading_workers", "report_to", "tensor_parallel_size"),
+    *("base_url", "served_model_name", "concurrency", "request_timeout_seconds", "replay_from", "replayed"),
 }
 
 

@@ -1,7 +1,7 @@
 """What the samples of a benchmark come to: the content of `verdicts/` and of `results.json`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.benchmarks import Problem
@@ -84,11 +84,13 @@ def measure_benchmark(
             for k in (1, 2, 4, 8, 16, 32, 64)
             if k <= num_samples
         },
-        "truncated_ratio": sum(sample.finish_reason != "stop" for _, sample in wanted) / total,
+        "truncated_ratio": _known_mean(
+            [None if sample.finish_reason is None else sample.finish_reason != "stop" for _, sample in wanted]
+        ),
         "unanswered_ratio": sum(verdict.extracted is None for verdict in verdicts) / total,
         "timeout_ratio": sum(verdict.reason in ("timeout", "crash") for verdict in verdicts) / total,
         "no_gold": sum(not problem.gold for problem in problems),
-        "mean_tokens": sum(sample.num_tokens for _, sample in wanted) / total,
+        "mean_tokens": _known_mean([sample.num_tokens for _, sample in wanted]),
         "pass_at_1_values": pass_values,
         "majority_values": majority_values,
     }
@@ -110,3 +112,9 @@ def measure_average(benchmarks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
+
+
+def _known_mean(values: Sequence[float | None]) -> float | None:
+    """The mean; nothing where replayed answers do not tell a value."""
+    known = [float(value) for value in values if value is not None]
+    return _mean(known) if len(known) == len(values) else None

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from circuitseer_trl.artifacts import read_json
 
@@ -47,7 +47,17 @@ def check_rope(name: str, model: PreTrainedModel) -> None:
     transformers 4 reads none of what transformers 5 writes, and runs every such model at 10000 without a word; a model
     folder that was saved again, or edited by hand, can lose its base in the same way.
     """
-    recorded, effective = recorded_base(name), effective_base(model)
+    _compare(name, effective_base(model))
+
+
+def check_rope_config(name: str, config: PretrainedConfig) -> None:
+    """The same check where another engine loads the model: its base is then the one of the config."""
+    parameters = config.get_text_config().to_dict().get("rope_parameters") or {}
+    _compare(name, parameters.get("rope_theta") if parameters.get("rope_type") in FORMS else None)
+
+
+def _compare(name: str, effective: float | None) -> None:
+    recorded = recorded_base(name)
     if recorded is None or effective is None or abs(effective / recorded - 1) < 1e-3:
         return
     raise ValueError(

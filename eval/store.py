@@ -21,17 +21,18 @@ class Sample:
         id (`str`): The problem's.
         greedy (`bool`): Whether it is the likeliest continuation, or a draw.
         sample (`int`): Number of the draw, from 0.
-        num_tokens (`int`): Generated tokens, with the one that ended the answer.
-        finish_reason (`str`): `stop`, or `length` if the limit on new tokens or the model's context cut it.
-        prompt (`str`): Fingerprint of the prompt's token ids.
+        num_tokens (`int`, *optional*): Generated tokens, with the one that ended the answer; `None` where a replayed
+            answer does not tell.
+        finish_reason (`str`, *optional*): `stop`, or `length` if the limit on new tokens or the model's context cut it.
+        prompt (`str`): Fingerprint of the prompt's token ids; of a replayed answer's question.
     """
 
     id: str
     greedy: bool
     sample: int
     text: str
-    num_tokens: int
-    finish_reason: FinishReason
+    num_tokens: int | None
+    finish_reason: FinishReason | None
     seed: int
     prompt: str
 

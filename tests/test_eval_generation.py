@@ -30,13 +30,40 @@ def test_steps_of_one_sample_are_independent_draws():
 
 def test_top_p_keeps_the_fewest_tokens_that_hold_it():
     scores = torch.log(torch.tensor([[0.1, 0.5, 0.15, 0.25], [0.97, 0.01, 0.01, 0.01]]))
-    values, tokens = top_p_candidates(scores, 0.6)
+    values, tokens, whole = top_p_candidates(scores, torch.zeros(2, 1), 0.6, 4)
     assert tokens[0].tolist() == [1, 3]
     assert tokens[1, 0] == 0
     assert values[1, 1] == -torch.inf
-    # A distribution too flat for the first candidates is sorted whole.
-    flat, _ = top_p_candidates(torch.zeros(1, 1000), 0.9)
-    assert flat.shape == (1, 900)
+    assert whole.all()
+    # Of two tokens, the second is beyond the candidates of the second row, and within those of the first.
+    assert top_p_candidates(scores, torch.zeros(2, 1), 0.6, 2)[2].tolist() == [False, True]
+    flat = torch.zeros(1, 1000)
+    for count, width in ((64, 64), (1000, 900)):
+        values, _, whole = top_p_candidates(flat, flat.logsumexp(dim=-1, keepdim=True), 0.9, count)
+        assert (values.shape, bool(whole)) == ((1, width), count == 1000)
+
+
+def test_rows_with_few_and_with_many_candidates_are_drawn_as_from_a_full_sort():
+    vocabulary = 3000
+    scale = torch.tensor([30.0, 8.0, 3.0, 0.5, 0.01])[:, None]  # 1 candidate, tens, hundreds, nearly all
+    logits = torch.randn(5, vocabulary, generator=torch.Generator().manual_seed(0)).mul(scale).repeat(40, 1)
+    keys = torch.tensor([sample_key(0, "problem", number) for number in range(len(logits))])
+    drawn = draw_tokens(logits, keys, 3, temperature=0.9, top_p=0.95)
+    sizes = set()
+    for row, key, token in zip(logits.double() / 0.9, keys, drawn, strict=True):
+        probabilities = torch.softmax(row, dim=-1)
+        order = probabilities.argsort(descending=True, stable=True).tolist()
+        held, kept = 0.0, []
+        for candidate in order:
+            if held >= 0.95:
+                break
+            kept.append(candidate)
+            held += float(probabilities[candidate])
+        noise = gumbel_noise(key[None], 3, torch.tensor([kept]))[0]
+        assert kept[int((row[kept] + noise).argmax())] == token
+        sizes.add(0 if len(kept) <= 64 else 1 if len(kept) <= 1024 else 2)
+    assert sizes == {0, 1, 2}
+    assert torch.equal(drawn[7:8], draw_tokens(logits[7:8], keys[7:8], 3, temperature=0.9, top_p=0.95))
 
 
 def test_noise_belongs_to_the_token_not_to_its_place():

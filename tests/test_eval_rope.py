@@ -82,7 +82,7 @@ def test_evaluation_stops_before_it_generates(tmp_path, tiny_model, monkeypatch)
 
     # As after `model.config.rope_parameters = ...` and another save: the old key still says what was trained.
     edit(model / "config.json", rope_parameters={"rope_type": "default", "rope_theta": 300000.0})
-    monkeypatch.setattr("eval.run.generate", lambda *args, **kwargs: pytest.fail("it generates"))
+    monkeypatch.setattr("eval.backends.embedded.generate", lambda *args, **kwargs: pytest.fail("it generates"))
     config = EvaluationConfig(model_name_or_path=str(model), output_dir=str(tmp_path / "bad"), **options)
     with pytest.raises(ValueError, match=r"trained with a RoPE base of 10000 .* loads with 300000"):
         evaluate(config)

@@ -1,15 +1,14 @@
 import json
-import os
-import subprocess
-import sys
+import re
+import shutil
 from pathlib import Path
 
 import pytest
+from launch import launch
 
+from eval.report import main as report
 from eval.run import EvaluationConfig, evaluate
 from eval.store import Sample, SampleStore
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +57,17 @@ def test_results_of_a_tiny_model(finished: Path):
     assert set(verdicts[0]) == {"id", "greedy", "sample", "extracted", "verdict", "reason", "question"}
 
 
+def test_progress_tells_answers_tokens_and_the_time_left(
+    tiny_model: str, benchmarks_dir: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("eval.answering._REFRESH_SECONDS", 0.0)
+    evaluate(config(tiny_model, benchmarks_dir, tmp_path))
+    bars = capsys.readouterr().err
+    assert re.search(r"word_problems: 100%.* 30/30 \[\d+:\d+<00:00, .*answer/s, \d+ tokens/s\]", bars)
+    # It moves with tokens, before the first answer is finished.
+    assert re.search(r" 0/30 \[\d+:\d+<\?, \?answer/s, \d+ tokens/s\]", bars)
+
+
 def test_resume_after_a_torn_line(finished: Path, tiny_model: str, benchmarks_dir: str, tmp_path: Path):
     whole = (finished / "generations" / "word_problems.jsonl").read_bytes()
     lines = whole.splitlines(keepends=True)
@@ -74,7 +84,9 @@ def test_a_finished_run_generates_nothing_again(
     finished: Path, tiny_model: str, benchmarks_dir: str, monkeypatch: pytest.MonkeyPatch
 ):
     before = json.loads((finished / "results.json").read_text())
-    monkeypatch.setattr("eval.run.load_model", lambda *args, **kwargs: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(
+        "eval.backends.embedded.load_model", lambda *args, **kwargs: pytest.fail("the model was loaded")
+    )
     evaluate(config(tiny_model, benchmarks_dir, finished))
     assert json.loads((finished / "results.json").read_text()) == before
 
@@ -95,34 +107,12 @@ def test_another_benchmark_file_is_refused(finished: Path, tiny_model: str, tmp_
 
 @pytest.mark.engine
 def test_two_processes_give_the_samples_of_one(finished: Path, tiny_model: str, benchmarks_dir: str, tmp_path: Path):
-    accelerate = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    accelerate += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     flags = ["--model_name_or_path", tiny_model, "--benchmarks_dir", benchmarks_dir, "--benchmarks", "word_problems"]
-    flags += [
-        "--max_new_tokens",
-        "12",
-        "--num_samples",
-        "4",
-        "--dtype",
-        "float32",
-        "--output_dir",
-        str(tmp_path / "run"),
-    ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*accelerate, "-m", "eval.run", *flags], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-    )
+    flags += ["--max_new_tokens", 12, "--num_samples", 4, "--dtype", "float32", "--output_dir", tmp_path / "run"]
+    done = launch("tests.two_ranks", *flags, num_processes=2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "word_problems Pass@1" in done.stdout
+    assert sorted(re.findall(r"rank (\d) of 2 answered (\d+)", done.stdout)) == [("0", "15"), ("1", "15")]
     files = sorted(path.name for path in (tmp_path / "run" / "generations").iterdir())
     assert files == ["word_problems.jsonl"]
     name = Path("generations") / "word_problems.jsonl"
@@ -150,7 +140,20 @@ def test_presets_and_plans():
         ({"top_p": 1.5}, "top_p"),
         ({"num_samples": -1}, "num_samples"),
         ({"benchmarks": ["aime26"]}, "Unknown benchmark"),
-        ({"backend": "vllm"}, "backend"),
+        ({"backend": "sglang"}, "`backend` must be one of transformers, vllm, openai, replay"),
+        ({"backend": "openai"}, "base_url"),
+        ({"backend": "openai", "base_url": "localhost:8000"}, "http://localhost:8000/v1"),
+        ({"backend": "openai", "base_url": "http://localhost:8000/v1", "concurrency": 0}, "concurrency"),
+        ({"backend": "openai", "base_url": "http://x/v1", "request_timeout_seconds": 0}, "request_timeout_seconds"),
+        (
+            {"backend": "openai", "base_url": "http://x/v1", "dtype": "float16"},
+            "`dtype` is for `backend: transformers or",
+        ),
+        ({"base_url": "http://localhost:8000/v1"}, "`base_url` is for `backend: openai`"),
+        ({"backend": "vllm", "tensor_parallel_size": 0}, "tensor_parallel_size"),
+        ({"tensor_parallel_size": 2}, "`tensor_parallel_size` is for `backend: vllm`"),
+        ({"backend": "replay"}, "replay_from"),
+        ({"backend": "vllm", "replay_from": "runs/a"}, "`replay_from` is for `backend: replay`"),
         ({"preset": "papers"}, "preset"),
         ({"limit": 0}, "limit"),
         ({"batch_size": "8"}, "batch_size"),
@@ -169,3 +172,26 @@ def test_store_names_a_broken_line(tmp_path: Path):
         file.write(b"{}\n")
     with pytest.raises(ValueError, match="Line 2 of"):
         store.read()
+
+
+def test_a_model_without_a_chat_template_is_told_everywhere(
+    tiny_model: str, benchmarks_dir: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    for file in base.glob("chat_template*"):
+        file.unlink()
+    settings = json.loads((base / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (base / "tokenizer_config.json").write_text(json.dumps(settings))
+    results = evaluate(config(str(base), benchmarks_dir, tmp_path / "run"))
+    assert results is not None
+    assert results["settings"]["prompt_template"] == "plain"
+    assert f"{base} has no chat template; the plain template is used" in caplog.text
+    report([str(tmp_path / "run"), "--output", str(tmp_path / "report.html")])
+    assert "prompt_template plain" in (tmp_path / "report.html").read_text()
+    shutil.copy(Path(tiny_model) / "tokenizer_config.json", base)
+    for file in Path(tiny_model).glob("chat_template*"):
+        shutil.copy(file, base)
+    with pytest.raises(ValueError, match="prompt_template was 'plain' and is now 'chat'"):
+        evaluate(config(str(base), benchmarks_dir, tmp_path / "run"))

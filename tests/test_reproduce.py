@@ -81,6 +81,22 @@ def test_mistakes_are_found_before_anything_runs(tmp_path: Path, pool_file: str,
         steps_of([*words, "--sft", str(tmp_path / "none.yaml")])
 
 
+@pytest.mark.parametrize(
+    ("words", "launched"),
+    [
+        ([], True),
+        (["--evaluate.backend", "vllm"], True),
+        (["--evaluate.backend", "vllm", "--evaluate.tensor_parallel_size", "4"], False),
+        (["--evaluate.backend", "openai", "--evaluate.base_url", "http://localhost:8000/v1"], False),
+    ],
+)
+def test_evaluation_is_launched_where_a_process_has_a_gpu(
+    tmp_path: Path, pool_file: str, tiny_model: str, words: list[str], launched: bool
+):
+    steps = {step.name: step for step in steps_of([*recipes(tmp_path, pool_file, tiny_model), *words])}
+    assert steps["evaluate"].launch == launched
+
+
 def test_launch_only_where_it_is_asked_for(tmp_path: Path):
     step = Step("x", "some.module", ["--a"], tmp_path / "p", [])
     assert command(step, None, None) == [sys.executable, "-m", "some.module", "--a"]

@@ -59,6 +59,10 @@ class PruneSampler(Sampler):
         if self.strategy not in get_args(Strategy):
             raise ValueError(f"`strategy` must be one of {', '.join(get_args(Strategy))}, got {self.strategy!r}.")
 
+    @property
+    def nested(self) -> bool:
+        return True
+
     def choose(
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -89,6 +89,13 @@ def flags(values: dict[str, Any]) -> list[str]:
     return [word for key, value in values.items() for word in (f"--{key}", str(value))]
 
 
+def one_process_a_gpu(evaluating: dict[str, Any]) -> bool:
+    """Whether evaluation shares its work over the processes of a launch; a server has its own, and so has a split model."""
+    if evaluating.get("backend", "transformers") == "vllm":
+        return int(evaluating.get("tensor_parallel_size", 1)) == 1
+    return evaluating.get("backend", "transformers") == "transformers"
+
+
 def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> list[Step]:
     """The steps of a run, checked as far as recipes and folders can tell."""
     data = read_recipe(options.data) | overrides["data"]
@@ -149,7 +156,7 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
             [*arguments, *tracked, *flags(overrides["evaluate"])],
             output / "results.json",
             [options.eval],
-            launch=evaluating.get("backend", "transformers") == "transformers",
+            launch=one_process_a_gpu(evaluating),
         )
     )
     page = output / "report.html"

@@ -110,7 +110,7 @@ def heads_cost(config: SelectionConfig, system_prompt: str, pool: Pool, referenc
     at_most = "at most " if config.head_detection == "race" else ""
     return StepCost(
         "heads",
-        f"{at_most}{len(heads)} heads on {size} examples, {num_tokens:,.0f} tokens each",
+        f"{at_most}{len(heads)} heads on {size} examples of {num_tokens / size:,.0f} tokens",
         seconds * share,
         operations * share,
         memory,
