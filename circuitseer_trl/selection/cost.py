@@ -142,7 +142,7 @@ def scores_cost(config: SelectionConfig, pool: Pool, scorer: Scorer, reference: 
 
     share = len(pool) / len(rows) * characters(spread(pool, NUM_MEASURED_ROWS)) / characters(rows)
     memory = None
-    if reference is not None:
+    if reference is not None and not scorer.uses_gradients:
         assert config.max_batch_tokens is not None
         model = reference.model(for_scores=not scorer.uses_losses)
         memory = model.get_memory_footprint() + config.max_batch_tokens * activation_bytes(model.config, model.dtype)

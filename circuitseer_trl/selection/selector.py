@@ -133,6 +133,8 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
         }
         if "category" not in columns and any(pool.examples["category"]):
             columns["category"] = pool.examples["category"]
+        if pool.difficulty is not None:
+            columns["difficulty"] = pool.difficulty
         seed = config.selection_seed
         if tokens is None or config.budget_tokens is None:
             selection = parts.sampler.sample(controlled, pool.rows, pool.uids, size, seed, columns)
