@@ -81,7 +81,10 @@ def compare_choice(letters: set[str], answer: str, options: dict[str, str], same
     def is_option(value: str) -> bool:
         """Whether a text is the right option's, and no other's as well."""
         written = {each for each, option in options.items() if plain(option) == plain(value)}
-        return letter in written if written else {n for n, option in options.items() if same(option, value)} == {letter}
+        if written:
+            return letter in written
+        others = (option for each, option in options.items() if each != letter)
+        return same(options[letter], value) and not any(same(option, value) for option in others)
 
     labelled = re.match(r"^\(?\s*([A-K])\s*(?:\)|\.|:|\)\.)\s*(\S.*)$", text, re.DOTALL)
     if labelled:

@@ -18,11 +18,14 @@ from eval.relations import Comparison
 from eval.single import compact
 from eval.structure import strip_brackets
 from eval.symbolic import math_verify_equal
-from eval.tokens import ParseError, UnknownCommandError
+from eval.tokens import KNOWN, ParseError, UnknownCommandError
 from eval.values import equal_expressions
 
 MAX_CHARACTERS = 2000
 _PERCENT_QUESTION = re.compile(r"percent|%|百分", re.IGNORECASE)
+# What Math-Verify evaluates and the rules here do not.
+_ALGEBRA = {"sum", "prod", "int", "iint", "lim", "to", "max", "min", "gcd", "lcm", "bmod", "partial"}
+_ALGEBRA |= {"matrix", "endmatrix", "cr"}
 _GROUPED = re.compile(r"\s*\$?\s*\d{1,3}(?:,\d{3})+\s*\$?\s*")
 
 
@@ -83,6 +86,9 @@ def _compare_texts(gold: str, answer: str, question: str | None) -> Comparison:
     except UnknownCommandError:
         if '"' in gold and not re.search(r"\d", gold):
             return Comparison(same_phrase(gold, answer), "text")
+        unknown = set(re.findall(r"\\([A-Za-z]+)", gold + answer)) - KNOWN
+        if not unknown <= _ALGEBRA:
+            return Comparison(False, "not_understood")
         return Comparison(math_verify_equal(gold, answer), "math_verify")
     except ParseError:
         return Comparison('"' in gold and same_phrase(gold, answer), "text" if '"' in gold else "not_understood")
