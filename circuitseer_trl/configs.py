@@ -16,6 +16,7 @@ HeadSetName = Literal["detected", "all", "random"]
 ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
 LengthControl = Literal["none", "bin", "residual"]
+DifficultySource = Literal["judge", "column", "verdicts"]
 Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin"]
 ReportTo = Literal["none", "wandb"]
 
@@ -41,6 +42,30 @@ def check_share(name: str, value: Any) -> None:
     """Raises where `value` is not in (0, 1]."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
         raise ValueError(f"`{name}` must be a number in (0, 1], got {value!r}.")
+
+
+TEXT_SOURCE_KEYS = ("dataset_name", "dataset_config", "dataset_split", "dataset_revision", "column")
+
+
+def text_source(item: Any) -> dict[str, Any]:
+    """An item of `decontaminate_against` as a mapping; raises where it is neither a name nor a mapping with one."""
+    if isinstance(item, str) and item.lstrip().startswith("{"):
+        try:
+            item = json.loads(item)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"An item of `decontaminate_against` looks like JSON but is none: {item}: {error}."
+            ) from None
+    source = {"dataset_name": item} if isinstance(item, str) and item else item
+    if not isinstance(source, dict) or not source.get("dataset_name"):
+        raise ValueError(
+            f"Items of `decontaminate_against` must be dataset names, files, or mappings with a `dataset_name`, got {item!r}."
+        )
+    if unknown := sorted(set(source) - set(TEXT_SOURCE_KEYS)):
+        raise ValueError(
+            f"An item of `decontaminate_against` has no key {unknown[0]!r}; keys are {', '.join(TEXT_SOURCE_KEYS)}."
+        )
+    return source
 
 
 @dataclass
@@ -76,6 +101,32 @@ class PoolConfig:
         default=SYSTEM_PROMPT,
         metadata={"help": "System message wherever a chat template is used; an empty one leaves the message out."},
     )
+    dedup_similarity: float | None = field(
+        default=None,
+        metadata={
+            "help": "Drop a row whose problem has at least this Jaccard similarity, over word 5-grams, with an earlier one."
+        },
+    )
+    decontaminate_against: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Drop rows whose problem overlaps one of these datasets: files, Hub ids, or mappings (JSON on the command "
+            "line) of dataset_name, dataset_config, dataset_split (test), dataset_revision and column."
+        },
+    )
+    ngram_size: int = field(default=13, metadata={"help": "So many words in a row in common are an overlap."})
+
+    def __post_init__(self) -> None:
+        if self.dedup_similarity is not None:
+            check_share("dedup_similarity", self.dedup_similarity)
+        check_count("ngram_size", self.ngram_size)
+        if isinstance(self.decontaminate_against, str | dict):
+            self.decontaminate_against = [self.decontaminate_against]
+        self.text_sources()
+
+    def text_sources(self) -> list[dict[str, Any]]:
+        """The datasets of `decontaminate_against` as mappings, checked."""
+        return [text_source(item) for item in self.decontaminate_against or []]
 
 
 @dataclass
@@ -133,6 +184,12 @@ class SelectionConfig:
     sampling: Sampling | None = field(default=None, metadata={"help": "How scores become a subset (the method's)."})
     budget_ratio: float = field(default=0.1, metadata={"help": "Share of the usable rows to keep, in (0, 1]."})
     budget_size: int | None = field(default=None, metadata={"help": "Number of rows to keep, instead of the share."})
+    budget_tokens: int | None = field(
+        default=None,
+        metadata={
+            "help": "Training tokens to keep at most, instead of the share: of problem and completion, by the reference."
+        },
+    )
     selection_seed: int = field(default=42, metadata={"help": "Seed of the draw."})
     max_batch_tokens: int | None = field(
         default=None,
@@ -179,6 +236,12 @@ class SelectionConfig:
         check_share("budget_ratio", self.budget_ratio)
         if self.budget_size is not None:
             check_count("budget_size", self.budget_size)
+        if self.budget_tokens is not None:
+            check_count("budget_tokens", self.budget_tokens)
+            if self.budget_size is not None:
+                raise ValueError(
+                    "`budget_size` and `budget_tokens` both say how much to keep. Leave one of the two out."
+                )
         check_count("selection_seed", self.selection_seed, smallest=0)
         if self.max_batch_tokens is None:
             self.max_batch_tokens = default_batch_tokens()

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from circuitseer_trl.artifacts import write_table
 from circuitseer_trl.sharding import process_state
+from circuitseer_trl.sources import read_dataset
 
 POOL_COLUMNS = {
     "row": "int64",
@@ -26,7 +27,6 @@ POOL_COLUMNS = {
     "difficulty": "float64",
     "reason": "string",
 }
-SUFFIXES = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 GSM8K_ANSWER = re.compile(r"\n?####\s*(.+?)\s*$")
 GSM8K_CALCULATION = re.compile(r"<<[^<>]*>>")
@@ -52,10 +52,18 @@ class Pool:
         dropped: Dataset of the rows that cannot be used, with a column `reason` besides.
         source: The dataset as it was given; `row` points into it.
         name: What the dataset is called on cards.
+        cleaning: By what rows were dropped besides (see `clean_pool`); None where nothing was.
     """
 
-    def __init__(self, examples: datasets.Dataset, dropped: datasets.Dataset, source: datasets.Dataset, name: str):
-        self.examples, self.dropped, self.source, self.name = examples, dropped, source, name
+    def __init__(
+        self,
+        examples: datasets.Dataset,
+        dropped: datasets.Dataset,
+        source: datasets.Dataset,
+        name: str,
+        cleaning: dict[str, Any] | None = None,
+    ):
+        self.examples, self.dropped, self.source, self.name, self.cleaning = examples, dropped, source, name, cleaning
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -86,7 +94,7 @@ class Pool:
 
     def subset(self, indices: Iterable[int]) -> "Pool":
         """A pool of the usable rows at the given positions."""
-        return Pool(self.examples.select(list(indices)), self.dropped, self.source, self.name)
+        return Pool(self.examples.select(list(indices)), self.dropped, self.source, self.name, self.cleaning)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -108,35 +116,13 @@ class Pool:
             "num_rows": len(self.source),
             "num_usable": len(self),
             "dropped": self.dropped_counts(),
+            **({"cleaning": self.cleaning} if self.cleaning else {}),
         }
 
     def write_dropped(self, path: str | Path) -> None:
         """Writes the dropped rows with their reasons as one Parquet file."""
         table = self.dropped.with_format("arrow")[:] if len(self.dropped) else pa.table({"row": [], "reason": []})
         write_table(path, table.replace_schema_metadata(None))
-
-
-def read_dataset(
-    name: str, config: str | None = None, split: str = "train", revision: str | None = None
-) -> datasets.Dataset:
-    """Reads a dataset from a local file or folder, or else from the Hub."""
-    path = Path(name).expanduser()
-    if path.is_dir() and ((path / "state.json").is_file() or (path / "dataset_dict.json").is_file()):
-        loaded = datasets.load_from_disk(str(path))
-        if isinstance(loaded, datasets.Dataset):
-            return loaded
-        if split not in loaded:
-            raise ValueError(f"The dataset {name} has no split {split!r}; it has {', '.join(loaded)}.")
-        return loaded[split]
-    if path.is_file():
-        if path.suffix not in SUFFIXES:
-            raise ValueError(f"Cannot tell what kind of file {name} is; known endings are {', '.join(SUFFIXES)}.")
-        if path.stat().st_size == 0:
-            raise ValueError(f"The pool {name} is empty.")
-        return datasets.load_dataset(SUFFIXES[path.suffix], data_files=str(path), split="train")
-    if path.suffix in SUFFIXES or name.startswith((".", "/", "~")):
-        raise FileNotFoundError(f"There is no dataset file {name}.")
-    return datasets.load_dataset(name, config, split=split, revision=revision)
 
 
 def message_text(value: Any, role: str) -> str | None:

@@ -21,7 +21,7 @@ class Problem:
     """One question with its reference answer.
 
     Args:
-        id (`str`): Unique over all benchmarks: the benchmark's name and the row's number.
+        id (`str`): The benchmark's name and the row's number, or in a file of one's own the row's `uid` where it has one.
         question (`str`): The user's turn of the prompt.
         gold (`str`): Reference answer; empty where the file has none, and then nothing can be graded as correct.
         choices (`dict[str, str]`, *optional*): Option texts by letter, as far as the file tells them.
@@ -126,15 +126,25 @@ BENCHMARKS: dict[str, Benchmark] = {
     "word_problems": Benchmark(_plain, None, None),  # the demo's own; its folder is given
 }
 PAPER_BENCHMARKS = tuple(name for name in BENCHMARKS if name not in ("gsm8k", "word_problems"))
+# A file of one's own: rows of `problem` (or `question`), `answer` and perhaps `uid`, such as `python -m eval.pool` writes.
+OWN_BENCHMARK = Benchmark(_plain, None, None)
 
 
-def benchmark_names(names: Iterable[str]) -> list[str]:
-    """Names with `paper` replaced by the nine of the paper, each once, and every one known."""
+def benchmark_file(name: str, benchmarks_dir: str | Path | None) -> Path | None:
+    """Where a benchmark's local file has to be; None where no folder is given."""
+    folder = benchmarks_dir or os.environ.get(BENCHMARKS_DIR_VARIABLE)
+    return Path(folder) / name / "test.jsonl" if folder else None
+
+
+def benchmark_names(names: Iterable[str], benchmarks_dir: str | Path | None = None) -> list[str]:
+    """Names with `paper` replaced by the nine of the paper, each once, and every one known or a local file."""
     expanded = [each for name in names for each in (PAPER_BENCHMARKS if name == "paper" else (name,))]
     for name in expanded:
-        if name not in BENCHMARKS:
+        path = benchmark_file(name, benchmarks_dir)
+        if name not in BENCHMARKS and not (path is not None and path.is_file()):
             raise ValueError(
-                f"Unknown benchmark {name!r}. Choose from {', '.join(BENCHMARKS)}, or `paper` for the nine."
+                f"Unknown benchmark {name!r}. Choose from {', '.join(BENCHMARKS)}, or `paper` for the nine; one of your own is "
+                f"a file DIR/{name}/test.jsonl, with DIR as `--benchmarks_dir`."
             )
     return list(dict.fromkeys(expanded))
 
@@ -143,15 +153,14 @@ def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[
     """The problems of a benchmark, in the order of its file.
 
     Args:
-        name (`str`): A key of `BENCHMARKS`.
+        name (`str`): A key of `BENCHMARKS`, or the name of a local file of one's own.
         benchmarks_dir (`str` or `Path`, *optional*): Folder with `<name>/test.jsonl`; by default the environment
             variable `CIRCUITSEER_BENCHMARKS_DIR`. The Hub is asked where neither has the file.
     """
-    if len(benchmark_names([name])) > 1:
+    if len(benchmark_names([name], benchmarks_dir)) > 1:
         raise ValueError(f"{name!r} stands for several benchmarks; load them one by one.")
-    benchmark = BENCHMARKS[name]
-    folder = benchmarks_dir or os.environ.get(BENCHMARKS_DIR_VARIABLE)
-    path = Path(folder) / name / "test.jsonl" if folder else None
+    benchmark = BENCHMARKS.get(name, OWN_BENCHMARK)
+    path = benchmark_file(name, benchmarks_dir)
     if path is not None and path.is_file():
         source, rows = str(path), _read_rows(path)
     elif benchmark.hub is None:
@@ -172,7 +181,10 @@ def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[
             parsed = benchmark.parse(row)
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError(f"Row {number} of {source} is not a row of {name}: {error!r}.") from error
-        problems.append(Problem(f"{name}-{number}", parsed.question, parsed.gold, parsed.choices, name))
+        own = str(row["uid"]) if benchmark is OWN_BENCHMARK and "uid" in row else f"{name}-{number}"
+        problems.append(Problem(own, parsed.question, parsed.gold, parsed.choices, name))
+    if len({problem.id for problem in problems}) < len(problems):
+        raise ValueError(f"Two rows of {source} have the same `uid`, which has to name one problem.")
     return problems
 
 

@@ -6,12 +6,18 @@ from collections.abc import Callable
 from eval.normalization import fold_unicode
 
 _STYLE = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|sf|it)|boldsymbol|bf|rm|mbox|underline|boxed|fbox|bm)\s*\{([^{}]*)\}"
+    r"\\(?:text(?:bf|it|rm|sf|tt|up|normal)?|math(?:rm|bf|sf|it|tt|bb|cal)|boldsymbol|[mh]box|underline|boxed|fbox|bm"
+    r"|operatorname\*?|[lL]arge|LARGE|[hH]uge|color\s*\{\w+\}|textcolor\s*\{\w+\})\s*\{([^{}]*)\}"
+)
+_UNSEEN = re.compile(
+    r"\\[,;:! >()\[\]]|~|\\(?:q?quad|left|right|bf|rm|it|displaystyle|checkmark)(?![A-Za-z])|\$|\*\*|[\"`“”]"
 )
 _PREFIX = re.compile(
-    r"^(?:the\s+)?(?:correct\s+)?(?:answer|option|choice|statement|选项|答案)s?\s*(?:is|are|为|是|:)?\s*", re.IGNORECASE
+    r"^(?:the\s+)?(?:final\s+)?(?:correct\s+)?(?:answer|option|choice|statement|选项|答案|故选|应选|选)s?\s*"
+    r"(?:is|are|为|是|:)?\s*(?:option|choice)?\s*",
+    re.IGNORECASE,
 )
-_SEPARATORS = r"[\s,;、&和]|\band\b"
+_SEPARATORS = r"[\s,;、&和与/+]|\\cup(?![A-Za-z])|\band\b"
 
 
 def plain(text: str) -> str:
@@ -19,8 +25,7 @@ def plain(text: str) -> str:
     text, before = fold_unicode(text), None
     while before != text:
         before, text = text, _STYLE.sub(r"\1", text)
-    text = re.sub(r"\\[,;:! ]|~|\\q?quad(?![A-Za-z])|\\left(?![A-Za-z])|\\right(?![A-Za-z])|\$", " ", text)
-    return re.sub(r"\s+", " ", text).strip()
+    return re.sub(r"\s+", " ", _UNSEEN.sub(" ", text)).strip()
 
 
 def gold_letters(gold: str) -> set[str]:
@@ -43,9 +48,11 @@ def gold_option(gold: str) -> str:
 
 def _letters(text: str) -> set[str] | None:
     """Letters of an answer that is nothing but letters, or `None`."""
-    text = _PREFIX.sub("", text).strip(" .:。")
+    text = re.sub(r"\s*(?:选项|项)$", "", _PREFIX.sub("", text).strip(" .:。"))
+    if outer := re.fullmatch(r"\\\{(.*)\\\}|\{(.*)\}|\[(.*)\]|\(([A-K]{2,})\)", text):
+        text = next(inner for inner in outer.groups() if inner is not None).strip()
     text = re.sub(r"\(\s*([A-Ka-k])\s*\)", r"\1", text)
-    text = re.sub(r"([A-K])\s*[.:)](?=\s|$|,)", r"\1", text)
+    text = re.sub(r"([A-K])\s*[.:)](?=\s|$|,|[A-K])", r"\1", text)
     bare = re.sub(_SEPARATORS, "", text)
     if re.fullmatch(r"[A-K]{1,6}", bare) and len(set(bare)) == len(bare):
         return set(bare)
@@ -62,21 +69,35 @@ def compare_choice(letters: set[str], answer: str, options: dict[str, str], same
         same: Compares two texts that are no letters.
     """
     text = plain(answer)
+    written = {each for each, option in options.items() if plain(option) == text}
     named = _letters(text)
-    if named is not None:
+    if named is not None and not (written and text.islower()):
         return named == letters
     if len(letters) != 1:
         return False
     (letter,) = letters
-    labelled = re.match(r"^\(?\s*([A-K])\s*(?:\)|\.|:|\)\.)\s*(\S.*)$", _PREFIX.sub("", text), re.DOTALL)
+    text = _PREFIX.sub("", text)
+
+    def is_option(value: str) -> bool:
+        """Whether a text is the right option's, and no other's as well."""
+        written = {each for each, option in options.items() if plain(option) == plain(value)}
+        return letter in written if written else {n for n, option in options.items() if same(option, value)} == {letter}
+
+    labelled = re.match(r"^\(?\s*([A-K])\s*(?:\)|\.|:|\)\.)\s*(\S.*)$", text, re.DOTALL)
     if labelled:
-        option = options.get(letter)
-        return labelled[1] == letter and (
-            option is None or plain(option) == labelled[2].strip() or same(option, labelled[2])
-        )
+        return labelled[1] == letter and (letter not in options or is_option(labelled[2]))
     if letter not in options:
         return False
-    return plain(options[letter]) == text or same(options[letter], answer)
+    # A letter and the option's text, in either order.
+    beside = re.match(r"^([A-K])\s*(?:,|=|\\(?:right)?arrow\s|\\to\s|\((?=.*\)$)|\s)\s*(\S.*)$", text, re.DOTALL)
+    after = re.match(
+        r"^(.*\S)\s*(?:\(\s*|,?\s*(?:i\.e\.,?|which is)?\s*(?:option|choice)\s*\(?)([A-K])\s*\)?$", text, re.DOTALL
+    )
+    if beside and beside[1] == letter and is_option(re.sub(r"^([^(]*)\)$", r"\1", beside[2])):
+        return True
+    if after and after[2] == letter and is_option(re.sub(r"[\s,]+$", "", after[1])):
+        return True
+    return is_option(answer)
 
 
 def options_in(question: str) -> dict[str, str]:

@@ -1,23 +1,32 @@
-"""Finds the final answer in a response: what the last closed box holds."""
+"""Finds the final answer in a response: what its last box holds."""
 
 import re
 from dataclasses import dataclass
 
 # A program that wrote \b into plain text left a backspace and "oxed".
-_BOX = re.compile(r"(?:\\(?:boxed|fbox|framebox)|\x08oxed)(?![A-Za-z])\s*(\{)?")
-_BARE = re.compile(r"[^\s$\\{}]+|\\[A-Za-z]+(?:\{[^{}]*\})*|\\.")
-# What may stand between two boxes that are one list: `$\boxed{1}$ and $\boxed{2}$`.
-_SPACE = r"(?:\$|\\[()\[\],;! ]|\\q?quad|\s)*"
-_JOIN = r"(?:,|，|、|;|&|\band\b|\bor\b|和|或|\\text\{\s*(?:and|or)\s*\})+"
-_BETWEEN = re.compile(f"{_SPACE}(?:{_JOIN}{_SPACE})+")
-_PERCENT_AFTER = re.compile(r"\s*(?:\$|\\\)|\\\])*\s*(?:\\?%|percent\b)", re.IGNORECASE)
+_BOX = re.compile(r"(?:\\(?:boxed|fbox|framebox)|\x08oxed)(?![A-Za-z])\s*((?:\[[^\[\]{}]{0,20}\]){0,2}\s*\{)?")
+_BARE = re.compile(r"[^\s$\\{}\[|`'\"]+|\\[A-Za-z]+(?:\{[^{}]*\})*")
+# What may stand between two boxes that are one list: `$\boxed{1}$ and $\boxed{2}$`, `$x=\boxed{1}$ and $y=\boxed{2}$`.
+_SPACE = r"(?:\$|\\[()\[\],;! ]|\\q?quad(?![A-Za-z])|\s)*"
+_JOIN = r"(?:(?:,|，|、|;|&|\band\b|\bor\b|和|或|与|\\text\{\s*(?:and|or)\s*\})\s*)+"
+_NAMED = r"(?:[A-Za-z](?:_\{?\w\}?)?(?:\([a-z]\))?\s*(?:=|\\in)\s*)?"
+_BETWEEN = re.compile(f"{_SPACE}{_JOIN}{_SPACE}{_NAMED}{_SPACE}")
+_BESIDE = re.compile(r"(?:\$|\\[,;!]|\\q?quad(?![A-Za-z]))*")
+_LONGEST_BETWEEN = 80
+_AFTER = r"(?:\$|\\\)|\\\]|\\[,;! ]|\s)*"
+_PERCENT_AFTER = re.compile(
+    _AFTER + r"(?:\\?%|(?:percent|pct)\b|\\(?:text|mathrm|mbox)\{\s*(?:\\?%|percent|pct)[^{}]{0,10}\})", re.IGNORECASE
+)
+_BASE_AFTER = re.compile(r"_(?:\d{1,2}|\{\s*\d{1,2}\s*\})(?!\d)")
 
 
 @dataclass(frozen=True)
 class _Span:
+    """A box; one that was cut off has no content."""
+
     start: int
     end: int
-    content: str
+    content: str | None
 
 
 def _closing_braces(text: str) -> dict[int, int]:
@@ -36,7 +45,7 @@ def _closing_braces(text: str) -> dict[int, int]:
 
 
 def _boxes(text: str) -> list[_Span]:
-    """All closed boxes that lie in no other one, in order."""
+    """All boxes that lie in no other one, in order."""
     closing = _closing_braces(text)
     spans: list[_Span] = []
     for match in _BOX.finditer(text):
@@ -46,27 +55,42 @@ def _boxes(text: str) -> list[_Span]:
             brace = match.end() - 1
             if brace in closing:
                 spans.append(_Span(match.start(), closing[brace] + 1, text[brace + 1 : closing[brace]]))
+            else:
+                spans.append(_Span(match.start(), match.end(), None))
         elif bare := _BARE.match(text, match.end()):
             spans.append(_Span(match.start(), bare.end(), bare.group()))
+        elif match.end() == len(text):
+            spans.append(_Span(match.start(), match.end(), None))
     return spans
 
 
 def extract_answer(response: str) -> str | None:
-    """What the last closed `\\boxed{}` (or `\\fbox`, `\\framebox`, `\\boxed 5`) holds, or `None`.
+    """What the last `\\boxed{}` (or `\\fbox`, `\\framebox`, `\\boxed 5`) holds, or `None`.
 
-    A box that never closes was cut off, and is no answer. Boxes joined by a comma or "and" are one list.
+    A last box that never closes was cut off: then there is no answer, whatever was boxed before. Boxes joined by a
+    comma or "and", and boxes side by side that differ, are one list.
     """
     if "box" not in response and "\x08oxed" not in response:
         return None
     boxes = _boxes(response)
-    if not boxes:
+    if not boxes or boxes[-1].content is None:
         return None
     parts = [boxes[-1].content]
     for before, after in zip(reversed(boxes[:-1]), reversed(boxes[1:]), strict=True):
-        if not _BETWEEN.fullmatch(response, before.end, after.start):
+        if before.content is None or not _are_joined(response, before, after):
             break
         parts.insert(0, before.content)
-    answer = ", ".join(_BOX.sub(lambda match: match.group(1) or "", part).strip() for part in parts)
+    answer = ", ".join(_BOX.sub(lambda match: "{" if match.group(1) else "", part).strip() for part in parts)
     if "%" not in answer and "percent" not in answer and _PERCENT_AFTER.match(response, boxes[-1].end):
         answer += r"\%"
+    if answer.isalnum() and (base := _BASE_AFTER.match(response, boxes[-1].end)):
+        answer += base.group()
     return answer or None
+
+
+def _are_joined(response: str, before: _Span, after: _Span) -> bool:
+    if after.start - before.end > _LONGEST_BETWEEN:
+        return False
+    if _BETWEEN.fullmatch(response, before.end, after.start):
+        return True
+    return before.content != after.content and bool(_BESIDE.fullmatch(response, before.end, after.start))

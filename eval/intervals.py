@@ -6,8 +6,11 @@ from fractions import Fraction
 
 import mpmath
 
-from eval.expressions import Node, ParseError, equal_expressions, evaluate, exact, number, parse_expression, symbols
+from eval.expressions import parse_expression
+from eval.nodes import Node, number, symbols
 from eval.structure import relation_parts, split_top_level, strip_brackets
+from eval.tokens import ParseError
+from eval.values import equal_expressions, evaluate, exact
 
 _FLIPPED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
 
@@ -75,6 +78,8 @@ def _from_union(text: str) -> IntervalSet | None:
         if len(bounds) != 2:
             return None
         low, high = map(_bound, bounds)
+        if (low is None and piece[0] == "[") or (high is None and piece[-1] == "]"):
+            return None
         intervals.append(
             Interval(low, piece[0] == "[" and low is not None, high, piece[-1] == "]" and high is not None)
         )
@@ -91,7 +96,7 @@ def _bound(text: str) -> Node | None:
 def _from_inequalities(text: str, unknown: str | None) -> IntervalSet | None:
     """`x < 2 or x > 3`, `0 < x \\le 5`: inequalities that are linear in their one unknown."""
     intervals: list[Interval] = []
-    for part in re.split(r"\\and(?![A-Za-z])|\\cup(?![A-Za-z])", text):
+    for part in re.split(r"\\(?:and|or)(?![A-Za-z])|\\cup(?![A-Za-z])", text):
         part = re.sub(r",?\s*[A-Za-z]\s*\\in\s*\\?\{?R\}?\s*$", "", part.strip()).strip(" ,")
         parts = relation_parts(part)
         operators = parts[1::2]

@@ -122,7 +122,8 @@ class EvaluationConfig:
         check_choice("preset", self.preset, Preset)
         check_choice("dtype", self.dtype, Dtype)
         check_choice("report_to", self.report_to, ReportTo)
-        self.benchmarks = benchmark_names([self.benchmarks] if isinstance(self.benchmarks, str) else self.benchmarks)
+        names = [self.benchmarks] if isinstance(self.benchmarks, str) else self.benchmarks
+        self.benchmarks = benchmark_names(names, self.benchmarks_dir)
         if not self.benchmarks:
             raise ValueError("`benchmarks` must name at least one benchmark, got none.")
         self._check_backend()

@@ -1,12 +1,16 @@
 """Cuts normalised answers into their parts: lists, brackets, relations, matrices, plus-minus."""
 
 import re
+from itertools import product
 
-from eval.expressions import Node, ParseError, parse_expression
+from eval.expressions import parse_expression
+from eval.nodes import Node, number
+from eval.tokens import ParseError, UnknownCommandError
 
 _RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|equiv|sim)(?![A-Za-z])|[=<>]")
-_SEPARATOR = re.compile(r"[,;]|\\and(?![A-Za-z])")
-_MAX_EXPANDED = 16
+_SEPARATOR = r"[,;]|\\(?:and|or)(?![A-Za-z])"
+_SIGN = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
+_MAX_SIGNS = 4
 
 
 def _scan(text: str) -> list[int]:
@@ -29,10 +33,10 @@ def _scan(text: str) -> list[int]:
     return depths
 
 
-def split_top_level(text: str) -> list[str]:
-    """Parts between commas, semicolons and "and" that are in no brackets."""
+def split_top_level(text: str, separator: str = _SEPARATOR) -> list[str]:
+    """Parts between commas, semicolons, "and" and "or" (or what else separates) that are in no brackets."""
     depths, parts, start = _scan(text), [], 0
-    for match in _SEPARATOR.finditer(text):
+    for match in re.finditer(separator, text):
         if depths[match.start()] <= 0:
             parts.append(text[start : match.start()])
             start = match.end()
@@ -62,31 +66,58 @@ def relation_parts(text: str) -> list[str]:
     return [*parts, text[start:].strip()]
 
 
-def expand_signs(text: str) -> list[str]:
-    """`1 \\pm 2` as `1 + 2` and `1 - 2`; all signs of one text change together."""
-    if r"\pm" not in text and r"\mp" not in text:
+def expand_signs(text: str, *, together: bool = True) -> list[str]:
+    """`1 \\pm 2` as `1 + 2` and `1 - 2`; all signs of one text change together, or each by itself."""
+    signs = _SIGN.findall(text)
+    if not signs:
         return [text]
+    if together or len(signs) > _MAX_SIGNS:
+        choices = [tuple(sign == upper for sign in signs) for upper in (r"\pm", r"\mp")]
+    else:
+        choices = list(product((True, False), repeat=len(signs)))
+    between = _SIGN.split(text)
     return [
-        re.sub(r"\\pm(?![A-Za-z])", upper, re.sub(r"\\mp(?![A-Za-z])", lower, text))
-        for upper, lower in (("+", "-"), ("-", "+"))
+        "".join(part + sign for part, sign in zip(between, [*("+" if up else "-" for up in choice), ""], strict=True))
+        for choice in choices
     ]
+
+
+def case_rows(text: str) -> list[list[str]] | None:
+    """Values and conditions of a function defined by cases; `None` for anything else."""
+    match = re.fullmatch(r"[^=]*=?\s*\\\{\s*\\matrix (.*)\\endmatrix\s*\.?", text.strip(), re.DOTALL)
+    if match is None:
+        return None
+    rows = [
+        re.sub(r'"(?:if|for|when|当|where)"', ",", row)
+        for row in re.split(r"\\cr(?![A-Za-z])", match[1])
+        if row.strip()
+    ]
+    return [[part for part in split_top_level(row, "[,&;]") if part.strip(" .")] for row in rows]
 
 
 def matrix_cells(text: str) -> list[list[Node]] | None:
     """Cells of a matrix, a factor before it multiplied in; `None` for anything else."""
-    match = re.fullmatch(r"(.*?)\(?\s*\[?\\matrix (.*?)\\endmatrix\s*\]?\s*\)?", text.strip(), re.DOTALL)
-    if match is None or r"\matrix" in match[2]:
+    if nested := strip_brackets(text, "[", "]"):
+        rows = [strip_brackets(row, "[", "]") for row in split_top_level(nested)]
+        if rows and None not in rows:
+            return [[parse_expression(cell) for cell in split_top_level(row or "")] for row in rows]
+    if r"\matrix" not in text:
         return None
+    text = re.sub(r"^[^=\\]*=", "", text.strip())
+    match = re.fullmatch(
+        r"([^\\]*(?:\\(?!matrix)[^\\]*)*?)\(?\s*\[?\\matrix (.*?)\\endmatrix\s*\]?\s*\)?", text, re.DOTALL
+    )
+    if match is None or r"\matrix" in match[2]:
+        raise UnknownCommandError("more than a matrix")
     before = match[1].strip().removesuffix("(").removesuffix("[").strip()
-    before = re.sub(r"^[^=]*=", "", before).strip()
     factor = None
     if before:
         factor = parse_expression("-1" if before == "-" else before.removesuffix(r"\cdot").removesuffix(r"\times"))
-    rows = []
+    cells = []
     for row in re.split(r"\\cr(?![A-Za-z])", match[2]):
         if row.strip():
-            cells = [parse_expression(cell.strip()) for cell in row.split("&")]
-            rows.append([Node("product", (factor, cell)) for cell in cells] if factor is not None else cells)
-    if not rows:
+            nodes = [number(0) if cell.strip() == "O" else parse_expression(cell.strip()) for cell in row.split("&")]
+            cells.append([Node("product", (factor, node)) for node in nodes] if factor is not None else nodes)
+    if not cells:
         raise ParseError("an empty matrix")
-    return rows
+    return cells

@@ -16,9 +16,8 @@ def math_verify_equal(gold: str, answer: str) -> bool:
     texts = [
         re.sub(r'"([^"]*)"', r"\\text{\1}", text).replace(r"\and", ",").replace("%", r"\%") for text in (gold, answer)
     ]
-    for matrix in (r"\matrix ", r"\endmatrix "):
-        name = r"\begin{pmatrix}" if matrix == r"\matrix " else r"\end{pmatrix}"
-        texts = [text.replace(matrix, name) for text in texts]
+    for mark, command in ((r"\matrix", r"\begin{pmatrix}"), (r"\endmatrix", r"\end{pmatrix}"), (r"\cr", r"\\")):
+        texts = [text.replace(mark, command) for text in texts]
     try:
         ours, theirs = (parse(f"${text}$", list(_CONFIGS), parsing_timeout=None) for text in texts)
         return bool(ours and theirs and verify(ours, theirs, timeout_seconds=None))

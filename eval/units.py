@@ -1,18 +1,38 @@
 """Takes units off the end of an answer. They are compared where both have one, and ignored where only one has."""
 
 import re
+from fractions import Fraction
 
 _NAMES = {
     "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm", "meter": "m", "metre": "m",
-    "kilometer": "km",
-    "kilometre": "km", "inch": "in", "inche": "in", "foot": "ft", "feet": "ft", "mile": "mi", "yard": "yd", "gram": "g",
-    "kilogram": "kg", "liter": "l", "litre": "l", "second": "s", "sec": "s", "minute": "min", "hour": "h", "hr": "h",
-    "degree": "deg",
-    "dollar": "dollar", "usd": "dollar", "cent": "cent", "square": "sq", "cubic": "cu", "unit": "unit", "radian": "rad",
+    "kilometer": "km", "kilometre": "km", "inch": "in", "inche": "in", "foot": "ft", "feet": "ft", "mile": "mi",
+    "yard": "yd", "gram": "g", "kilogram": "kg", "liter": "l", "litre": "l", "second": "s", "sec": "s",
+    "minute": "min", "hour": "h", "hr": "h", "degree": "deg", "dollar": "dollar", "usd": "dollar", "cent": "cent",
+    "square": "sq", "cubic": "cu", "unit": "unit", "radian": "rad", "day": "day", "week": "week",
+    "平方厘米": "cm2", "立方厘米": "cm3", "平方米": "m2", "立方米": "m3", "厘米": "cm", "毫米": "mm", "千米": "km", "公里": "km",
+    "米": "m", "秒": "s", "分钟": "min", "小时": "h", "克": "g", "千克": "kg", "元": "yuan", "度": "deg",
 }  # fmt: skip
-_BARE = r"(?:cm|mm|km|kg|mg|ml|min|hrs?|sec|deg|mph|km/h|m/s|inches|feet|dollars|cents|units?)"
+# How many of a kind's smallest unit each holds; squares and cubes follow.
+_SIZES = {
+    name: (kind, Fraction(size))
+    for kind, sizes in {
+        "metric": {"mm": 1, "cm": 10, "m": 1000, "km": 1_000_000},
+        "imperial": {"in": 1, "ft": 12, "yd": 36, "mi": 63_360},
+        "time": {"s": 1, "min": 60, "h": 3600, "day": 86_400, "week": 604_800},
+        "mass": {"g": 1, "kg": 1000},
+        "money": {"cent": 1, "dollar": 100},
+        "angle": {"deg": 1},
+        "arc": {"rad": 1},
+    }.items()
+    for name, size in sizes.items()
+}
+_BARE = (
+    r"(?:cm|mm|km|kg|mg|ml|min|hrs?|sec|deg|mph|km/h|m/s|in(?=\s*\^)|m(?=\s*\^\s*\{?\s*[23])|inch(?:es)?|feet"
+    r"|dollars?|cents?|units?)"
+)
+_POWER = r"\s*(?:\^\s*\{?\s*(?P<power>\d)\s*\}?)?\s*"
 _END = re.compile(
-    rf'\s*(?:(?P<quoted>"[^"]*")|(?<=[\d\s)}}\]])(?P<bare>{_BARE})(?![A-Za-z]))\s*(?:\^\s*\{{?\s*(?P<power>\d)\s*\}}?)?\s*$'
+    rf'(?:\s*(?P<quoted>"[^"]*")|(?<=[\d\s)}}\]])(?P<bare>{_BARE})(?![A-Za-z])|(?P<han>[\u3400-\u9fff]+)){_POWER}$'
 )
 _NO_UNIT = re.compile(
     r"\b(?:not?|is|are|wrong|if|no|none|am|pm|or|than|when|where|for|impossible|undefined)\b", re.IGNORECASE
@@ -32,16 +52,24 @@ def _canonical(text: str, power: str | None) -> str:
 def split_unit(text: str) -> tuple[str, str]:
     """The value and its unit in one spelling; the unit is empty where there is none, or only a general one."""
     core, unit = text.strip(), ""
-    core = (
-        re.sub(r"\s*\^\{\\circ\}\s*(?:C|F)?\s*$", "", core) if re.fullmatch(r"[^a-zA-Z]*\^\{\\circ\}", core) else core
-    )
     for _ in range(3):
         match = _END.search(core)
         if match is None or not re.search(r"[\d\\]", core[: match.start()]):
             break
-        words = (match["quoted"] or match["bare"]).strip('"').strip()
+        words = (match["quoted"] or match["bare"] or match["han"]).strip('"').strip()
         if _NO_UNIT.search(words) or len(words.split()) > 4:
             break
         unit = _canonical(words, match["power"]) + unit
         core = core[: match.start()].strip()
-    return core, "" if unit == "deg" else unit
+    return core, unit
+
+
+def ratio_of_units(one: str, other: str) -> Fraction | None:
+    """How many of the other unit one holds, or `None` if they measure different things."""
+    if one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/"):
+        return Fraction(1)
+    (name, power), (their_name, their_power) = (re.fullmatch(r"(.*?)(\d*)", unit).groups() for unit in (one, other))  # type: ignore[union-attr]
+    if power != their_power or name not in _SIZES or their_name not in _SIZES:
+        return None
+    (kind, size), (their_kind, their_size) = _SIZES[name], _SIZES[their_name]
+    return (size / their_size) ** int(power or 1) if kind == their_kind else None

@@ -1,16 +1,17 @@
-"""Length control, against cases worked out by hand."""
+"""Combinations of whole score tables, length control and several methods in one, against cases worked out by hand."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.data import load_pool
-from circuitseer_trl.scoring.combine import control_length, length_residual, rank_in_length_bin
+from circuitseer_trl.sampling.base import Selection
+from circuitseer_trl.scoring.combine import control_length, length_residual, rank_in_length_bin, weighted_scores
 from circuitseer_trl.scoring.diagnostics import rank_correlation
-from circuitseer_trl.selection.selector import select_rows
+from circuitseer_trl.selection.selector import CircuitSeerDataSelector, compute_scores, select_rows
 
 
 def test_ranks_within_bins_of_equal_count():
@@ -74,3 +75,95 @@ def test_a_selection_samples_by_the_controlled_scores(tmp_path: Path, tiny_model
     assert card["score_quantiles"]["pool"]["1"] == max(selection.scores)
     assert (card["rank_correlation_with_length"] == scores["rank_correlation_with_length"]) == (control == "none")
     assert card["scores"]["fingerprint"] == scores["fingerprint"]  # of the scores as they were
+
+
+def scored(folder: Path, model: str, pool_file: str, method: str, **values: object) -> str:
+    compute_scores(
+        SelectionConfig(str(folder), method=method, reference_model=model, **values),  # type: ignore[arg-type]
+        "",
+        load_pool(pool_file),
+    )
+    return str(folder)
+
+
+def combined(folder: Path, arguments: dict[str, object], pool_file: str, **values: object) -> Selection:
+    options = {"method": "combine", "budget_size": 3, "method_args": arguments} | values
+    return select_rows(SelectionConfig(str(folder), **options), "", load_pool(pool_file))  # type: ignore[arg-type]
+
+
+def test_weighted_sums_of_scores_by_hand():
+    first, second = np.array([1.0, 2, 3, np.nan, 4]), np.array([10.0, 10, 40, 50, np.nan])
+    # Rows 0 to 2 have both. Ranks (r + 1/2) / 3: 1/6, 3/6, 5/6 and, for the tie, 2/6, 2/6, 5/6.
+    ranks = weighted_scores([first, second], [0.5, 2.0], "rank", ["a", "b"])
+    assert ranks[:3].tolist() == pytest.approx([1 / 12 + 4 / 6, 3 / 12 + 4 / 6, 5 / 12 + 10 / 6])
+    assert np.isnan(ranks[3:]).all()
+    # Means 2 and 20, standard deviations sqrt(2/3) and sqrt(200).
+    scores = weighted_scores([first, second], [1.0, -1.0], "z_score", ["a", "b"])
+    step, wide = 1 / (2 / 3) ** 0.5, 10 / 200**0.5
+    assert scores[:3].tolist() == pytest.approx([-step + wide, wide, step - 2 * wide])
+    with pytest.raises(ValueError, match="The scores in b are all 7, so they say nothing"):
+        weighted_scores([first, np.full(5, 7.0)], [1, 1], "rank", ["a", "b"])
+    with pytest.raises(ValueError, match="No row has a score in all of a, b"):
+        weighted_scores([first, np.where(np.isnan(first), 1.0, np.nan)], [1, 1], "rank", ["a", "b"])
+
+
+@pytest.mark.thorough
+def test_folders_of_scores_become_one_score(tmp_path: Path, tiny_model: str, pool_file: str):
+    folders = [scored(tmp_path / name, tiny_model, pool_file, name) for name in ("length", "ifd")]
+    chosen = combined(tmp_path / "both", {"folders": folders, "weights": [1, 3]}, pool_file)
+    length, ifd = (read_table(Path(folder) / "scores") for folder in folders)
+    assert length["uid"] == ifd["uid"]
+    whole = [row for row in range(12) if ifd["score"][row].is_valid]
+    assert 3 < len(whole) < 12
+
+    def place(column: list[float | None], row: int) -> float:
+        known = [column[other] for other in whole]
+        return sum(value < column[row] for value in known) + known.count(column[row]) / 2  # type: ignore[operator]
+
+    columns = [table["score"].to_pylist() for table in (length, ifd)]
+    expected = {row: (place(columns[0], row) + 3 * place(columns[1], row)) / len(whole) for row in whole}
+    rows = read_table(tmp_path / "both" / "scores").to_pylist()
+    for row in rows:
+        assert row["scores"] == [columns[0][row["row"]], columns[1][row["row"]]]
+        assert row["num_tokens"] == length["num_tokens"][row["row"]].as_py()
+        if row["row"] in expected:
+            assert row["score"] == pytest.approx(expected[row["row"]])
+        else:
+            assert (row["score"], row["status"]) == (None, "missing")
+    best = sorted(whole, key=lambda row: (-expected[row], rows[row]["uid"]))[:3]
+    assert chosen.rows.tolist() == best
+    card = read_json(tmp_path / "both" / "scores.json")
+    assert card["counts"] == {"missing": 12 - len(whole), "ok": len(whole)}
+    of = [read_json(Path(folder) / "scores.json")["fingerprint"] for folder in folders]
+    assert card["parameters"]["scores_fingerprints"] == of
+
+
+@pytest.mark.thorough
+def test_ranks_can_be_drawn_from_softly_and_distances_cannot(tmp_path: Path, tiny_model: str, pool_file: str):
+    folders = [scored(tmp_path / name, tiny_model, pool_file, name) for name in ("length", "trace_length")]
+    assert len(combined(tmp_path / "a", {"folders": folders}, pool_file, sampling="soft")) == 3
+    with pytest.raises(ValueError, match=r"Soft sampling needs scores of at least 0.* Set `sampling: top_k`"):
+        combined(tmp_path / "b", {"folders": folders, "normalise": "z_score"}, pool_file, sampling="soft")
+
+
+@pytest.mark.thorough
+def test_folders_that_cannot_be_combined_are_refused(tmp_path: Path, tiny_model: str, pool_file: str):
+    folders = [scored(tmp_path / name, tiny_model, pool_file, name) for name in ("length", "trace_length")]
+    smaller = tmp_path / "smaller.jsonl"
+    smaller.write_text("".join(Path(pool_file).read_text().splitlines(keepends=True)[:9]))
+    other = scored(tmp_path / "other", tiny_model, str(smaller), "length")
+    for arguments, message in [
+        ({}, "needs at least two folders of scores"),
+        ({"folders": folders[:1]}, "needs at least two folders"),
+        ({"folders": folders, "weights": [1]}, "must be a list of 2 numbers, one a folder, got"),
+        ({"folders": folders, "weights": [1, 0]}, "must be numbers other than 0, got 0"),
+        ({"folders": folders, "weights": [1, "a"]}, "must be numbers other than 0, got 'a'"),
+        ({"folders": folders, "normalise": "max"}, "must be one of rank, z_score, got 'max'"),
+        ({"folders": [folders[0], other]}, "have scores of different pools, by their fingerprints"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            CircuitSeerDataSelector(method="combine", method_args=arguments)
+    with pytest.raises(FileNotFoundError, match=r"There is no scores\.json in none \(`folders`\)"):
+        CircuitSeerDataSelector(method="combine", method_args={"folders": [folders[0], "none"]})
+    with pytest.raises(ValueError, match="are of another pool"):
+        combined(tmp_path / "run", {"folders": folders}, str(smaller))

@@ -231,6 +231,89 @@ def test_verdict(gold: str, answer: str, expected: bool):
     assert compare(gold, answer).correct is expected
 
 
+@pytest.mark.thorough
+def test_hand_judged_cases():
+    """Every row of `grading_cases.txt`: a reference, and answers to it."""
+    lines = (Path(__file__).parent / "grading_cases.txt").read_text(encoding="utf-8").splitlines()
+    gold, wrong, count = "", [], 0
+    for line in lines[1:]:
+        mark, _, text = line.partition(" ")
+        if mark == "=":
+            gold = text
+        elif mark:
+            count += 1
+            verdict = compare(gold, text)
+            if verdict.correct != (mark == "+"):
+                wrong.append((mark, gold, text, verdict.reason))
+    assert wrong == []
+    assert count > 1000
+
+
+LETTERS = [
+    "{}",
+    "({})",
+    "{}.",
+    "{})",
+    r"\text{{{}}}",
+    r"\text{{({})}}",
+    r"\textbf{{({})}}",
+    r"\mathrm{{{}}}",
+    r"\bf {}",
+]
+LETTERS += [
+    r"\boldsymbol{{{}}}",
+    r"\text{{Option {}}}",
+    "选{}",
+    "故选：{}",
+    "{}选项",
+    "（{}）",
+    "**{}**",
+    r"\boxed{{{}}}",
+]
+LETTERS += [r"\operatorname{{{}}}", r"\text{{The answer is {}}}", "[{}]", r"\{{{}\}}", r"\color{{red}}{{{}}}"]
+
+
+@pytest.mark.parametrize("spelling", LETTERS)
+def test_letters_in_all_spellings(spelling: str):
+    for gold in "AEK":
+        for letter in "AEK":
+            assert compare(gold, spelling.format(letter)).correct is (gold == letter)
+
+
+def test_option_texts_and_letters():
+    options = {"A": r"$\frac{3}{5}$", "B": r"$\frac{9}{25}$", "C": r"$\frac{25}{9}$", "D": "没有"}
+    right = [r"\frac{25}{9}", "25/9", r"C \frac{25}{9}", r"\frac{25}{9} (C)", r"C、\frac{25}{9}", r"\text{C) }2\frac79"]
+    wrong = [
+        r"\frac{9}{25}",
+        r"B. \frac{25}{9}",
+        r"C. \frac{9}{25}",
+        "C or D",
+        r"\text{not C}",
+        "c^2",
+        "CC",
+        "2.78",
+        "没有",
+    ]
+    assert [answer for answer in right if not compare("C", answer, options).correct] == []
+    assert [answer for answer in wrong if compare("C", answer, options).correct] == []
+
+
+def test_options_of_one_value_are_told_apart():
+    options = {"A": "$f(1)=0$", "B": "$f(2)=0$", "C": "$f(4)=0$"}
+    assert compare("B", "f(2)=0", options).correct
+    assert not compare("B", "f(4)=0", options).correct
+    assert not compare("B", "0", options).correct
+
+
+@pytest.mark.parametrize(
+    "answer", ["ABD", "D, B, A", "A、B、D", "(A)(B)(D)", r"\{A,B,D\}", r"\text{A, B and D}", "故选：ABD"]
+)
+def test_several_options(answer: str):
+    assert compare("A B D", answer).correct
+    assert not compare("AB", answer).correct
+    assert not compare("ABCD", answer).correct
+
+
 def test_a_percentage_that_the_question_asks_for_needs_no_sign():
     assert compare("4.2", r"4.2\%", question="By what percentage did it grow?").correct
     assert not compare("4.2", r"4.2\%", question="How much did it grow?").correct

@@ -1,6 +1,6 @@
 """Recipes and flags: what wins over what, and what is refused with a hint."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +117,27 @@ def test_every_recipe_is_read(path: Path):
         assert any(hasattr(part, key) for part in parts), key
     if "method" in values:
         assert values["method"] in {*METHODS, *WITHOUT_SELECTION}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("all_heads", {"head_set": "all"}),  # table 2
+        ("random_heads", {"head_set": "random"}),  # table 2
+        ("low_scores", {"sampling": "soft_inverse"}),  # table 3
+        ("lowest", {"sampling": "bottom_k"}),  # table 3, the other reading
+        ("top_k", {"sampling": "top_k"}),  # table 4
+        ("solution", {"score_on": "solution"}),  # table 5
+        ("without_sink", {"sink_tokens": 1}),  # controls that are ours
+        ("length_bin", {"length_control": "bin"}),
+    ],
+)
+def test_an_ablation_is_the_papers_selection_but_for_one_key(name: str, changes: dict[str, object]):
+    paper, ablation = (
+        parse_recipe(SelectionConfig, args=["--config", str(RECIPES / path), "--output_dir", "x"])
+        for path in ("selection/circuitseer.yaml", f"ablations/{name}.yaml")
+    )
+    assert ablation == replace(paper, **changes)
 
 
 def test_there_are_recipes_of_every_kind():

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from method_inputs import needed_args
 from safetensors.torch import load_file, save_file
 from trl import SFTConfig, SFTTrainer
 
@@ -47,11 +48,6 @@ def test_circuitseer_scores_are_the_variance_of_attention_received(tmp_path: Pat
         assert row["score_without_sink"] == pytest.approx(np.var(alpha[1:]), rel=1e-4)
 
 
-def needed_args(method: str, pool_file: str) -> dict[str, object] | None:
-    """What a method cannot do without."""
-    return {"queries": pool_file} if method == "rds" else None
-
-
 def near(row: dict) -> dict:
     """The same values, of which numbers may differ by rounding; a list's also where they are near 0."""
     result = dict(row)
@@ -67,8 +63,10 @@ def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_f
     """A row's result does not depend on its batch-mates or their order; the files say the same."""
     from circuitseer_trl.selection.selector import heads_to_score_with, make_scorer, reference_from_config
 
-    options = config(tmp_path, tiny_model, method=method, method_args=needed_args(method, pool_file))
-    pool, reference = load_pool(pool_file, category_column="topic"), reference_from_config(options)
+    pool = load_pool(pool_file, category_column="topic")
+    arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")
+    options = config(tmp_path, tiny_model, method=method, method_args=arguments)
+    reference = reference_from_config(options)
     scorer = make_scorer(options, SYSTEM)
     heads = heads_to_score_with(options, SYSTEM, pool, reference) if scorer.uses_heads else None
     together = scorer.score_batch(list(pool), reference, heads)
@@ -88,7 +86,8 @@ def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_f
 @pytest.mark.parametrize("method", list(METHODS))
 def test_every_method_selects_the_budget(tmp_path: Path, tiny_model: str, pool_file: str, method: str):
     pool = load_pool(pool_file, category_column="topic")
-    options = config(tmp_path, tiny_model, method=method, method_args=needed_args(method, pool_file))
+    arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")
+    options = config(tmp_path, tiny_model, method=method, method_args=arguments)
     selection = select_rows(options, SYSTEM, pool)
     card = read_json(tmp_path / "selection.json")
     assert len(selection) == card["num_selected"] == 6

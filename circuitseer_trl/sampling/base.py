@@ -79,6 +79,15 @@ class Sampler(ABC):
 
     needs: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def nested(self) -> bool:
+        """Whether a smaller subset is always the first rows of a larger one, which a budget in tokens needs."""
+        return False
+
+    def drawable(self, scores: np.ndarray) -> np.ndarray:
+        """Which rows can be chosen at all, as a mask; a row without a score cannot."""
+        return ~np.isnan(scores)
+
     @abstractmethod
     def choose(
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None

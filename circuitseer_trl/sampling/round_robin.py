@@ -18,6 +18,10 @@ class RoundRobinSampler(Sampler):
 
     needs: ClassVar[tuple[str, ...]] = ("similarities",)
 
+    @property
+    def nested(self) -> bool:
+        return True
+
     def choose(
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -58,6 +58,13 @@ class SoftSampler(Sampler):
 
     inverse: bool = False
 
+    @property
+    def nested(self) -> bool:
+        return True
+
+    def drawable(self, scores: np.ndarray) -> np.ndarray:
+        return ~(np.isnan(scores) | (scores == 0))  # negative ones are refused
+
     def choose(
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -84,6 +84,15 @@ class StratifiedSampler(Sampler):
                     f"`{name}` must be one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}."
                 )
 
+    @property
+    def nested(self) -> bool:
+        # Quotas by largest remainders can fall where the budget grows (the Alabama paradox).
+        return self.allocation != "proportional"
+
+    def drawable(self, scores: np.ndarray) -> np.ndarray:
+        by_score = self.within == "scores" and self.allocation != "s1"
+        return SoftSampler().drawable(scores) if by_score else super().drawable(scores)
+
     def choose(
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

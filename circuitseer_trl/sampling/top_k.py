@@ -15,6 +15,10 @@ class TopKSampler(Sampler):
 
     lowest: bool = False
 
+    @property
+    def nested(self) -> bool:
+        return True
+
     def choose(
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from circuitseer_trl.models import Reference
 from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
 from circuitseer_trl.sharding import on_main_rank, run_shards
 
-Row = dict[str, float | int | str | list[float] | None]
+Row = dict[str, float | int | str | list[float] | list[float | None] | None]
 
 ROWS_PER_SHARD = 1024
 MAX_ERROR_SHARE = 0.01

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ import pyarrow as pa
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.configs import check_count
 from circuitseer_trl.data import Example, Pool
-from circuitseer_trl.models import Reference
+from circuitseer_trl.models import Reference, local_device, model_path
 from circuitseer_trl.scoring.base import ROWS_PER_SHARD, Row, Scorer
 from circuitseer_trl.sharding import on_main_rank, run_shards
 
@@ -23,11 +24,16 @@ def check_extra() -> None:
         raise ImportError(f"`num_clusters` needs {' and '.join(missing)}: pip install 'circuitseer-trl[diversity]'")
 
 
-def embed(texts: list[str], model: str) -> np.ndarray:
-    """Unit vectors of texts, in float32."""
+@lru_cache(maxsize=1)  # one load for all shards
+def embedder(model: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
-    return SentenceTransformer(model).encode(texts, normalize_embeddings=True, show_progress_bar=False)
+    return SentenceTransformer(model_path(model), device=str(local_device()))
+
+
+def embed(texts: list[str], model: str) -> np.ndarray:
+    """Unit vectors of texts, in float32."""
+    return embedder(model).encode(texts, normalize_embeddings=True, show_progress_bar=False)
 
 
 def cluster(vectors: np.ndarray, number: int, seed: int) -> list[int]:
@@ -85,6 +91,7 @@ class CategoryScorer(Scorer):
 
         made_from: dict[str, Any] = {"pool": pool.fingerprint, "embedding_model": self.embedding_model}
         table = run_shards(output_dir / "embeddings", -(-len(pool) // ROWS_PER_SHARD), made_from, compute, "Embeddings")
+        embedder.cache_clear()  # no memory of it while the rows are scored
         labels = on_main_rank(lambda: cluster(np.array(table["vector"].to_pylist()), number, self.cluster_seed))
         self.clusters = dict(zip(table["uid"].to_pylist(), labels, strict=True))
 

@@ -7,10 +7,12 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.configs import LengthControl
+from circuitseer_trl.configs import DifficultySource, LengthControl, check_choice
 from circuitseer_trl.scoring.diagnostics import average_ranks
 
 LENGTH_BINS = 10
+
+Normalisation = Literal["rank", "z_score"]
 
 
 def _scored(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -95,24 +97,56 @@ def weighted_ranks(columns: list[np.ndarray], weights: list[float]) -> np.ndarra
     return result
 
 
+def weighted_scores(
+    columns: list[np.ndarray], weights: list[float], normalise: Normalisation, names: list[str]
+) -> np.ndarray:
+    """Weighted sum of several scores a row, each brought to one scale first; NaN where one of them is missing.
+
+    Args:
+        columns: Scores of the same rows in the same order.
+        normalise: `rank` as in `weighted_ranks`; `z_score` is (score - mean) / standard deviation. Both are over the rows that
+            have all scores.
+        names: What the columns are called in errors.
+    """
+    whole = np.all([np.isfinite(values) for values in columns], axis=0)
+    for values, name in zip(columns, names, strict=True):
+        if whole.any() and np.ptp(values[whole]) == 0:
+            raise ValueError(f"The scores in {name} are all {values[whole][0]:g}, so they say nothing. Leave them out.")
+    if not whole.any():
+        raise ValueError(f"No row has a score in all of {', '.join(names)}.")
+    if normalise == "rank":
+        return weighted_ranks(columns, weights)
+    result = np.full(len(columns[0]), np.nan)
+    scaled = [(values[whole] - values[whole].mean()) / values[whole].std() for values in columns]
+    result[whole] = sum(weight * values for weight, values in zip(weights, scaled, strict=True))
+    return result
+
+
+@dataclass
+class MiddleRank(Combination):
+    """Scores a row by how near its rank is to the middle of the pool: 1 at the median, 0 at both ends."""
+
+    def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
+        return 1 - np.abs(2 * weighted_ranks([table["score"].to_numpy()], [1.0]) - 1)
+
+
 @dataclass
 class JointRank(Combination):
     """Ranks rows by difficulty and trace length together (Select2Reason: w rank_difficulty + (1 - w) rank_length).
 
     Attributes:
         difficulty_weight: The paper's w, at its best value.
-        difficulty: `judge` takes the score; `column` the pool's `difficulty_column`, where higher means harder.
+        difficulty: `judge` and `verdicts` take the score; `column` the pool's `difficulty_column`, where higher means harder.
     """
 
     difficulty_weight: float = 0.25
-    difficulty: Literal["judge", "column"] = "judge"
+    difficulty: DifficultySource = "judge"
 
     def __post_init__(self) -> None:
         weight = self.difficulty_weight
         if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight <= 1:
             raise ValueError(f"`difficulty_weight` must be a number in [0, 1], got {weight!r}.")
-        if self.difficulty not in ("judge", "column"):
-            raise ValueError(f"`difficulty` must be judge or column, got {self.difficulty!r}.")
+        check_choice("difficulty", self.difficulty, DifficultySource)
 
     def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
         if self.difficulty == "column" and difficulty is None:

@@ -43,6 +43,7 @@ def main(args: list[str] | None = None) -> None:
             if tokens["pool"]
             else ""
         )
+        + (f" Training tokens: {card['training_tokens']['selected']}." if card["training_tokens"] else "")
         + f"\n{as_text(examples)}\n(* is selected.) Written to {config.output_dir}/selection.parquet. {spent(started)}"
     )
 

@@ -15,12 +15,14 @@ from circuitseer_trl.sampling.top_k import TopKSampler
 from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.scoring.category import CategoryScorer
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
-from circuitseer_trl.scoring.combine import Combination, JointRank
+from circuitseer_trl.scoring.combine import Combination, JointRank, MiddleRank
 from circuitseer_trl.scoring.controls import ConstantScorer, LengthScorer
 from circuitseer_trl.scoring.ifd import IFDScorer
 from circuitseer_trl.scoring.judge import DifficultyScorer, QualityScorer
 from circuitseer_trl.scoring.max_loss import MaxLossScorer
+from circuitseer_trl.scoring.pass_rate import PassRateBand, PassRateScorer
 from circuitseer_trl.scoring.rds import RDSScorer
+from circuitseer_trl.scoring.stored import StoredScorer
 
 SAMPLERS: Mapping[Sampling, Sampler] = MappingProxyType(
     {
@@ -110,11 +112,14 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "longest": Method(LengthScorer, "top_k", {"length_of": "problem"}),
         "trace_length": Method(LengthScorer, "soft", {"length_of": "solution"}),
         "max_loss": Method(MaxLossScorer, "top_k"),
+        "mid_perplexity": Method(MaxLossScorer, "top_k", combination=MiddleRank),
         "ifd": Method(IFDScorer, "top_k"),
         "quality": Method(QualityScorer, "top_k"),
         "diversity": Method(CategoryScorer, "stratified"),
         "select2reason": Method(DifficultyScorer, "top_k", combination=JointRank),
         "rds": Method(RDSScorer, "round_robin"),
+        "pass_rate": Method(PassRateScorer, "soft", combination=PassRateBand),
+        "combine": Method(StoredScorer, "top_k"),
     }
 )
 

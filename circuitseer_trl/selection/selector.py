@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 from accelerate.logging import get_logger
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
@@ -17,24 +16,21 @@ from transformers.trainer_callback import ExportableState
 from circuitseer_trl.artifacts import read_json, read_table, write_card, write_table
 from circuitseer_trl.circuits.heads import HeadSet, find_heads, undetected_heads
 from circuitseer_trl.configs import PoolConfig, SelectionConfig, default_batch_tokens
-from circuitseer_trl.data import Pool, build_pool, conversation, load_pool
+from circuitseer_trl.data import Pool
 from circuitseer_trl.models import Reference
 from circuitseer_trl.sampling.base import Selection, budget
 from circuitseer_trl.scoring.base import Scorer, ScoreTable, score_pool
 from circuitseer_trl.scoring.combine import control_length
+from circuitseer_trl.selection.budget import check_nested, sample_tokens, tokens_kept, training_tokens
 from circuitseer_trl.selection.card import length_warning, selection_card
 from circuitseer_trl.selection.methods import Parts, get_method
+from circuitseer_trl.selection.pool import pool_from_config, pool_from_dataset, trainable_rows
 from circuitseer_trl.selection.tracking import log_selection
 from circuitseer_trl.sharding import on_main_rank
 
 logger = get_logger(__name__)
 
 SELECTION_FILES = ("selection.parquet", "selection.json")
-
-
-def pool_from_config(config: PoolConfig) -> Pool:
-    """Reads the pool of a data recipe."""
-    return load_pool(**{key: value for key, value in asdict(config).items() if key != "system_prompt"})
 
 
 def reference_from_config(config: SelectionConfig) -> Reference:
@@ -80,7 +76,14 @@ def make_parts(config: SelectionConfig, system_prompt: str) -> Parts:
     """The method's parts with the recipe's parameters; raises where the recipe names others, before any work."""
     arguments = config.method_args or {}
     assert isinstance(arguments, dict)  # parsed by the config
-    return get_method(config.method).make(asdict(config) | {"system_prompt": system_prompt}, config.sampling, arguments)
+    parts = get_method(config.method).make(
+        asdict(config) | {"system_prompt": system_prompt}, config.sampling, arguments
+    )
+    if config.budget_tokens is not None:
+        check_nested(parts.sampler)
+        if config.reference_model is None:
+            raise ValueError("`budget_tokens` counts by the reference model's tokenizer: set `reference_model`.")
+    return parts
 
 
 def make_scorer(config: SelectionConfig, system_prompt: str) -> Scorer:
@@ -108,7 +111,7 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
     `selection.parquet` and `selection.json` are in the output folder, beside what the earlier steps wrote.
     """
     parts = make_parts(config, system_prompt)
-    size = budget(len(pool), config.budget_ratio, config.budget_size)
+    size = budget(len(pool), config.budget_ratio, config.budget_size) if config.budget_tokens is None else 0
     if size > len(pool):
         raise ValueError(
             f"Cannot choose {size} examples: the pool has only {len(pool)} usable rows. Lower `budget_size`."
@@ -118,6 +121,10 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
     values = scores.scores if parts.combination is None else parts.combination.combine(scores.table, pool.difficulty)
     controlled = control_length(config.length_control, values, scores.table["num_tokens"].to_numpy())
 
+    tokens = None
+    if config.budget_tokens is not None:
+        tokens = training_tokens(pool, reference_from_config(config), output_dir)
+
     def sample() -> None:
         columns: dict[str, Any] = {
             name: column.to_numpy()
@@ -125,7 +132,11 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
         }
         if "category" not in columns and any(pool.examples["category"]):
             columns["category"] = pool.examples["category"]
-        selection = parts.sampler.sample(controlled, pool.rows, pool.uids, size, config.selection_seed, columns)
+        seed = config.selection_seed
+        if tokens is None or config.budget_tokens is None:
+            selection = parts.sampler.sample(controlled, pool.rows, pool.uids, size, seed, columns)
+        else:
+            selection = sample_tokens(parts.sampler, controlled, tokens, pool, config.budget_tokens, seed, columns)
         card = selection_card(
             pool,
             scores,
@@ -134,10 +145,11 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
             method=config.method,
             length_control=config.length_control,
             sampling=config.sampling or get_method(config.method).sampling,
-            seed=config.selection_seed,
+            seed=seed,
             parameters={
                 "combination": None if parts.combination is None else asdict(parts.combination),
                 "sampler": asdict(parts.sampler),
+                "training_tokens": None if tokens is None else tokens_kept(selection, tokens, pool),
             },
         )
         write_table(output_dir / "selection.parquet", selection.to_table())
@@ -230,8 +242,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         if isinstance(pool, str):
             pool = pool_from_config(config)
         elif isinstance(pool, datasets.Dataset):
-            columns = {key: value for key, value in asdict(config).items() if key.endswith("_column")}
-            pool = build_pool(pool, **columns)
+            pool = pool_from_dataset(pool, config)
         elif not isinstance(pool, Pool):
             raise TypeError(f"`pool` must be a datasets.Dataset, a Pool or a name, got a {type(pool).__name__}.")
         self._kept = None
@@ -281,21 +292,3 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
                 f"{self.card['num_selected']} by {self.card['method']}, seed {self.card['seed']}). Select as before, or train "
                 "from the start in another `output_dir`."
             )
-
-
-def trainable_rows(pool: Pool, selection: Selection, system_prompt: str) -> datasets.Dataset:
-    """The selected rows in the pool's order, each as often as its weight says, in a form that TRL can train on."""
-    order = np.argsort(selection.rows, kind="stable")
-    repeats = selection.weights[order].astype(np.int64)
-    rows = np.repeat(selection.rows[order], repeats)
-    chosen = pool.source.select(rows)
-    if {"messages", "prompt", "text"} & set(chosen.column_names):
-        return chosen
-    place = {row: index for index, row in enumerate(pool.rows.tolist())}
-    talks = [
-        conversation(example.problem, example.completion, system_prompt)
-        for example in pool.take([place[row] for row in rows.tolist()])
-    ]
-    taken = [name for name in ("prompt", "completion") if name in chosen.column_names]
-    chosen = chosen.remove_columns(taken)
-    return datasets.concatenate_datasets([chosen, datasets.Dataset.from_list(talks)], axis=1)

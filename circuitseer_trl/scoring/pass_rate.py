@@ -1,0 +1,155 @@
+"""How often does a model solve a problem? Pass rates from the verdicts of an evaluation on the pool, or from a column."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from circuitseer_trl.artifacts import fingerprint
+from circuitseer_trl.circuits.heads import HeadSet
+from circuitseer_trl.data import Example, Pool
+from circuitseer_trl.models import Reference
+from circuitseer_trl.scoring.base import Row, Scorer
+from circuitseer_trl.scoring.combine import Combination
+
+HOW_TO = (
+    "Write the pool as a benchmark with `python -m eval.pool` and run `python -m eval.run` on it (docs/methods.md)."
+)
+
+
+@dataclass(frozen=True)
+class PassRate:
+    """The share of a problem's answers that are right, and how many there are, where that is known."""
+
+    value: float
+    num_answers: int | None
+
+
+def read_pass_rates(path: str) -> dict[str, PassRate]:
+    """Pass rates by problem id: of the sampled answers, or where there are none of the greedy one.
+
+    Args:
+        path: The `output_dir` of `python -m eval.run`, or a JSONL of `id` and `verdict` such as `python -m eval.grade` writes.
+    """
+    place = Path(path).expanduser()
+    files = [place] if place.is_file() else sorted((place / "verdicts").glob("*.jsonl"))
+    if not files:
+        raise FileNotFoundError(
+            f"There are no verdicts in {path}: neither a file nor a folder with verdicts/. {HOW_TO}"
+        )
+    found: dict[str, dict[bool, list[bool]]] = {}
+    for file in files:
+        for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                name, verdict, greedy = str(row["id"]), row["verdict"], bool(row.get("greedy", False))
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"Line {number} of {file} is not a verdict ({error!r}).") from None
+            if not isinstance(verdict, bool):
+                raise ValueError(
+                    f"Line {number} of {file} has the verdict {verdict!r}, which is neither true nor false."
+                )
+            found.setdefault(name, {True: [], False: []})[greedy].append(verdict)
+    answers = {name: marks[False] or marks[True] for name, marks in found.items()}
+    if not answers:
+        raise ValueError(f"The verdicts {path} are empty. {HOW_TO}")
+    return {name: PassRate(sum(marks) / len(marks), len(marks)) for name, marks in answers.items()}
+
+
+def pass_rates_fingerprint(rates: dict[str, PassRate]) -> str:
+    return fingerprint([(uid, rates[uid].value, rates[uid].num_answers) for uid in sorted(rates)])
+
+
+def check_joined(pool: Pool, rates: dict[str, PassRate], path: str) -> None:
+    """Raises where no row of the pool has a verdict: then the evaluation was not of this pool."""
+    if not any(uid in rates for uid in pool.uids):
+        raise ValueError(
+            f"None of the {len(pool)} rows of the pool has a verdict in {path}: rows are called for instance {pool.uids[0]}, the "
+            f"verdicts' problems {next(iter(rates))}. {HOW_TO}"
+        )
+
+
+@dataclass
+class PassRateScorer(Scorer):
+    """Scores a row by the share of a model's answers that solve it; a row without one has the status `no_verdict`.
+
+    Attributes:
+        verdicts: As in `read_pass_rates`; the problems' ids are the rows' uids.
+        pass_rate_column: A column of the pool that holds pass rates, in place of verdicts.
+    """
+
+    uses_reference: ClassVar[bool] = False
+    columns: ClassVar[dict[str, pa.DataType]] = {"num_answers": pa.int64()}
+
+    verdicts: str | None = None
+    pass_rate_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.verdicts is None) == (self.pass_rate_column is None):
+            raise ValueError(
+                "`method: pass_rate` needs either `verdicts` (an evaluation of a model on the pool) or `pass_rate_column`: set "
+                f"one of them in `method_args`. {HOW_TO}"
+            )
+        self.rates = read_pass_rates(self.verdicts) if self.verdicts is not None else {}
+
+    def parameters(self) -> dict[str, Any]:
+        return super().parameters() | {"pass_rates_fingerprint": pass_rates_fingerprint(self.rates)}
+
+    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:
+        if self.verdicts is not None:
+            check_joined(pool, self.rates, self.verdicts)
+            return
+        column = self.pass_rate_column
+        if column not in pool.source.column_names:
+            raise ValueError(
+                f"The pool has no column {column!r} (`pass_rate_column`); its columns are {', '.join(pool.source.column_names)}."
+            )
+        values = pool.source.select(pool.rows)[column]
+        for uid, value in zip(pool.uids, values, strict=True):
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise ValueError(f"Pass rates must be numbers in [0, 1], but row {uid} has {value!r} in {column!r}.")
+            self.rates[uid] = PassRate(float(value), None)
+        if not self.rates:
+            raise ValueError(f"The column {column!r} (`pass_rate_column`) is empty in every usable row of the pool.")
+
+    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
+        rows: list[Row] = []
+        for example in batch:
+            row: Row = {"score": None, "status": "no_verdict", "num_answers": None}
+            if (rate := self.rates.get(example.uid)) is not None:
+                row = {"score": rate.value, "status": "ok", "num_answers": rate.num_answers}
+            rows.append(row)
+        return rows
+
+
+@dataclass
+class PassRateBand(Combination):
+    """Makes every row of a medium pass rate equally likely, and drops the others (open-r1's filter: 0.1 < p < 0.9).
+
+    Attributes:
+        lowest: Rows of this pass rate or a lower one are too hard.
+        highest: Rows of this pass rate or a higher one are too easy.
+    """
+
+    lowest: float = 0.1
+    highest: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name in ("lowest", "highest"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"`{name}` must be a number, got {value!r}.")
+        if not self.lowest < self.highest:
+            raise ValueError(f"`lowest` must be below `highest`, got {self.lowest} and {self.highest}.")
+
+    def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
+        rate = table["score"].to_numpy()
+        return np.where((rate > self.lowest) & (rate < self.highest), 1.0, np.nan)

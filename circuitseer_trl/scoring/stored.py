@@ -1,0 +1,121 @@
+"""Scores of other methods, read from their folders and made into one: the method `combine`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.circuits.heads import HeadSet
+from circuitseer_trl.configs import check_choice
+from circuitseer_trl.data import Example, Pool
+from circuitseer_trl.models import Reference
+from circuitseer_trl.scoring.base import Row, Scorer
+from circuitseer_trl.scoring.combine import Normalisation, weighted_scores
+
+
+@dataclass(frozen=True)
+class StoredScores:
+    """A folder of scores: its card, and the score (NaN for none) and number of tokens of every row by uid."""
+
+    card: dict[str, Any]
+    scores: dict[str, float]
+    num_tokens: dict[str, int | None]
+
+
+def read_scores(folder: str) -> StoredScores:
+    """The scores in an output folder of `score_pool` or `select_data`: as in `scores/`, before any combination."""
+    path = Path(folder).expanduser()
+    for name in ("scores.json", "scores"):
+        if not (path / name).exists():
+            raise FileNotFoundError(
+                f"There is no {name} in {folder} (`folders`). `python -m circuitseer_trl.scripts.score_pool` writes it."
+            )
+    table = read_table(path / "scores")
+    uids = table["uid"].to_pylist()
+    return StoredScores(
+        read_json(path / "scores.json"),
+        dict(zip(uids, table["score"].to_numpy().tolist(), strict=True)),
+        dict(zip(uids, table["num_tokens"].to_pylist(), strict=True)),
+    )
+
+
+@dataclass
+class StoredScorer(Scorer):
+    """Scores a row by a weighted sum of its scores in other folders; one without a score in any has the status `missing`.
+
+    `scores` has the numbers that are added up, as they are in the folders; `num_tokens` is of the first folder that has it.
+
+    Attributes:
+        folders: Output folders of `score_pool` or `select_data`, all of the same pool.
+        weights: One for each folder, by default 1; below 0 where low scores are the good ones.
+        normalise: `rank` adds ranks in (0, 1), the best highest; `z_score` distances from the mean in standard deviations.
+    """
+
+    uses_reference: ClassVar[bool] = False
+    columns: ClassVar[dict[str, pa.DataType]] = {"scores": pa.list_(pa.float64())}
+
+    folders: list[str] = field(default_factory=list)
+    weights: list[float] | None = None
+    normalise: Normalisation = "rank"
+
+    def __post_init__(self) -> None:
+        check_choice("normalise", self.normalise, Normalisation)
+        if not isinstance(self.folders, list) or len(self.folders) < 2:
+            raise ValueError(
+                "`method: combine` needs at least two folders of scores. Set `method_args: {folders: [RUN, RUN]}`, got "
+                f"{self.folders!r}."
+            )
+        weights = [1.0] * len(self.folders) if self.weights is None else self.weights
+        if not isinstance(weights, list) or len(weights) != len(self.folders):
+            raise ValueError(f"`weights` must be a list of {len(self.folders)} numbers, one a folder, got {weights!r}.")
+        for weight in weights:
+            if (
+                isinstance(weight, bool)
+                or not isinstance(weight, int | float)
+                or not np.isfinite(weight)
+                or weight == 0
+            ):
+                raise ValueError(f"`weights` must be numbers other than 0, got {weight!r}.")
+        self.stored = [read_scores(folder) for folder in self.folders]
+        pools = [stored.card["pool"]["fingerprint"] for stored in self.stored]
+        if len(set(pools)) > 1:
+            of = ", ".join(f"{folder}: {pool}" for folder, pool in zip(self.folders, pools, strict=True))
+            raise ValueError(
+                f"The `folders` have scores of different pools, by their fingerprints ({of}). Score one pool."
+            )
+        uids = list(self.stored[0].scores)
+        columns = [np.array([stored.scores.get(uid, np.nan) for uid in uids]) for stored in self.stored]
+        combined = weighted_scores(columns, weights, self.normalise, self.folders)
+        self.combined = dict(zip(uids, combined.tolist(), strict=True))
+
+    def parameters(self) -> dict[str, Any]:
+        return super().parameters() | {"scores_fingerprints": [stored.card["fingerprint"] for stored in self.stored]}
+
+    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:
+        made_from = self.stored[0].card["pool"]["fingerprint"]
+        if made_from != pool.fingerprint:
+            raise ValueError(
+                f"The scores in {self.folders[0]} are of another pool (fingerprint {made_from}) than this one ({pool.name}, "
+                f"{pool.fingerprint}). Give the data recipe that they were made with."
+            )
+
+    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
+        rows: list[Row] = []
+        for example in batch:
+            score = self.combined.get(example.uid, np.nan)
+            known = bool(np.isfinite(score))
+            values = [stored.scores.get(example.uid, np.nan) for stored in self.stored]
+            lengths = [stored.num_tokens.get(example.uid) for stored in self.stored]
+            rows.append(
+                {
+                    "score": score if known else None,
+                    "status": "ok" if known else "missing",
+                    "num_tokens": next((length for length in lengths if length is not None), None),
+                    "scores": [value if np.isfinite(value) else None for value in values],
+                }
+            )
+        return rows

@@ -1,0 +1,46 @@
+"""Speed and memory of grading many answers."""
+
+import os
+import resource
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import psutil
+import pytest
+
+from eval.benchmarks import PAPER_BENCHMARKS, load_benchmark
+from eval.grading import Grader, Question
+
+CHUNK = 2000
+
+
+def perturbed(folder: Path, count: int) -> Iterator[tuple[str, Question]]:
+    """Answers to the nine benchmarks' problems, no two alike: right ones in other words, and wrong ones."""
+    problems = [p for name in PAPER_BENCHMARKS for p in load_benchmark(name, folder) if p.gold]
+    for number in range(count):
+        problem = problems[number % len(problems)]
+        turn = number // len(problems)
+        answer = f"{problem.gold} + {turn}" if turn % 2 else f"{problem.gold} \\cdot {Fraction(turn + 2, turn + 1)}"
+        yield f"So $\\boxed{{{answer}}}$.", Question(problem.gold, problem.choices)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_answers_in_constant_memory(shared: Path):
+    sizes: list[int] = []
+    start = time.process_time()
+    items = perturbed(shared / "benchmarks", 100_000)
+    with Grader(num_workers=2) as grader:
+        for _ in range(100_000 // CHUNK):
+            grader.grade([next(items) for _ in range(CHUNK)])
+            workers = [psutil.Process(worker.process.pid) for worker in grader._pool._workers]
+            sizes.append(sum(process.memory_info().rss for process in [psutil.Process(), *workers]))
+        cpu = time.process_time() - start + sum(sum(process.cpu_times()[:2]) for process in workers)
+    print(
+        f"{sizes[4] >> 20} MiB after {5 * CHUNK}, {sizes[-1] >> 20} MiB after {len(sizes) * CHUNK} answers; "
+        f"{cpu * 10:.2f} ms of CPU per hundred answers / 1000, "
+        f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB, pid {os.getpid()}"
+    )
+    # The cache of equal pairs fills up to its limit; beside it nothing may grow.
+    assert sizes[-1] - sizes[len(sizes) // 2] < 48 << 20
