@@ -3,8 +3,8 @@
     python -m bench.methods --output_dir runs/methods --reference_model M --queries FILE.jsonl \
         --before RUN --after RUN -- --config recipes/data/gsm8k.yaml
 
-What stands after `--` goes to `select-data`. Methods whose inputs are not given are skipped with a word. Each runs in a process of
-its own; seconds are of the CPU, or by the clock on CUDA, with the loading of model and libraries, which the method `random` shows.
+What stands after `--` goes to `select-data`. Methods whose inputs are not given are skipped with a word. Each runs in a process
+of its own. Seconds are of the CPU, or by the clock on CUDA; the loading of libraries is in them, which `random` shows.
 """
 
 import argparse

@@ -17,7 +17,7 @@ ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
 LengthControl = Literal["none", "bin", "residual"]
 DifficultySource = Literal["judge", "column", "verdicts"]
-Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin"]
+Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin", "prune", "reweight"]
 ReportTo = Literal["none", "wandb"]
 
 

@@ -105,6 +105,31 @@ def token_losses(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Te
     return torch.cat(losses)
 
 
+def loss_gradients(
+    model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    """Gradient, by the hidden states, of the sum of weight x negative log-likelihood of each target.
+
+    Args:
+        hidden (`torch.Tensor` of shape `(N, D)`): As for `token_losses`.
+        targets (`torch.Tensor` of shape `(N,)`): Token ids.
+        weights (`torch.Tensor` of shape `(N,)`): In float32 or wider.
+
+    The model's own parameters must need no gradient, as `load_model` leaves them.
+    """
+    head = model.get_output_embeddings()
+    size = max(1, MAX_LOGITS // head.weight.shape[0])
+    gradients = []
+    for rows, labels, share in zip(hidden.split(size), targets.split(size), weights.split(size), strict=True):
+        with torch.enable_grad():
+            leaf = rows.detach().requires_grad_()
+            logits = _scale_logits(model, head(leaf))
+            losses = nn.functional.cross_entropy(logits.to(share.dtype), labels, reduction="none")
+            (losses * share).sum().backward()
+        gradients.append(leaf.grad)
+    return torch.cat(gradients)
+
+
 def response_span(example: EncodedExample) -> slice:
     """The positions that predict the response: each response token is predicted from the one before it."""
     if example.num_prompt_tokens < 1:

@@ -44,6 +44,7 @@ def measure_benchmark(
             "extracted": verdict.extracted,
             "verdict": verdict.correct,
             "reason": verdict.reason,
+            "question": problem.question,
         }
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from evaluations import two_evaluations
+
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.data import Pool
 from circuitseer_trl.selection.selector import compute_scores
@@ -46,6 +48,10 @@ def needed_args(method: str, pool: Pool, model: str, folder: Path) -> dict[str, 
         folder.mkdir(parents=True, exist_ok=True)
         queries.write_text("".join(json.dumps({"problem": example.problem}) + "\n" for example in pool))
         return {"queries": str(queries)}
+    if method == "influence":
+        return dict(two_evaluations(folder))
+    if method == "infra":
+        return {"evaluation": two_evaluations(folder)["after"], "level": "token", "difficulty": "score"}
     if method == "combine":
         for name in ("length", "trace_length"):
             compute_scores(config(folder / name, model, name), SYSTEM, pool)

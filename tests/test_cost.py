@@ -1,10 +1,12 @@
 """What a run is said to cost before it starts, and after."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from method_inputs import needed_args
 
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.data import load_pool
@@ -12,6 +14,7 @@ from circuitseer_trl.memory import activation_bytes, reuse_freed_memory, sweep_t
 from circuitseer_trl.models import load_model
 from circuitseer_trl.scripts import find_heads, score_pool, select_data
 from circuitseer_trl.selection.cost import duration, estimate
+from circuitseer_trl.selection.methods import METHODS
 
 STEPS = {"find-heads": find_heads, "score-pool": score_pool, "select-data": select_data}
 
@@ -90,3 +93,22 @@ def test_memory_is_kept_for_a_block_only():
 
 def test_durations():
     assert [duration(seconds) for seconds in (1.25, 119, 3000, 36000)] == ["1.2 s", "119.0 s", "50 min", "10.0 h"]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_dry_run_knows_every_method(tmp_path: Path, tiny_model: str, pool_file: str, method: str):
+    """Also those that read files made for the whole pool, of which a dry run tries some rows."""
+    rows = [json.loads(line) for line in Path(pool_file).read_text().splitlines()]
+    larger = tmp_path / "pool.jsonl"
+    lines = [row | {"problem": f"{row['problem']} ({number})"} for number in range(3) for row in rows]
+    larger.write_text("".join(json.dumps(row) + "\n" for row in lines))
+    pool = load_pool(str(larger), category_column="topic")
+    arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")
+    config = SelectionConfig(
+        str(tmp_path), method=method, reference_model=tiny_model, probe_size=4, method_args=arguments
+    )
+    costs = estimate(config, "", pool)
+    assert costs[-1].step == "scores"
+    assert costs[-1].work == "36 rows"
+    assert not (tmp_path / "scores").exists()

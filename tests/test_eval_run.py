@@ -54,7 +54,7 @@ def test_results_of_a_tiny_model(finished: Path):
     ]
     assert [(line["id"], line["greedy"], line["sample"]) for line in samples] == keys
     assert [(line["id"], line["greedy"], line["sample"]) for line in verdicts] == keys
-    assert set(verdicts[0]) == {"id", "greedy", "sample", "extracted", "verdict", "reason"}
+    assert set(verdicts[0]) == {"id", "greedy", "sample", "extracted", "verdict", "reason", "question"}
 
 
 def test_progress_tells_answers_tokens_and_the_time_left(

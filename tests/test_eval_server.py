@@ -83,6 +83,11 @@ def answers(folder: Path) -> dict[tuple, dict]:
     return {(line["id"], line["greedy"], line["sample"]): line for line in map(json.loads, lines)}
 
 
+def asked(proxy: FaultyServer) -> list[dict]:
+    """The requests without those for one token, which find out what the server takes."""
+    return [body for body in proxy.bodies if body["max_tokens"] > 1]
+
+
 def texts(folder: Path) -> dict[tuple, str]:
     return {key: line["text"] for key, line in answers(folder).items()}
 
@@ -121,8 +126,8 @@ def test_one_request_a_problem_gives_what_one_an_answer_gives(
     with FaultyServer(server, tokenizer) as proxy:
         evaluate(config(model, benchmarks_dir, tmp_path, proxy.url))
     assert texts(tmp_path) == texts(direct)
-    assert [body.get("n", 1) for body in proxy.bodies].count(NUM_SAMPLES) == NUM_PROBLEMS
-    assert len(proxy.bodies) == 2 * NUM_PROBLEMS
+    assert [body.get("n", 1) for body in asked(proxy)].count(NUM_SAMPLES) == NUM_PROBLEMS
+    assert len(asked(proxy)) == len(proxy.bodies) - 1 == 2 * NUM_PROBLEMS
     assert all(isinstance(body["prompt"], list) for body in proxy.bodies)
     assert {(body["top_k"], body["repetition_penalty"], tuple(body["stop_token_ids"])) for body in proxy.bodies} == {
         (-1, 1.0, (tokenizer.eos_token_id,))
@@ -163,7 +168,7 @@ def test_a_server_that_gives_fewer_answers_than_asked_for(
     with FaultyServer(server, tokenizer, takes_n=False) as proxy:
         evaluate(config(model, benchmarks_dir, tmp_path, proxy.url))
     assert texts(tmp_path) == texts(direct)
-    assert len(proxy.bodies) == NUM_PROBLEMS * (1 + NUM_SAMPLES)
+    assert len(asked(proxy)) == NUM_PROBLEMS * (1 + NUM_SAMPLES)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -181,7 +186,7 @@ def test_faults_change_no_answer(
         evaluate(config(model, benchmarks_dir, tmp_path, proxy.url, request_timeout_seconds=SLOW_SECONDS / 3))
     assert texts(tmp_path) == texts(direct)
     assert proxy.faults.count(fault) >= 3
-    assert len(proxy.bodies) == 2 * NUM_PROBLEMS + proxy.faults.count(fault)
+    assert len(proxy.bodies) == 1 + 2 * NUM_PROBLEMS + proxy.faults.count(fault)
 
 
 def test_a_server_that_dies_leaves_what_is_finished(
@@ -207,8 +212,7 @@ def test_a_server_that_dies_leaves_what_is_finished(
         evaluate(config(model, benchmarks_dir, tmp_path, proxy.url, concurrency=1))
     assert texts(tmp_path).keys() == texts(direct).keys()
     assert kept.items() <= answers(tmp_path).items()
-    asked = sum(body.get("n", 1) for body in proxy.bodies)
-    assert asked == len(texts(direct)) - len(kept)
+    assert sum(body.get("n", 1) for body in asked(proxy)) == len(texts(direct)) - len(kept)
 
 
 def test_half_answers_that_go_on_are_an_error(
@@ -257,10 +261,10 @@ def test_the_servers_context_and_the_wrong_name(
     with FaultyServer(server, tokenizer, max_model_len=context) as proxy:
         proxy.served = model
         evaluate(config(model, benchmarks_dir, tmp_path / "run", proxy.url))
-    limits = [body["max_tokens"] for body in proxy.bodies]
-    assert limits == [min(12, context - len(body["prompt"])) for body in proxy.bodies]
+    limits = [body["max_tokens"] for body in asked(proxy)]
+    assert limits == [min(12, context - len(body["prompt"])) for body in asked(proxy)]
     assert min(limits) == 5
-    assert sorted(len(body["prompt"]) for body in proxy.bodies) == sorted(lengths * 2)
+    assert sorted(len(body["prompt"]) for body in asked(proxy)) == sorted(lengths * 2)
 
 
 def test_two_processes_ask_for_half_each(

@@ -107,13 +107,18 @@ def test_top_k_and_bottom_k_break_ties_by_uid():
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_every_sampler_keeps_the_contract(name: str):
-    """The budget exactly, no row twice, the same seed gives the same rows, the input unchanged, NaN never chosen."""
+    """The budget exactly, repeats counted, no row listed twice, the same seed the same rows, the input unchanged, NaN never."""
     scores = np.random.default_rng(0).lognormal(size=200)
     scores[::10] = np.nan
     before, rows, uids = scores.copy(), np.arange(1000, 1200), [f"row-{index}" for index in range(200)]
     columns = {"category": ["a", "b", "b", "c"] * 50, "similarities": np.random.default_rng(1).random((200, 7))}
+    columns |= {"influences_correct": columns["similarities"], "influences_incorrect": columns["similarities"] ** 2}
+    columns["difficulty"] = np.arange(200.0)
     first, second = (SAMPLERS[name].sample(scores, rows, uids, 30, 5, columns) for _ in range(2))
-    assert len(first) == len(set(first.uids)) == 30
+    assert first.weights.sum() == 30
+    assert len(first) == len(set(first.uids))
+    assert len(first) == 30 or name == "reweight"
+    assert np.array_equal(first.weights, second.weights)
     assert first.uids == second.uids
     assert np.array_equal(scores, before, equal_nan=True)
     assert np.isfinite(first.scores).all()

@@ -50,9 +50,9 @@ def encode_all(
     ]
 
 
-def checked_model(reference: Reference, example: EncodedExample) -> PreTrainedModel:
+def checked_model(reference: Reference, example: EncodedExample, *, for_scores: bool = False) -> PreTrainedModel:
     """The reference model, after one comparison of our losses with its own logits."""
-    model = reference.model()
+    model = reference.model(for_scores=for_scores)
     if not getattr(model, "_circuitseer_checked", False):
         check_head(model, example)
         model._circuitseer_checked = True

@@ -95,7 +95,8 @@ class Sampler(ABC):
         """Chooses among examples that all have a finite score.
 
         Returns:
-            Indices of the chosen examples, in the order of choice, and their inclusion probabilities.
+            Indices of the chosen examples, in the order of choice, and their inclusion probabilities. An index may stand there
+            more than once: training sees the row so often.
         """
 
     def sample(
@@ -107,7 +108,7 @@ class Sampler(ABC):
         seed: int,
         columns: Mapping[str, Any] | None = None,
     ) -> Selection:
-        """Chooses `size` examples.
+        """Chooses `size` examples, those counted again that training is to see again.
 
         Args:
             scores (`np.ndarray` of shape `(N,)`): Scores; NaN for an example without one, which is never chosen.
@@ -138,11 +139,14 @@ class Sampler(ABC):
             )
         scored_uids = [uids[index] for index in scored.tolist()]
         scored_columns = {name: [values[index] for index in scored.tolist()] for name, values in columns.items()}
-        chosen, probabilities = self.choose(scores[scored], scored_uids, size, seed, scored_columns)
+        drawn, probabilities = self.choose(scores[scored], scored_uids, size, seed, scored_columns)
+        places, counts = np.unique(drawn, return_index=True, return_counts=True)[1:]
+        order = np.argsort(places)
+        chosen = drawn[places[order]]
         return Selection(
             rows=np.asarray(rows)[scored[chosen]],
             uids=[scored_uids[index] for index in chosen.tolist()],
             scores=scores[scored[chosen]],
-            weights=np.ones(size),
-            inclusion_probabilities=probabilities,
+            weights=counts[order].astype(np.float64),
+            inclusion_probabilities=probabilities[places[order]],
         )

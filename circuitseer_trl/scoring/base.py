@@ -38,14 +38,18 @@ COLUMNS = pa.schema(
 class Scorer(ABC):
     """Maps examples to numbers. Fields are its parameters, which the card records.
 
-    Subclasses say what they need (`uses_reference`, `uses_heads`; `uses_losses` for the model in the dtype of losses) and
-    which columns they add to those of every table.
+    Subclasses say what they need (`uses_reference`, `uses_heads`; `uses_losses` for the model in the dtype of losses;
+    `uses_gradients` where forwards do not tell how much memory it takes) and which columns they add to those of every table.
     """
 
     columns: ClassVar[dict[str, pa.DataType]] = {}
     uses_reference: ClassVar[bool] = True
     uses_heads: ClassVar[bool] = False
     uses_losses: ClassVar[bool] = False
+    uses_gradients: ClassVar[bool] = False
+
+    def check(self, pool: Pool) -> None:  # noqa: B027
+        """Meets the whole pool before any work, in a dry run, too: raises where the scorer's own inputs do not belong to it."""
 
     def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:  # noqa: B027
         """Looks at the whole pool before any row is scored, on every rank; most scorers have no need to.
@@ -114,6 +118,7 @@ def score_pool(
         ]
         return pa.Table.from_pylist(rows, schema=schema)
 
+    scorer.check(pool)
     scorer.fit(pool, reference, output_dir)
     made_from = {
         "scorer": name,

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from circuitseer_trl.ranks import average_ranks
+
 QUANTILES = (0.0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 TOP_SHARE = 0.1  # the paper's budget
 
@@ -11,13 +13,6 @@ TOP_SHARE = 0.1  # the paper's budget
 def quantiles(scores: np.ndarray) -> dict[str, float]:
     finite = scores[np.isfinite(scores)]
     return {f"{share:g}": float(np.quantile(finite, share)) for share in QUANTILES} if len(finite) else {}
-
-
-def average_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0; equal values share the mean of their ranks."""
-    _, positions, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts) - 1
-    return (last - (counts - 1) / 2)[positions]
 
 
 def rank_correlation(left: np.ndarray, right: np.ndarray) -> float | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -206,7 +205,7 @@ class DifficultyScorer(JudgeScorer):
         read = {"pass_rates_fingerprint": pass_rates_fingerprint(self.rates)} if self.verdicts is not None else {}
         return super().parameters() | read
 
-    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:
+    def check(self, pool: Pool) -> None:
         if self.verdicts is not None:
             check_joined(pool, self.rates, self.verdicts)
 

@@ -101,7 +101,7 @@ class PassRateScorer(Scorer):
     def parameters(self) -> dict[str, Any]:
         return super().parameters() | {"pass_rates_fingerprint": pass_rates_fingerprint(self.rates)}
 
-    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:
+    def check(self, pool: Pool) -> None:
         if self.verdicts is not None:
             check_joined(pool, self.rates, self.verdicts)
             return

@@ -95,7 +95,7 @@ class StoredScorer(Scorer):
     def parameters(self) -> dict[str, Any]:
         return super().parameters() | {"scores_fingerprints": [stored.card["fingerprint"] for stored in self.stored]}
 
-    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:
+    def check(self, pool: Pool) -> None:
         made_from = self.stored[0].card["pool"]["fingerprint"]
         if made_from != pool.fingerprint:
             raise ValueError(

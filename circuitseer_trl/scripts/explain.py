@@ -1,13 +1,16 @@
-"""Shows why a row has its score: the attention that its tokens receive, and each head's part of the score."""
+"""Shows why a row has its score: the attention that its tokens receive and each head's part, or its tokens' influence."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from circuitseer_trl.configs import PoolConfig, SelectionConfig, check_count
+from circuitseer_trl.configs import PoolConfig, SelectionConfig, check_choice, check_count
 from circuitseer_trl.data import Example, Pool
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 from circuitseer_trl.scoring.explain import explain, render
+from circuitseer_trl.scoring.explain_influence import explain_influence, render_influence
+from circuitseer_trl.scoring.infra import InfraScorer
 from circuitseer_trl.selection.selector import (
     heads_to_score_with,
     make_scorer,
@@ -16,14 +19,21 @@ from circuitseer_trl.selection.selector import (
 )
 from circuitseer_trl.sharding import say
 
+View = Literal["attention", "influence"]
+
 
 @dataclass
 class ExplainConfig:
     row: str = field(metadata={"help": "The row's position in the dataset (the `row` of scores/), or its uid."})
     max_tokens_shown: int = field(default=60, metadata={"help": "Of a longer text, those farthest from an even share."})
+    view: View = field(
+        default="attention",
+        metadata={"help": "attention: of `method: circuitseer`; influence: by step and token, of `method: infra`."},
+    )
 
     def __post_init__(self) -> None:
         self.row = str(self.row)
+        check_choice("view", self.view, View)
         check_count("max_tokens_shown", self.max_tokens_shown)
 
 
@@ -45,6 +55,14 @@ def main(args: list[str] | None = None) -> None:
         PoolConfig, SelectionConfig, ExplainConfig, args=args, prog="circuitseer explain", description=__doc__
     )
     scorer = make_scorer(config, pool_config.system_prompt)
+    if asked.view == "influence":
+        if not isinstance(scorer, InfraScorer):
+            raise ValueError(f"`view: influence` is for `method: infra`, got `method: {config.method}`.")
+        pool, reference = pool_from_config(pool_config), reference_from_config(config)
+        example = find_row(pool, asked.row)
+        scorer.fit(pool, reference, Path(config.output_dir))
+        say(render_influence(explain_influence(example, reference, scorer), asked.max_tokens_shown))
+        return
     if not isinstance(scorer, CircuitSeerScorer) or config.statistic != "variance":
         raise ValueError("Only scores of `method: circuitseer` with `statistic: variance` can be taken apart.")
     if config.heads_file is None and config.head_set == "detected":

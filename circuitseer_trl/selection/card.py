@@ -26,10 +26,13 @@ def selection_card(
     seed: int,
     parameters: dict[str, Any],
 ) -> dict[str, Any]:
-    """What `selection.json` says; `values` are the scores after combination and length control, which were sampled by."""
+    """What `selection.json` says; `values` are the scores after combination and length control, which were sampled by.
+
+    Means and categories of the selected rows count a row as often as its weight says.
+    """
     tokens = scores.table["num_tokens"].to_numpy()
     place = {row: index for index, row in enumerate(scores.table["row"].to_pylist())}
-    chosen = np.array([place[row] for row in selection.rows.tolist()])
+    chosen = np.repeat([place[row] for row in selection.rows.tolist()], selection.weights.astype(np.int64))
     sink_share = scores.table["sink_share"].to_numpy()
     card = {
         "method": method,
@@ -38,6 +41,7 @@ def selection_card(
         **parameters,
         "seed": seed,
         "num_selected": len(selection),
+        "num_with_repeats": int(selection.weights.sum()),
         "pool": pool.describe(),
         "scores": {key: scores.card[key] for key in ("fingerprint", "scorer", "parameters", "model", "heads")},
         **diagnostics(values, tokens, pool.difficulty),

@@ -142,7 +142,7 @@ def scores_cost(config: SelectionConfig, pool: Pool, scorer: Scorer, reference: 
 
     share = len(pool) / len(rows) * characters(spread(pool, NUM_MEASURED_ROWS)) / characters(rows)
     memory = None
-    if reference is not None:
+    if reference is not None and not scorer.uses_gradients:
         assert config.max_batch_tokens is not None
         model = reference.model(for_scores=not scorer.uses_losses)
         memory = model.get_memory_footprint() + config.max_batch_tokens * activation_bytes(model.config, model.dtype)
@@ -152,6 +152,8 @@ def scores_cost(config: SelectionConfig, pool: Pool, scorer: Scorer, reference: 
 def estimate(config: SelectionConfig, system_prompt: str, pool: Pool, *, scores: bool = True) -> list[StepCost]:
     """What a selection, or with `scores` False the finding of its heads, is reckoned to cost; every rank tries the same."""
     scorer = make_scorer(config, system_prompt)
+    if scores:
+        scorer.check(pool)
     reference = reference_from_config(config) if scorer.uses_reference or not scores else None
     costs = []
     if not scores or (scorer.uses_heads and config.head_set == "detected" and config.heads_file is None):

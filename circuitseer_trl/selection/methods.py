@@ -8,6 +8,8 @@ from typing import Any
 
 from circuitseer_trl.configs import Sampling
 from circuitseer_trl.sampling.base import Sampler
+from circuitseer_trl.sampling.prune import PruneSampler
+from circuitseer_trl.sampling.reweight import ReweightSampler
 from circuitseer_trl.sampling.round_robin import RoundRobinSampler
 from circuitseer_trl.sampling.soft import SoftSampler
 from circuitseer_trl.sampling.stratified import StratifiedSampler
@@ -18,6 +20,8 @@ from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 from circuitseer_trl.scoring.combine import Combination, JointRank, MiddleRank
 from circuitseer_trl.scoring.controls import ConstantScorer, LengthScorer
 from circuitseer_trl.scoring.ifd import IFDScorer
+from circuitseer_trl.scoring.influence import InfluenceScorer
+from circuitseer_trl.scoring.infra import InfraScorer
 from circuitseer_trl.scoring.judge import DifficultyScorer, QualityScorer
 from circuitseer_trl.scoring.max_loss import MaxLossScorer
 from circuitseer_trl.scoring.pass_rate import PassRateBand, PassRateScorer
@@ -32,6 +36,8 @@ SAMPLERS: Mapping[Sampling, Sampler] = MappingProxyType(
         "bottom_k": TopKSampler(lowest=True),
         "stratified": StratifiedSampler(),
         "round_robin": RoundRobinSampler(),
+        "prune": PruneSampler(),
+        "reweight": ReweightSampler(),
     }
 )
 
@@ -118,6 +124,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "diversity": Method(CategoryScorer, "stratified"),
         "select2reason": Method(DifficultyScorer, "top_k", combination=JointRank),
         "rds": Method(RDSScorer, "round_robin"),
+        "influence": Method(InfluenceScorer, "prune"),
+        "infra": Method(InfraScorer, "reweight"),
         "pass_rate": Method(PassRateScorer, "soft", combination=PassRateBand),
         "combine": Method(StoredScorer, "top_k"),
     }

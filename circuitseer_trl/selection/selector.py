@@ -45,6 +45,7 @@ def reference_from_config(config: SelectionConfig) -> Reference:
 
 def detect_heads(config: SelectionConfig, system_prompt: str, pool: Pool, reference: Reference) -> HeadSet:
     """Finds the reasoning heads as the recipe says."""
+    assert config.max_batch_tokens is not None  # set by the config
     return find_heads(
         pool,
         reference,
@@ -132,6 +133,8 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
         }
         if "category" not in columns and any(pool.examples["category"]):
             columns["category"] = pool.examples["category"]
+        if pool.difficulty is not None:
+            columns["difficulty"] = pool.difficulty
         seed = config.selection_seed
         if tokens is None or config.budget_tokens is None:
             selection = parts.sampler.sample(controlled, pool.rows, pool.uids, size, seed, columns)

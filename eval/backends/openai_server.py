@@ -148,12 +148,9 @@ class OpenAIBackend:
             first = max(problems, key=lambda draws: len(draws.requests), default=None)
             if first is not None and (self.form is None or (self.form.many is None and len(first.requests) > 1)):
                 try:
-                    samples = runner.run(self._first(client, first))
+                    runner.run(self._find_form(client, Draws(first.requests, max_tokens=1)))
                 except (openai.OpenAIError, HalfAnswerError) as error:
                     raise self._given_up(error) from None
-                on_tokens(sum(sample.num_tokens or 0 for sample in samples))
-                yield samples
-                problems.remove(first)
             if self.form is not None and self.form.many is False:
                 problems = [Draws((request,), draws.max_tokens) for draws in problems for request in draws.requests]
 
@@ -196,8 +193,8 @@ class OpenAIBackend:
         served = [getattr(each, "max_model_len", None) for each in models.data or [] if each.id == self.model]
         return min((length for length in [self.context, *served] if length is not None), default=None)
 
-    async def _first(self, client: openai.AsyncOpenAI, draws: Draws) -> list[Sample]:
-        """Finds out how the server wants to be asked, by what it refuses."""
+    async def _find_form(self, client: openai.AsyncOpenAI, draws: Draws) -> None:
+        """Finds out how the server wants to be asked, by what it refuses; the answers are not kept."""
         many = (True, False) if len(draws.requests) > 1 else (None,)
         forms = [Form(*each) for each in product((True, False), (True, False), many)]
         if self.form is not None:
@@ -211,7 +208,7 @@ class OpenAIBackend:
                 )
             self.form = form
             try:
-                samples = await self._ask(client, draws)
+                await self._ask(client, draws)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 refusals.append(error)
                 continue
@@ -221,7 +218,7 @@ class OpenAIBackend:
                     "model's generation_config.json.",
                     ", ".join(self.extras),
                 )
-            return samples
+            return
         raise ValueError(f"The server at {self.base_url} refuses every form of request. {_told(refusals[-1])}")
 
     async def _ask(self, client: openai.AsyncOpenAI, draws: Draws) -> list[Sample]:

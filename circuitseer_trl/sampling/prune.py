@@ -1,0 +1,86 @@
+"""The least beneficial and the most harmful rows go first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+
+from circuitseer_trl.ranks import average_ranks
+from circuitseer_trl.sampling.base import Sampler
+
+Strategy = Literal["correct", "incorrect", "combined"]
+
+
+def mean_ranks(influences: np.ndarray) -> np.ndarray:
+    """Each row's rank among all rows, from 0 for the smallest influence, averaged over the queries.
+
+    Args:
+        influences (`np.ndarray` of shape `(N, Q)`): Of each row on each query.
+    """
+    return np.mean([average_ranks(column) for column in influences.T], axis=0)
+
+
+def goodness(influences: np.ndarray) -> np.ndarray:
+    """How much speaks for a row: the larger of its percentiles by mean influence and by mean rank.
+
+    Cut at any value, the rows below are those that both orders have there: a few outlying queries condemn no row.
+    """
+    scores = (influences.mean(axis=1), mean_ranks(influences))
+    return np.max([average_ranks(values) / len(values) for values in scores], axis=0)
+
+
+def alternate(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    """Takes in turn the next of each order that is not taken yet, until all are."""
+    taken: dict[int, None] = {}
+    orders = (iter(first), iter(second))
+    for turn in range(len(first)):
+        taken[next(row for row in orders[turn % 2] if row not in taken)] = None
+    return list(taken)
+
+
+@dataclass
+class PruneSampler(Sampler):
+    """Keeps what is left after pruning by influence on answers (arXiv 2510.06108); ties keep the smaller uid. No chance.
+
+    Our reading of the paper's rules, which were read second-hand: a row is as bad as the better of its two percentiles, by
+    influence and by rank within each answer, allows. Rows come in the reverse order of pruning.
+
+    Attributes:
+        strategy: `correct` prunes what helps least the answers that training turned right, `incorrect` what helps most those that
+            it turned wrong, `combined` one by the first rule and one by the second, in turn.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("influences_correct", "influences_incorrect")
+
+    strategy: Strategy = "combined"
+
+    def __post_init__(self) -> None:
+        if self.strategy not in get_args(Strategy):
+            raise ValueError(f"`strategy` must be one of {', '.join(get_args(Strategy))}, got {self.strategy!r}.")
+
+    @property
+    def nested(self) -> bool:
+        return True
+
+    def choose(
+        self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        assert columns is not None
+        names = np.unique(np.asarray(uids), return_inverse=True)[1]
+
+        def worst_first(column: str, sign: int) -> list[int]:
+            influences = np.stack([np.asarray(row, np.float64) for row in columns[column]])
+            if influences.shape[1] == 0:
+                raise ValueError(
+                    f"These scores have no `{column}`, which `strategy: {self.strategy}` needs. Set another `strategy`."
+                )
+            return np.lexsort((-names, goodness(sign * influences))).tolist()
+
+        orders = []
+        if self.strategy != "incorrect":
+            orders.append(worst_first("influences_correct", 1))
+        if self.strategy != "correct":
+            orders.append(worst_first("influences_incorrect", -1))
+        pruned = orders[0] if len(orders) == 1 else alternate(*orders)
+        return np.array(pruned[::-1][:size]), np.ones(size)

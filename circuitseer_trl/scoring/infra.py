@@ -1,0 +1,115 @@
+"""What did each row, reasoning step and token do for a model's right answers? Infra's influence."""
+
+import bisect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from circuitseer_trl.circuits.heads import HeadSet
+from circuitseer_trl.circuits.probe import checked_model
+from circuitseer_trl.configs import check_choice
+from circuitseer_trl.data import Example
+from circuitseer_trl.models import EncodedExample, Reference
+from circuitseer_trl.scoring.base import Row
+from circuitseer_trl.scoring.gradients import Gradients, linear_layers, mean_gradient, token_influences
+from circuitseer_trl.scoring.influence import GradientScorer
+from circuitseer_trl.scoring.verdicts import Answer, first_by_name, right_answers
+
+Level = Literal["example", "span", "token"]
+
+BLANK_LINE = re.compile(r"\n\s*\n\s*")
+
+
+def step_starts(text: str) -> list[int]:
+    """Where the reasoning steps of a solution begin: at its start, and after each blank line."""
+    return [0, *(match.end() for match in BLANK_LINE.finditer(text) if 0 < match.end() < len(text))]
+
+
+@dataclass
+class InfraScorer(GradientScorer):
+    """Scores an example by its influence on the log-probability of right answers (Infra, arXiv 2505.19949).
+
+    f = (1/n) sum log p(answer | question) over the right answers of one evaluation; a log-probability is a sum over tokens. An
+    example's influence on f is the sum of its tokens' parts, which are by position of activation: what a position's losses
+    and all later ones owe to what layers read there. A reasoning step is the text up to a blank line (our reading).
+
+    Attributes:
+        evaluation: Folder of `eval.run`, for the model that `reference_model` names.
+        level: How fine the stored parts are: `span` keeps `span_influence`, one number for the prompt and one a step;
+            `token` keeps `token_influence`, one number a token, as well.
+    """
+
+    columns: ClassVar[dict[str, pa.DataType]] = {
+        "span_influence": pa.list_(pa.float64()),
+        "token_influence": pa.list_(pa.float64()),
+    }
+
+    evaluation: str = ""
+    level: Level = "span"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("level", self.level, Level)
+        if not self.evaluation:
+            raise ValueError(
+                "`method: infra` needs an evaluation. Set `method_args: {evaluation: FOLDER}` to the `output_dir` of "
+                "`python -m eval.run`."
+            )
+        self.right = first_by_name(right_answers(self.evaluation), self.max_queries)
+        self._gradient: Gradients | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        return super().parameters() | self.describe_answers(right=self.right)
+
+    def all_answers(self) -> list[Answer]:
+        return self.right
+
+    def gradient(self, reference: Reference) -> Gradients:
+        """The gradient of -f, made once."""
+        if self._gradient is None:
+            queries = self.encode_answers(self.right, reference)
+            model = checked_model(reference, queries[0], for_scores=True)
+            found = linear_layers(model, self.layers)
+            gradient = mean_gradient(model, found, queries, "sum", self.max_gradient_tokens)
+            self._gradient = self.seen_through_curvature(gradient)
+        return self._gradient
+
+    def token_parts(self, encoded: Sequence[EncodedExample], reference: Reference) -> list[np.ndarray]:
+        """Each position's part of each example's influence."""
+        gradient = self.gradient(reference)
+        model = reference.model(for_scores=True)
+        found = linear_layers(model, self.layers)
+        return token_influences(model, found, gradient, encoded, self.max_gradient_tokens)
+
+    def step_of_token(self, example: Example, encoded: EncodedExample, reference: Reference) -> list[int]:
+        """The step that each token is in, from 1; 0 for those of the prompt. A token is in the step in which it starts."""
+        tokenizer = reference.tokenizer
+        if not tokenizer.is_fast:
+            raise ValueError(
+                f"The tokenizer of {reference.name} does not say where its tokens are in the text. Set `level: example`."
+            )
+        places = tokenizer(example.completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        starts = step_starts(example.completion)
+        steps = [bisect.bisect_right(starts, start) for start, _ in places[: encoded.num_completion_tokens]]
+        return [0] * encoded.num_prompt_tokens + steps
+
+    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
+        assert reference is not None
+        encoded = self.encode(batch, reference)
+        rows, scored = self.unscored_rows(encoded), self.scorable(encoded)
+        parts = self.token_parts([encoded[index] for index in scored], reference) if scored else []
+        for index, tokens in zip(scored, parts, strict=True):
+            if not np.isfinite(tokens).all():
+                rows[index]["status"] = "error"
+                continue
+            rows[index]["score"] = float(tokens.sum())
+            if self.level != "example":
+                steps = self.step_of_token(batch[index], encoded[index], reference)
+                rows[index]["span_influence"] = np.bincount(steps, weights=tokens).tolist()
+            if self.level == "token":
+                rows[index]["token_influence"] = tokens.tolist()
+        return rows
