@@ -143,6 +143,8 @@ def _quote(match: re.Match[str]) -> str:
         return f' "{text}" '  # 5\text{ m}
     if len(text) <= 1 or re.fullmatch(r"[\d.,%+\-*/=<>()\[\]^|\s\\{}:]+", text):
         return f" {match[1]} "
+    if counted := re.fullmatch(r"(-?\d[\d.,/:]*)\s+([A-Za-z][^\d]*)", text):
+        return f" {counted[1]} {_word(counted[2])}"  # 12 people
     if re.search(r",|;|、|\b(?:and|or)\b", text):
         # A list within a text: each of its parts is one.
         parts = re.split(r"(\s*[,;、]\s*(?:(?:and|or)\b)?|\s*\b(?:and|or)\b)\s*", text)

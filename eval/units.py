@@ -54,7 +54,7 @@ def split_unit(text: str) -> tuple[str, str]:
     core, unit = text.strip(), ""
     for _ in range(3):
         match = _END.search(core)
-        if match is None or not re.search(r"[\d\\]", core[: match.start()]):
+        if match is None or not re.search(r"[\d\\].*(?<![_^])$", core[: match.start()].rstrip()):
             break
         words = (match["quoted"] or match["bare"] or match["han"]).strip('"').strip()
         if _NO_UNIT.search(words) or len(words.split()) > 4:
