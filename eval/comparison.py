@@ -75,7 +75,9 @@ def _compare_texts(gold: str, answer: str, question: str | None) -> Comparison:
         return special
     if gold.count("%") != answer.count("%") and question and _PERCENT_QUESTION.search(question):
         gold, answer = gold.replace("%", ""), answer.replace("%", "")
-    answer = re.sub(r'^"(?:the )?(?:final )?answer(?: is)?:?"\s*', "", answer, flags=re.IGNORECASE) or answer
+    answer = (
+        re.sub(r'^"(?:(?:the )?(?:final )?answer(?: is)?:?|答案[是为]?)"\s*', "", answer, flags=re.IGNORECASE) or answer
+    )
     answer = re.sub(r'^"(?:yes|so|hence|thus|therefore)"\s*,\s*', "", answer, flags=re.IGNORECASE)
     answer = re.sub(r'^"(?:exactly|approximately|about)"\s*', "", answer, flags=re.IGNORECASE) or answer
     if re.fullmatch(r"-?\d+\.\d+", gold) and re.fullmatch(r"-?\d+,\d+", answer):

@@ -12,6 +12,7 @@ from eval.structure import expand_signs, relation_parts, split_top_level, strip_
 from eval.tokens import ParseError
 
 _LABEL = re.compile(r"^(\d)\s*(?:[=:)]|\.(?!\d))\s*|^\(\s*(\d)\s*\)\s*[=:.]?\s*")
+_EXCLUSION = re.compile(r"(?<=\S)\s*[,;(]\s*([A-Za-z])\s*\\ne\s*[^,()]{1,20}\)?$")
 _MAX_ITEMS = 200
 
 
@@ -21,6 +22,8 @@ def compare_lists(gold: str, answer: str) -> Comparison:
     if verdict is not None:
         return verdict
     gold, answer = without_remark(gold), without_remark(answer)
+    if r"\ne" not in gold and (condition := _EXCLUSION.search(answer)) and condition[1] in gold:
+        answer = answer[: condition.start()].strip()  # 1/x, x \ne 0
     ours, theirs = list_items(gold), list_items(answer)
     if len(ours) > _MAX_ITEMS or len(theirs) > _MAX_ITEMS:
         return Comparison(False, "too_many")

@@ -38,7 +38,7 @@ _TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|textup|mathrm|mathsf|mathit|mathtt|operatorname\*?|rm|bf)\s*\{([^{}]*)\}"
 )
 _STYLE = re.compile(
-    r"\\(?:mathbf|mathbb|mathcal|mathscr|boldsymbol|bm|pmb|vec|overrightarrow|overline|bar|hat|widehat|boxed|fbox|ensuremath)\s*\{([^{}]*)\}"
+    r"\\(?:mathbf|mathbb|mathcal|mathscr|boldsymbol|bm|pmb|vec|overrightarrow|overline|underline|bar|hat|widehat|boxed|fbox|ensuremath)\s*\{([^{}]*)\}"
 )
 _SPACES = re.compile(
     r"\\[,;:! >/]|\\(?:quad|qquad|thinspace|enspace|hspace\{[^{}]*\}|phantom\{[^{}]*\})(?![A-Za-z])|~|&nbsp;|\s"
@@ -208,6 +208,8 @@ def normalize(text: str) -> str:
     text = re.sub(r"\s{2,}", " ", fold_unicode(text).replace('"', "").replace("`", "")).strip()
     text = re.sub(r"^\s*\*\*([^*]+)\*\*[.\s]*$", r"\1", text)  # Markdown's bold
     text = text.replace("\x0crac", r"\frac").replace("\x08", r"\b")
+    text = re.sub(r"\\(?:text)?color\s*\{\w+\}|\\(?:checkmark|hline)(?![A-Za-z])|[✓✔]", " ", text)
+    text = text.replace(r"\left<", "(").replace(r"\right>", ")")
     text = re.sub(r"\t(?=ext\b|imes\b|heta\b|an\b|frac\b)", r"\\t", text)
     text = re.sub(r"(?<!\d)(\d*)\.(\d+)\s*(?:\.\.\.+|\\[lc]?dots[cb]?(?![A-Za-z]))", _endless_decimal, text)
     text = re.sub(r"(?<!\d)(\d+)\.(\d*)\((\d+)\)(?![\d^])", r"\1.\2\\overline{\3}", text)  # 4.(6)
