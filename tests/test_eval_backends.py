@@ -27,7 +27,8 @@ from eval.backends.vllm_engine import devices_of_rank, engine_arguments, engine_
 from eval.prompts import PromptFormat
 from eval.report import main as report
 from eval.rope import check_rope_config
-from eval.run import EvaluationConfig, evaluate
+from eval.run import evaluate
+from eval.settings import EvaluationConfig
 from eval.store import Sample
 
 

@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from circuitseer_trl.training.rope import write_legacy_rope
 from eval.rope import check_rope, effective_base, recorded_base
-from eval.run import EvaluationConfig, evaluate
+from eval.run import evaluate
+from eval.settings import EvaluationConfig
 from tests.tiny import tiny_model
 
 

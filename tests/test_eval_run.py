@@ -7,7 +7,8 @@ import pytest
 from launch import launch
 
 from eval.report import main as report
-from eval.run import EvaluationConfig, evaluate
+from eval.run import evaluate
+from eval.settings import EvaluationConfig
 from eval.store import Sample, SampleStore
 
 

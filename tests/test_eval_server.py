@@ -20,7 +20,8 @@ from transformers import PreTrainedTokenizerFast
 
 from eval.benchmarks import load_benchmark
 from eval.prompts import PromptFormat
-from eval.run import EvaluationConfig, evaluate
+from eval.run import evaluate
+from eval.settings import EvaluationConfig
 
 pytestmark = pytest.mark.engine
 pytest.importorskip("openai")

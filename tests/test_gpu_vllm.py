@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from eval.run import EvaluationConfig, evaluate
+from eval.run import evaluate
+from eval.settings import EvaluationConfig
 
 pytestmark = [
     pytest.mark.gpu,

@@ -15,7 +15,8 @@ from circuitseer_trl.scoring.pass_rate import PassRate, PassRateBand, read_pass_
 from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
 from eval.benchmarks import load_benchmark
 from eval.pool import PoolBenchmarkConfig, write_pool
-from eval.run import EvaluationConfig, evaluate
+from eval.run import evaluate
+from eval.settings import EvaluationConfig
 
 
 def marks_of(pool: Pool) -> dict[str, list[bool]]:

@@ -12,7 +12,7 @@ from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.scripts.train_sft import TrainingConfig
 from circuitseer_trl.selection.methods import METHODS, WITHOUT_SELECTION
-from eval.run import EvaluationConfig
+from eval.settings import EvaluationConfig
 
 RECIPES = ROOT / "recipes"
 
