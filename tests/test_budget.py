@@ -35,6 +35,8 @@ def test_a_smaller_subset_is_the_first_rows_of_a_larger_one(name: str):
         "category": ["a"] * 40 + ["b"] * 17 + ["c"] * 3,
         "similarities": chance.random((60, 4)),
         "trace_length": chance.integers(1, 99, 60),
+        "influences_correct": chance.normal(size=(60, 3)),
+        "influences_incorrect": chance.normal(size=(60, 2)),
     }
     whole = ORDERED[name].sample(scores, np.arange(60), uids, 60, 3, columns)
     for size in range(1, 60):
