@@ -128,11 +128,11 @@ def _compare_special(gold: str, answer: str) -> Comparison | None:
 
 def _minutes(text: str) -> int | None:
     """A time of day in minutes; one without am or pm is a 24-hour clock's."""
-    match = re.fullmatch(r"(\d{1,2})(?::(\d\d)|(?=[ap]m))([ap]m)?", re.sub(r'[\s".{}\\!]', "", text.casefold()))
+    match = re.fullmatch(r"(\d{1,2}):(\d\d)([ap]m)?", re.sub(r'[\s".{}\\!]', "", text.casefold()))
     if match is None:
         return None
     hours = int(match[1]) % 12 + 12 * (match[3] == "pm") if match[3] else int(match[1])
-    return 60 * hours + int(match[2] or 0)
+    return 60 * hours + int(match[2])
 
 
 def _set_builder(text: str) -> str | None:
