@@ -9,6 +9,7 @@ from bench.run import main
 from circuitseer_trl.artifacts import read_json
 
 
+@pytest.mark.thorough
 def test_a_small_bench(tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFixture[str]):
     sizes = ["--tokens", "24", "--num_texts", "4", "--growth", "8", "16", "--repeats", "1", "--processes", "1"]
     main(["--model", tiny_model, "--output_dir", str(tmp_path), *sizes])

@@ -54,6 +54,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path):
         read_folder(tmp_path)
 
 
+@pytest.mark.thorough
 def test_the_command_compares_folders(
     tmp_path: Path, tiny_model: str, pool_file: str, capsys: pytest.CaptureFixture[str]
 ):

@@ -121,6 +121,7 @@ def test_another_number_is_wrong(number: str):
     check_shifted(number)
 
 
+@pytest.mark.thorough
 @QUICK
 @given(broken, broken)
 def test_nothing_is_raised(one: str, other: str):

@@ -38,6 +38,7 @@ def test_exact_subset_probabilities_by_hand():
     assert exact == pytest.approx({(0, 1): 0.15, (0, 2): 4 / 15, (1, 2): 7 / 12})
 
 
+@pytest.mark.thorough
 def test_soft_sampling_has_the_exact_distribution_over_subsets():
     repeats = 20_000
     exact, found = subset_probabilities(WEIGHTS, 3), draws(WEIGHTS, 3, repeats)
