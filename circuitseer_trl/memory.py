@@ -14,8 +14,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _GLIBC_MMAP_MAX, _GLIBC_LARGEST_MMAP_THRESHOLD = 65536, 32 * 2**20
 
 # Rows x tokens of a head sweep on a CPU: more would not be faster, since every layer's weights are read often enough.
-CPU_SWEEP_TOKENS = 2**14
+CPU_SWEEP_TOKENS = 2**13
 LARGEST_SWEEP_TOKENS = 2**20
+# A sweep's rows grow from layer to layer, so that what is kept is of many sizes: so many times what is held at once (measured).
+KEPT_BY_A_CPU_SWEEP = 4
 
 
 @contextmanager

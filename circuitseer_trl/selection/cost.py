@@ -18,7 +18,7 @@ from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.data import Example, Pool
 from circuitseer_trl.losses import response_losses
-from circuitseer_trl.memory import activation_bytes, reuse_freed_memory, sweep_tokens
+from circuitseer_trl.memory import KEPT_BY_A_CPU_SWEEP, activation_bytes, reuse_freed_memory, sweep_tokens
 from circuitseer_trl.models import Reference
 from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.selection.selector import make_scorer, reference_from_config, shared_temporary_folder
@@ -106,7 +106,8 @@ def heads_cost(config: SelectionConfig, system_prompt: str, pool: Pool, referenc
     num_tokens = size * float(np.mean([len(item.input_ids) for item in encoded]))
     share = num_tokens * sweep_cost(heads, num_layers) / (len(median.input_ids) * sweep_cost(some, num_layers))
     held = max(sweep_tokens(model.config, model.dtype, model.device), 2 * len(encoded[-1].input_ids))
-    memory = model.get_memory_footprint() + held * activation_bytes(model.config, model.dtype)
+    kept = 1 if model.device.type == "cuda" else KEPT_BY_A_CPU_SWEEP
+    memory = model.get_memory_footprint() + kept * held * activation_bytes(model.config, model.dtype)
     at_most = "at most " if config.head_detection == "race" else ""
     return StepCost(
         "heads",
