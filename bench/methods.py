@@ -32,7 +32,7 @@ def method_arguments(options: argparse.Namespace) -> dict[str, dict[str, Any] | 
         "infra": {"evaluation": options.after, "difficulty": "score"} if options.after else None,
         "pass_rate": {"verdicts": options.verdicts} if options.verdicts else None,
         "combine": {"folders": scores},
-        "diversity": {"embedding_model": options.embedding_model} if options.embedding_model else None,
+        "diversity": {"embedding_model": options.embedding_model} if options.embedding_model else {},
     }
 
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--before", help="Evaluation before training, for `influence`.")
     parser.add_argument("--after", help="Evaluation after training, for `influence` and `infra`.")
     parser.add_argument("--verdicts", help="Evaluation on the pool, for `pass_rate`.")
-    parser.add_argument("--embedding_model", help="Of sentence-transformers, for `diversity`.")
+    parser.add_argument("--embedding_model", help="Of sentence-transformers, for `diversity` without categories.")
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     parser.add_argument("rest", nargs=argparse.REMAINDER)
     options = parser.parse_args()
