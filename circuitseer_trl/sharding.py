@@ -20,6 +20,9 @@ from circuitseer_trl.memory import reuse_freed_memory
 
 Result = TypeVar("Result")
 
+# Share of the rows that may end in an error; more of them stop the run.
+MAX_ERROR_SHARE = 0.01
+
 
 def process_state() -> PartialState:
     """The processes of this launch, joined on first use.

@@ -1,9 +1,11 @@
 """Head selection: rounding, ties, stability, the files it writes, and what it refuses."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.circuits.heads import (
@@ -172,3 +174,43 @@ def test_undetected_heads(tiny_model: str):
 def test_missing_heads_file_names_the_step(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="find_heads` writes it"):
         HeadSet.read(tmp_path / "heads.json")
+
+
+@pytest.mark.thorough
+def test_a_row_that_breaks_the_model_is_left_out_and_told(tmp_path: Path, tiny_model: str):
+    rows = [{"problem": f"What is {row} + 1?", "solution": f"It is {row + 1}."} for row in range(101)]
+    rows[0]["problem"] += " Ω"
+    file = tmp_path / "pool.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pool = load_pool(str(file))
+    reference = Reference(tiny_model)
+    reference.model().get_input_embeddings().weight[reference.tokenizer("Ω")["input_ids"][-1]] = torch.nan
+    losses = pool_losses(pool, reference, tmp_path / "losses", form="plain", system_prompt="")
+    assert np.flatnonzero(~np.isfinite(losses["loss_nats"].to_numpy())).tolist() == [0]
+    assert 0 not in hardest(losses, 100)
+    heads = find_heads(
+        pool, reference, tmp_path / "broken", probe_size=101, probe_format="plain", head_ratio=0.25, system_prompt=""
+    )
+    assert heads.card["probe"]["not_finite"] == [pool[0].uid]
+    assert heads.card["num_probe"] == 100
+    whole = find_heads(
+        pool.subset(np.arange(1, 101)),
+        Reference(tiny_model),
+        tmp_path / "whole",
+        probe_size=100,
+        probe_format="plain",
+        head_ratio=0.25,
+        system_prompt="",
+    )
+    np.testing.assert_allclose(heads.importance, whole.importance, rtol=0, atol=1e-6)
+    assert heads.selected == whole.selected
+    with pytest.raises(ValueError, match="losses of 1 of 12 rows are not finite"):
+        find_heads(
+            pool.subset(np.arange(12)),
+            reference,
+            tmp_path / "few",
+            probe_size=12,
+            probe_format="plain",
+            head_ratio=0.25,
+            system_prompt="",
+        )

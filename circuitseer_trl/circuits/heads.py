@@ -13,7 +13,14 @@ from transformers import AutoConfig
 
 from circuitseer_trl.artifacts import library_versions, read_json, write_card, write_table
 from circuitseer_trl.circuits.attribution import head_attributions
-from circuitseer_trl.circuits.probe import checked_model, choose_probe, encode_all, probe_form, probe_table
+from circuitseer_trl.circuits.probe import (
+    check_finite,
+    checked_model,
+    choose_probe,
+    encode_all,
+    probe_form,
+    probe_table,
+)
 from circuitseer_trl.circuits.race import run_race
 from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
 from circuitseer_trl.data import Pool
@@ -218,12 +225,12 @@ def find_heads(
 
     def sweep(index: int, heads: Sequence[Head]) -> pa.Table:
         item = encoded[index]
-        model = checked_model(reference, item)
+        model = checked_model(reference, encoded)
         return importance_table(item.uid, heads, head_loss_increases(model, item, heads, max_tokens))
 
     def attribute(index: int) -> pa.Table:
         item = encoded[index]
-        return importance_table(item.uid, everything, head_attributions(checked_model(reference, item), item))
+        return importance_table(item.uid, everything, head_attributions(checked_model(reference, encoded), item))
 
     made_from = {
         "pool": pool.fingerprint,
@@ -242,11 +249,15 @@ def find_heads(
             output_dir / "importance", len(probe), made_from, lambda shard: sweep(shard, everything), "Head importance"
         )
     )
-    if not np.isfinite(table["loss_increase"].to_numpy()).all():
-        raise ValueError(
-            f"The response loss of {reference.name} is not finite on the probe. Are its weights whole? If the dtype is "
-            "float16, set `reference_dtype: float32`."
-        )
+    finite = np.isfinite(table["loss_increase"].to_numpy())
+    if not finite.all():
+        # An example on which the model's output is not finite says nothing of any head.
+        bad = sorted(set(table["uid"].filter(pa.array(~finite)).to_pylist()))
+        check_finite(len(bad), 0 if raced is not None else len(probe), bad[0])
+        probe_card["not_finite"] = bad
+        probe = [example for example in probe if example.uid not in bad]
+        encoded = [item for item in encoded if item.uid not in bad]
+        table = table.filter(pa.array([uid not in bad for uid in table["uid"].to_pylist()]))
     increases = increase_matrix(table, [item.uid for item in encoded], grid)
     evaluated = raced.estimates if raced is not None else table  # of every probe example
     losses = dict(zip(evaluated["uid"].to_pylist(), evaluated["base_loss"].to_pylist(), strict=True))

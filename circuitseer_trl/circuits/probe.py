@@ -1,20 +1,24 @@
 """Which examples heads are judged on: the hardest of the pool, or a random draw."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from transformers import PreTrainedModel
 
 from circuitseer_trl.data import Example, Pool
 from circuitseer_trl.losses import check_head, response_losses
 from circuitseer_trl.models import EncodedExample, Reference, encode_example, has_chat_template
-from circuitseer_trl.sharding import run_shards
+from circuitseer_trl.sharding import MAX_ERROR_SHARE, run_shards
 
 ROWS_PER_SHARD = 256
 # A truncated row with fewer tokens of its answer left says little about how hard the answer is; our choice.
 MIN_TRUNCATED_TOKENS = 16
+# So many examples may be without finite logits before the model is held to be broken.
+NUM_CHECKED = 8
 
 LOSS_COLUMNS = pa.schema(
     [
@@ -50,13 +54,34 @@ def encode_all(
     ]
 
 
-def checked_model(reference: Reference, example: EncodedExample, *, for_scores: bool = False) -> PreTrainedModel:
-    """The reference model, after one comparison of our losses with its own logits."""
+def checked_model(
+    reference: Reference, examples: Sequence[EncodedExample], *, for_scores: bool = False
+) -> PreTrainedModel:
+    """The reference model, after one comparison of our losses with its own logits.
+
+    Args:
+        examples: The first of them on which the model's logits are finite is compared.
+    """
     model = reference.model(for_scores=for_scores)
     if not getattr(model, "_circuitseer_checked", False):
-        check_head(model, example)
+        tried = examples[:NUM_CHECKED]
+        if not any(check_head(model, example) for example in tried):
+            raise ValueError(
+                f"The logits of {reference.name} are not finite on example {tried[0].uid}"
+                + (f", nor on the {len(tried) - 1} after it" if len(tried) > 1 else "")
+                + ". Are its weights whole? If its dtype is float16, use float32."
+            )
         model._circuitseer_checked = True
     return model
+
+
+def check_finite(num_not_finite: int, num_rows: int, first: str) -> None:
+    """Raises where the response losses of more rows than `MAX_ERROR_SHARE` are not finite."""
+    if num_not_finite > MAX_ERROR_SHARE * num_rows:
+        raise ValueError(
+            f"The response losses of {num_not_finite} of {num_rows} rows are not finite, for instance of {first}. Are the "
+            "model's weights whole? If its dtype is float16, set `reference_dtype: float32`."
+        )
 
 
 def loss_table(
@@ -68,7 +93,7 @@ def loss_table(
     losses = dict(
         zip(
             [item.uid for item in answered],
-            response_losses(checked_model(reference, answered[0]), answered, max_batch_tokens) if answered else [],
+            response_losses(checked_model(reference, answered), answered, max_batch_tokens) if answered else [],
             strict=True,
         )
     )
@@ -99,7 +124,8 @@ def pool_losses(
 
     Returns:
         A table of the pool's rows in their order: `uid`, `row`, `loss_nats` (nats per completion token; null where truncation
-        left no token of the completion), `num_prompt_tokens`, `num_completion_tokens`, `truncated`.
+        left no token of the completion, not finite where the model's output is not), `num_prompt_tokens`,
+        `num_completion_tokens`, `truncated`.
     """
 
     def compute(shard: int) -> pa.Table:
@@ -114,7 +140,12 @@ def pool_losses(
         "max_batch_tokens": max_batch_tokens,
     }
     num_shards = -(-len(pool) // ROWS_PER_SHARD)
-    return run_shards(Path(output_dir) / "losses", num_shards, made_from, compute, "Response losses")
+    table = run_shards(Path(output_dir) / "losses", num_shards, made_from, compute, "Response losses")
+    # NaN is not null: a row without a completion left has no loss, which is no error.
+    bad = table.filter(pc.invert(pc.is_finite(table["loss_nats"])))
+    if len(bad):
+        check_finite(len(bad), len(table), bad["uid"][0].as_py())
+    return table
 
 
 def hardest(losses: pa.Table, size: int) -> np.ndarray:

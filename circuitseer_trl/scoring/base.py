@@ -15,12 +15,11 @@ from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.data import Example, Pool
 from circuitseer_trl.models import Reference
 from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
-from circuitseer_trl.sharding import on_main_rank, run_shards
+from circuitseer_trl.sharding import MAX_ERROR_SHARE, on_main_rank, run_shards
 
 Row = dict[str, float | int | str | list[float] | list[float | None] | None]
 
 ROWS_PER_SHARD = 1024
-MAX_ERROR_SHARE = 0.01
 COLUMNS = pa.schema(
     [
         ("uid", pa.string()),

@@ -212,7 +212,7 @@ class InfluenceScorer(GradientScorer):
             yield slice(0, len(self.all_answers())), self._held
             return
         queries = self.encode_answers(self.all_answers(), reference)
-        model = checked_model(reference, queries[0], for_scores=True)
+        model = checked_model(reference, queries, for_scores=True)
         found = linear_layers(model, self.layers)
         bytes_each = num_parameters(found) * max(4, model.dtype.itemsize)
         size = max(1, int(self.max_query_gigabytes * 1e9 / bytes_each))

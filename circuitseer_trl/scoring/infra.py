@@ -72,7 +72,7 @@ class InfraScorer(GradientScorer):
         """The gradient of -f, made once."""
         if self._gradient is None:
             queries = self.encode_answers(self.right, reference)
-            model = checked_model(reference, queries[0], for_scores=True)
+            model = checked_model(reference, queries, for_scores=True)
             found = linear_layers(model, self.layers)
             gradient = mean_gradient(model, found, queries, "sum", self.max_gradient_tokens)
             self._gradient = self.seen_through_curvature(gradient)

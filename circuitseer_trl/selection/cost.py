@@ -77,7 +77,7 @@ def loss_cost(config: SelectionConfig, system_prompt: str, pool: Pool, reference
     encoded = [item for item in encoded if item.num_completion_tokens > 0 and item.num_prompt_tokens > 0]
     num_rows = min(config.probe_candidates or len(pool), len(pool))
     num_tokens = num_rows * float(np.mean(lengths))
-    model = checked_model(reference, encoded[0])
+    model = checked_model(reference, encoded)
     assert config.max_batch_tokens is not None
     batch_tokens = config.max_batch_tokens
     seconds, operations = timed(lambda: response_losses(model, encoded, batch_tokens))
@@ -100,7 +100,7 @@ def heads_cost(config: SelectionConfig, system_prompt: str, pool: Pool, referenc
     num_layers, width = configured_grid(reference)
     heads = [(layer, head) for layer in range(num_layers) for head in range(width)]
     some = [(int(layer), 0) for layer in np.unique(np.linspace(0, num_layers - 1, NUM_TIMED_LAYERS).astype(int))]
-    model = checked_model(reference, median)
+    model = checked_model(reference, encoded)
     seconds, operations = timed(lambda: head_loss_increases(model, median, some))
     size = min(config.probe_size, len(pool))
     num_tokens = size * float(np.mean([len(item.input_ids) for item in encoded]))
