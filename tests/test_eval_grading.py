@@ -126,6 +126,7 @@ def test_golds_meet_themselves(grader: Grader, shared: Path):
     ]
 
 
+@pytest.mark.thorough
 def test_a_hang_is_killed_and_the_next_answer_graded():
     with Grader(num_workers=1, timeout=1.0) as grader:
         grader.grade([(r"\boxed{1}", Question("1.0"))])

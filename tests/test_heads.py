@@ -84,6 +84,7 @@ def test_probe_size_of_the_pool_takes_the_whole_pool(tmp_path: Path, tiny_model:
     assert not (tmp_path / "losses").exists()
 
 
+@pytest.mark.thorough
 def test_random_probe_needs_no_losses_and_follows_its_seed(tmp_path: Path, tiny_model: str, pool_file: str):
     def probe(folder: str, seed: int) -> list[str]:
         find_heads(

@@ -59,6 +59,7 @@ def test_first_draw_is_proportional_to_the_score():
         assert abs(found[(item,)] / repeats - p) < 5 * (p * (1 - p) / repeats) ** 0.5
 
 
+@pytest.mark.thorough
 def test_inverse_sampling_prefers_low_scores():
     sampler = SoftSampler(inverse=True)
     found = Counter(int(sampler.choose(np.array([1.0, 4.0]), ["a", "b"], 1, seed)[0][0]) for seed in range(5000))
