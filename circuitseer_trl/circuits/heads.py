@@ -26,7 +26,7 @@ from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
 from circuitseer_trl.data import Pool
 from circuitseer_trl.memory import sweep_tokens
 from circuitseer_trl.models import Reference, local_device, model_path, resolve_dtype
-from circuitseer_trl.sharding import manifest_path, on_main_rank, run_shards
+from circuitseer_trl.sharding import MAX_ERROR_SHARE, manifest_path, on_main_rank, run_shards
 
 Head = tuple[int, int]  # layer, query head
 BOOTSTRAP_DRAWS = 1000
@@ -253,7 +253,7 @@ def find_heads(
     if not finite.all():
         # An example on which the model's output is not finite says nothing of any head.
         bad = sorted(set(table["uid"].filter(pa.array(~finite)).to_pylist()))
-        check_finite(len(bad), 0 if raced is not None else len(probe), bad[0])
+        check_finite(len(bad), len(probe), bad[0], MAX_ERROR_SHARE if raced is None else 0.0)
         probe_card["not_finite"] = bad
         probe = [example for example in probe if example.uid not in bad]
         encoded = [item for item in encoded if item.uid not in bad]

@@ -75,9 +75,9 @@ def checked_model(
     return model
 
 
-def check_finite(num_not_finite: int, num_rows: int, first: str) -> None:
-    """Raises where the response losses of more rows than `MAX_ERROR_SHARE` are not finite."""
-    if num_not_finite > MAX_ERROR_SHARE * num_rows:
+def check_finite(num_not_finite: int, num_rows: int, first: str, max_share: float = MAX_ERROR_SHARE) -> None:
+    """Raises where the response losses of a larger share of the rows are not finite."""
+    if num_not_finite > max_share * num_rows:
         raise ValueError(
             f"The response losses of {num_not_finite} of {num_rows} rows are not finite, for instance of {first}. Are the "
             "model's weights whole? If its dtype is float16, set `reference_dtype: float32`."

@@ -1,6 +1,7 @@
 """Which examples taught a model its answers? Influence of training examples on answers that an evaluation judged."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,8 +127,9 @@ class GradientScorer(Scorer):
         batch_size = max(1, self.max_gradient_tokens // longest)
         self.factors = ekfac.fit_factors(encoded, reference, list(found), batch_size, Path(output_dir), made_from)
 
+    @abstractmethod
     def all_answers(self) -> list[Answer]:
-        raise NotImplementedError
+        """The answers whose loss is looked at."""
 
     def seen_through_curvature(self, gradients: Gradients) -> Gradients:
         if self.backend == "graddot":
