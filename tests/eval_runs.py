@@ -5,10 +5,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-from eval.benchmarks import Problem
-from eval.grading import Verdict
-from eval.results import measure_average, measure_benchmark
-from eval.store import Sample
+from circuitseer_trl.evaluation.answering.store import Sample
+from circuitseer_trl.evaluation.benchmarks import Problem
+from circuitseer_trl.evaluation.results import measure_average, measure_benchmark
+from circuitseer_trl.grading.grader import Verdict
 
 
 class Marks:

@@ -12,11 +12,11 @@ from conftest import PROBLEMS, ROOT
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.cleaning import WORD, near_duplicates, overlapping, read_texts
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.evaluation.benchmarks import BENCHMARKS, PAPER_BENCHMARKS
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.pool import pool_from_config
 from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
 from circuitseer_trl.sources import read_dataset
-from eval.benchmarks import BENCHMARKS, PAPER_BENCHMARKS
 
 
 def grams(text: str, size: int) -> set[tuple[str, ...]]:

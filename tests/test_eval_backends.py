@@ -12,8 +12,7 @@ import pytest
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerFast
 
-from eval.answering import check_installed, draws_repeat, share_of_rank
-from eval.backends.base import (
+from circuitseer_trl.evaluation.answering.backends.base import (
     Request,
     SamplingSettings,
     configured_end_ids,
@@ -22,14 +21,20 @@ from eval.backends.base import (
     draws_of_problems,
     load_generation_config,
 )
-from eval.backends.replay import ReplayBackend
-from eval.backends.vllm_engine import devices_of_rank, engine_arguments, engine_environment, sampling_arguments
-from eval.prompts import PromptFormat
-from eval.report import main as report
-from eval.rope import check_rope_config
-from eval.run import evaluate
-from eval.settings import EvaluationConfig
-from eval.store import Sample
+from circuitseer_trl.evaluation.answering.backends.replay import ReplayBackend
+from circuitseer_trl.evaluation.answering.backends.vllm_engine import (
+    devices_of_rank,
+    engine_arguments,
+    engine_environment,
+    sampling_arguments,
+)
+from circuitseer_trl.evaluation.answering.prompts import PromptFormat
+from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
+from circuitseer_trl.evaluation.answering.schedule import check_installed, draws_repeat, share_of_rank
+from circuitseer_trl.evaluation.answering.store import Sample
+from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.run import evaluate
+from circuitseer_trl.scripts.report import main as report
 
 
 def draw(id: str, sample: int, greedy: bool = False, num_prompt_tokens: int = 4) -> Request:

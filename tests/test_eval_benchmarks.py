@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.benchmarks import (
+from circuitseer_trl.evaluation.benchmarks import (
     BENCHMARKS,
     CHECKSUMS,
     PAPER_BENCHMARKS,
@@ -12,7 +12,7 @@ from eval.benchmarks import (
     content_checksum,
     load_benchmark,
 )
-from eval.errata import ERRATA_FILE, with_errata
+from circuitseer_trl.evaluation.errata import ERRATA_FILE, with_errata
 
 COUNTS = {
     "aime24": 30,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eval.benchmarks import PAPER_BENCHMARKS, load_benchmark
-from eval.comparison import compare
+from circuitseer_trl.evaluation.benchmarks import PAPER_BENCHMARKS, load_benchmark
+from circuitseer_trl.grading.equivalence import compare
 
 TABLE = [
     ("2", "5000", False),

@@ -6,10 +6,10 @@ from scipy import stats
 from tiny import tiny_model as tiny_architecture
 from transformers import PreTrainedTokenizerFast
 
+from circuitseer_trl.evaluation.answering.backends.generation import Request, SamplingSettings, end_token_ids, generate
+from circuitseer_trl.evaluation.answering.backends.noise import draw_tokens, gumbel_noise, sample_key, top_p_candidates
+from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.models import load_model
-from eval.generation import Request, SamplingSettings, end_token_ids, generate
-from eval.noise import draw_tokens, gumbel_noise, sample_key, top_p_candidates
-from eval.prompts import PromptFormat
 
 
 def test_draws_follow_the_softmax():

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from eval.benchmarks import PAPER_BENCHMARKS, load_benchmark
-from eval.extraction import extract_answer
-from eval.grading import Grader, Question
-from eval.metrics import majority
+from circuitseer_trl.evaluation.benchmarks import PAPER_BENCHMARKS, load_benchmark
+from circuitseer_trl.evaluation.metrics import majority
+from circuitseer_trl.grading.extraction import extract_answer
+from circuitseer_trl.grading.grader import Grader, Question
 
 ROOT = Path(__file__).parent.parent
 

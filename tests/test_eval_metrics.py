@@ -1,7 +1,14 @@
 import pytest
 from scipy.stats import binomtest
 
-from eval.metrics import average_interval, bootstrap_interval, majority, mean_interval, pass_at_k, wilson_interval
+from circuitseer_trl.evaluation.metrics import (
+    average_interval,
+    bootstrap_interval,
+    majority,
+    mean_interval,
+    pass_at_k,
+    wilson_interval,
+)
 
 
 def test_pass_at_k_by_hand():

@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
-from eval.paired import average_difference, benchmark_difference, compare_runs, problem_differences, sign_test
-from eval.verdicts import mean_pass_at_k, read_verdicts
+from circuitseer_trl.evaluation.paired import (
+    average_difference,
+    benchmark_difference,
+    compare_runs,
+    problem_differences,
+    sign_test,
+)
+from circuitseer_trl.evaluation.verdicts import mean_pass_at_k, read_verdicts
 from tests.eval_runs import write_run
 
 

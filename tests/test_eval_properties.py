@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eval.comparison import compare
-from eval.extraction import extract_answer
-from eval.normalization import normalize
+from circuitseer_trl.grading.equivalence import compare
+from circuitseer_trl.grading.extraction import extract_answer
+from circuitseer_trl.grading.normalization import normalize
 
 QUICK = settings(
     max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck), database=None

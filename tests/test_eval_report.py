@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eval.report import main, read_runs
-from eval.tables import columns_of, probability, results_rows, results_table
+from circuitseer_trl.evaluation.run_folders import read_runs
+from circuitseer_trl.pages.result_tables import columns_of, probability, results_rows, results_table
+from circuitseer_trl.scripts.report import main
 from tests.eval_runs import write_run
 from tests.pages import check_width, read_page
 

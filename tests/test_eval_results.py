@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from eval.benchmarks import Problem
-from eval.grading import Grader, Verdict
-from eval.results import measure_average, measure_benchmark
-from eval.store import Sample
+from circuitseer_trl.evaluation.answering.store import Sample
+from circuitseer_trl.evaluation.benchmarks import Problem
+from circuitseer_trl.evaluation.results import measure_average, measure_benchmark
+from circuitseer_trl.grading.grader import Grader, Verdict
 
 # Greedy answer, then four sampled ones: text and finish reason. The gold answers are 1 and 2.
 ANSWERS = {

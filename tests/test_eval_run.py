@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from launch import launch
 
-from eval.report import main as report
-from eval.run import evaluate
-from eval.settings import EvaluationConfig
-from eval.store import Sample, SampleStore
+from circuitseer_trl.evaluation.answering.store import Sample, SampleStore
+from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.run import evaluate
+from circuitseer_trl.scripts.report import main as report
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from eval.benchmarks import PAPER_BENCHMARKS, load_benchmark
-from eval.grading import Grader, Question
+from circuitseer_trl.evaluation.benchmarks import PAPER_BENCHMARKS, load_benchmark
+from circuitseer_trl.grading.grader import Grader, Question
 
 CHUNK = 2000
 

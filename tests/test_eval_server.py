@@ -18,10 +18,10 @@ from faulty_server import SLOW_SECONDS, FaultyServer
 from launch import launch
 from transformers import PreTrainedTokenizerFast
 
-from eval.benchmarks import load_benchmark
-from eval.prompts import PromptFormat
-from eval.run import evaluate
-from eval.settings import EvaluationConfig
+from circuitseer_trl.evaluation.answering.prompts import PromptFormat
+from circuitseer_trl.evaluation.benchmarks import load_benchmark
+from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.run import evaluate
 
 pytestmark = pytest.mark.engine
 pytest.importorskip("openai")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eval.benchmarks import PAPER_BENCHMARKS, Problem, load_benchmark
-from eval.comparison import compare
+from circuitseer_trl.evaluation.benchmarks import PAPER_BENCHMARKS, Problem, load_benchmark
+from circuitseer_trl.grading.equivalence import compare
 
 Answers = Iterator[tuple[str, str]]  # kind, answer
 

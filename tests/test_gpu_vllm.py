@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from eval.run import evaluate
-from eval.settings import EvaluationConfig
+from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.run import evaluate
 
 pytestmark = [
     pytest.mark.gpu,

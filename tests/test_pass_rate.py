@@ -11,12 +11,12 @@ from method_inputs import write_verdicts
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.data import Pool, load_pool
+from circuitseer_trl.evaluation.benchmarks import load_benchmark
+from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.pool_benchmark import PoolBenchmarkConfig, write_pool
+from circuitseer_trl.evaluation.run import evaluate
 from circuitseer_trl.scoring.pass_rate import PassRate, PassRateBand, read_pass_rates
 from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
-from eval.benchmarks import load_benchmark
-from eval.pool import PoolBenchmarkConfig, write_pool
-from eval.run import evaluate
-from eval.settings import EvaluationConfig
 
 
 def marks_of(pool: Pool) -> dict[str, list[bool]]:

@@ -2,8 +2,8 @@
 
 from accelerate import PartialState
 
-from eval.run import main
-from eval.store import SampleStore
+from circuitseer_trl.evaluation.answering.store import SampleStore
+from circuitseer_trl.scripts.evaluate import main
 
 append, counts = SampleStore.append, []
 

@@ -1,0 +1,114 @@
+"""Answers that someone has generated before: an earlier run's, or any JSONL of problem, sample and text."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.evaluation.answering.backends.base import Request
+from circuitseer_trl.evaluation.answering.store import FinishReason, Sample
+
+_SHOWN = 5
+
+
+class ReplayBackend:
+    """Reads answers instead of generating them.
+
+    Args:
+        source (`str` or `Path`): `output_dir` of an earlier run, its `generations` folder, or a JSONL file. A line has
+            `id` (benchmark and row, such as `math500-0`), `text`, `sample` (0 where it is left out), and perhaps
+            `greedy`, `num_tokens` and `finish_reason`. Without `greedy`, lines are the sampled answers of a benchmark
+            that is to have such answers, and else its greedy ones.
+    """
+
+    def __init__(self, source: str | Path, seed: int) -> None:
+        self.source, self.seed = Path(source), seed
+        self.lines: dict[tuple[str, bool | None, int], dict[str, Any]] = {}
+        for path in replay_files(source):
+            for number, text in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+                if text.strip():
+                    key, line = _read_line(text, f"Line {number} of {path}")
+                    if self.lines.setdefault(key, line) != line:
+                        raise ValueError(
+                            f"Line {number} of {path} answers {_name(key)} once more. Delete one of the two."
+                        )
+
+    def generate(self, requests: Sequence[Request], on_tokens: Callable[[int], None]) -> Iterator[list[Sample]]:
+        drawn = {request.id for request in requests if not request.greedy}
+        found, missing = [], []
+        for request in requests:
+            key = (request.id, request.greedy, request.sample)
+            line = self.lines.get(key)
+            if line is None and request.greedy != (request.id in drawn):
+                line = self.lines.get((request.id, None, request.sample))
+            if line is None:
+                missing.append(_name(key))
+            else:
+                found.append(self._sample(request, line))
+        if missing:
+            shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+            raise ValueError(
+                f"{self.source} lacks {len(missing)} of {len(requests)} answers: {shown}. Add them, or ask for what is "
+                "there with `benchmarks`, `limit` and `num_samples`."
+            )
+        on_tokens(sum(sample.num_tokens or 0 for sample in found))
+        yield found
+
+    def _sample(self, request: Request, line: dict[str, Any]) -> Sample:
+        return Sample(
+            *(request.id, request.greedy, request.sample, line["text"]),
+            num_tokens=line.get("num_tokens"),
+            finish_reason=line.get("finish_reason"),
+            seed=line.get("seed", self.seed),
+            prompt=request.prompt,
+        )
+
+
+def _read_line(text: str, where: str) -> tuple[tuple[str, bool | None, int], dict[str, Any]]:
+    try:
+        line = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is not JSON: {error}.") from error
+    wanted = {"id": str, "text": str, "sample": int, "greedy": bool, "num_tokens": int, "finish_reason": str}
+    if not isinstance(line, dict):
+        raise ValueError(f"{where} is not a JSON object: {text[:80]!r}.")
+    for name, kind in wanted.items():
+        value = line.get(name)
+        missing = value is None and name not in ("id", "text")
+        if not missing and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+            raise ValueError(f"{where}: `{name}` must be of type {kind.__name__}, got {value!r}.")
+    if line.get("finish_reason") not in (None, *get_args(FinishReason)):
+        raise ValueError(f"{where}: `finish_reason` must be one of {', '.join(get_args(FinishReason))}, or left out.")
+    return (line["id"], line.get("greedy"), line.get("sample") or 0), line
+
+
+def _name(key: tuple[str, bool | None, int]) -> str:
+    id, greedy, sample = key
+    return f"{id} (greedy)" if greedy else f"{id} (sample {sample})"
+
+
+def replay_files(source: str | Path) -> list[Path]:
+    """The files of answers that a path stands for."""
+    source = Path(source).expanduser()
+    if source.is_file():
+        return [source]
+    folder = source / "generations" if (source / "generations").is_dir() else source
+    files = sorted(folder.glob("*.jsonl"))
+    if not files:
+        raise FileNotFoundError(
+            f"There are no answers at {source}. Give an earlier run's `output_dir`, or a JSONL file, as `replay_from`."
+        )
+    return files
+
+
+def replay_settings(source: str | Path) -> dict[str, Any]:
+    """What is known of how the answers were made, and their fingerprint."""
+    files = replay_files(source)
+    digest = hashlib.blake2b(digest_size=8)
+    for path in files:
+        digest.update(path.name.encode() + b"\n" + path.read_bytes())
+    recorded = files[0].parent.parent / "settings.json"
+    known = read_json(recorded) if files[0].parent.name == "generations" and recorded.is_file() else {}
+    return known | {"replayed": digest.hexdigest(), "replayed_backend": known.get("backend")}

@@ -1,0 +1,176 @@
+"""vLLM in this process: one engine on the GPUs of its rank, with all answers to a problem in one request.
+
+Written for vLLM 0.30 to 0.33: `LLM.enqueue`, and `step` of its engine, so that answers reach the disk as they finish.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import AutoConfig
+
+from circuitseer_trl.evaluation.answering.backends.base import (
+    Draws,
+    Request,
+    SamplingSettings,
+    configured_end_ids,
+    context_length,
+    cut_to_context,
+    draw_seed,
+    draws_of_problems,
+    load_generation_config,
+    sample_of_ids,
+)
+from circuitseer_trl.evaluation.answering.prompts import PromptFormat
+from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
+from circuitseer_trl.evaluation.answering.store import Sample
+from circuitseer_trl.models import model_path, resolve_dtype
+
+# An engine's processes would take these for their own: torch then joins the launcher's store, and waits there for ever.
+_LAUNCH_VARIABLES = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_LAUNCH_PREFIXES = ("TORCHELASTIC_", "GROUP_", "ROLE_")
+
+
+def devices_of_rank(visible: Sequence[str], local_rank: int, tensor_parallel_size: int) -> list[str]:
+    """The GPUs of one process: as many as its engine splits the model over."""
+    start = local_rank * tensor_parallel_size
+    if start + tensor_parallel_size > len(visible):
+        raise ValueError(
+            f"Process {local_rank} needs the GPUs {start} to {start + tensor_parallel_size - 1}, but {len(visible)} are "
+            "visible. The number of processes times `tensor_parallel_size` must not be more than the GPUs of a machine."
+        )
+    return list(visible[start : start + tensor_parallel_size])
+
+
+@contextmanager
+def engine_environment(local_rank: int, tensor_parallel_size: int) -> Iterator[None]:
+    """What an engine's processes should see of the environment: their GPUs, and nothing of a launch."""
+    before = dict(os.environ)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices_of_rank(devices, local_rank, tensor_parallel_size))
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a forked process keeps this one's list of GPUs
+    for name in list(os.environ):
+        if name in _LAUNCH_VARIABLES or name.startswith(_LAUNCH_PREFIXES):
+            del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def engine_arguments(
+    model_name: str,
+    revision: str | None,
+    *,
+    dtype: str,
+    tensor_parallel_size: int,
+    max_new_tokens: int,
+    longest_prompt: int,
+    context: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Arguments of `vllm.LLM`; it reserves memory for the longest prompt and an answer to it, and not for more."""
+    wanted = longest_prompt + max_new_tokens
+    return {
+        "model": model_path(model_name),
+        "revision": revision,
+        "tokenizer_revision": revision,
+        "dtype": str(resolve_dtype(dtype)).removeprefix("torch."),
+        "tensor_parallel_size": tensor_parallel_size,
+        "max_model_len": wanted if context is None else min(wanted, context),
+        "enable_prefix_caching": True,
+        "seed": seed,
+    }
+
+
+def sampling_arguments(draws: Draws, settings: SamplingSettings, end_ids: list[int]) -> dict[str, Any]:
+    """Arguments of `vllm.SamplingParams`; values of the model's generation_config.json that are not among them are left out."""
+    first = draws.requests[0]
+    return {
+        "n": len(draws.requests),
+        "temperature": 0.0 if first.greedy else settings.temperature,
+        "top_p": 1.0 if first.greedy else settings.top_p,
+        "repetition_penalty": settings.repetition_penalty,
+        "seed": draw_seed(settings, first),  # vLLM counts up from it for the further answers
+        "max_tokens": draws.max_tokens,
+        "stop_token_ids": end_ids,
+        "detokenize": False,
+    }
+
+
+class VllmBackend:
+    """Generates with an engine of its own.
+
+    Args:
+        longest_prompt (`int`): Tokens of the longest prompt to come.
+        local_rank (`int`): Number of this process on its machine.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        revision: str | None,
+        prompts: PromptFormat,
+        settings: SamplingSettings,
+        *,
+        dtype: str,
+        tensor_parallel_size: int,
+        longest_prompt: int,
+        local_rank: int,
+    ) -> None:
+        config = AutoConfig.from_pretrained(model_path(model_name), revision=revision)
+        check_rope_config(model_name, config)
+        self.context = context_length(config)
+        ends = configured_end_ids(load_generation_config(model_name, revision)) | prompts.end_of_turn_ids()
+        self.end_ids, self.tokenizer, self.settings = sorted(ends), prompts.tokenizer, settings
+        arguments = engine_arguments(
+            model_name,
+            revision,
+            dtype=dtype,
+            tensor_parallel_size=tensor_parallel_size,
+            max_new_tokens=settings.max_new_tokens,
+            longest_prompt=longest_prompt,
+            context=self.context,
+            seed=settings.seed,
+        )
+        with engine_environment(local_rank, tensor_parallel_size):
+            from vllm import LLM
+
+            self.engine = LLM(**arguments)
+
+    def generate(self, requests: Sequence[Request], on_tokens: Callable[[int], None]) -> Iterator[list[Sample]]:
+        from vllm import SamplingParams, TokensPrompt
+
+        limited, too_long = cut_to_context(requests, self.settings, self.context)
+        if too_long:
+            yield too_long
+        problems = draws_of_problems(limited)
+        numbers = self.engine.enqueue(
+            [TokensPrompt(prompt_token_ids=list(draws.requests[0].prompt_ids)) for draws in problems],
+            [SamplingParams(**sampling_arguments(draws, self.settings, self.end_ids)) for draws in problems],
+            use_tqdm=False,
+        )
+        # vLLM adds random letters to a request's number, and leaves them out again of its output.
+        waiting = {number.split("-")[0]: draws for number, draws in zip(numbers, problems, strict=True)}
+        while self.engine.llm_engine.has_unfinished_requests():
+            for output in self.engine.llm_engine.step():
+                if output.finished:
+                    on_tokens(sum(len(answer.token_ids) for answer in output.outputs))
+                    yield self._samples(waiting.pop(output.request_id), output.outputs)
+        if waiting:
+            raise RuntimeError(f"vLLM ended without the answers of {len(waiting)} requests. Run the command again.")
+
+    def _samples(self, draws: Draws, answers: Sequence[Any]) -> list[Sample]:
+        samples = []
+        for request, answer in zip(draws.requests, sorted(answers, key=lambda each: each.index), strict=True):
+            if answer.finish_reason not in ("stop", "length"):
+                raise RuntimeError(
+                    f"vLLM broke off an answer to {request.id} ({answer.finish_reason}). Run the command again."
+                )
+            reason = answer.finish_reason
+            samples.append(sample_of_ids(request, self.tokenizer, answer.token_ids, reason, self.settings.seed))
+        return samples

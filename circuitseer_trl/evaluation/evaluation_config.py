@@ -1,0 +1,160 @@
+"""What an evaluation is asked for: the keys of `python -m eval.run`, and the presets."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, ReportTo, check_choice, check_count, check_share
+from circuitseer_trl.evaluation.answering.schedule import BackendName
+from circuitseer_trl.evaluation.benchmarks import benchmark_names
+
+Preset = Literal["default", "paper"]
+Vote = Literal["classes", "raw"]
+
+# The paper draws 16 answers where a benchmark has few problems, and decodes greedily elsewhere (section 5.1).
+SAMPLED_BENCHMARKS = ("aime24", "aime25", "amc23")
+PAPER_NUM_SAMPLES = 16
+# The penalty and the vote over raw strings are in the evaluation code that the paper builds on, not in its text.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {"repetition_penalty": 1.0, "vote": "classes"},
+    "paper": {"repetition_penalty": 1.05, "vote": "raw"},
+}
+# Keys that mean something to some backends only; with another one they are refused instead of passed over.
+BACKENDS_OF_KEY: dict[str, tuple[str, ...]] = {
+    "attn_implementation": ("transformers",),
+    "dtype": ("transformers", "vllm"),
+    "tensor_parallel_size": ("vllm",),
+    "base_url": ("openai",),
+    "served_model_name": ("openai",),
+    "concurrency": ("openai",),
+    "request_timeout_seconds": ("openai",),
+    "replay_from": ("replay",),
+}
+
+
+@dataclass
+class EvaluationConfig:
+    """Keys of `python -m eval.run`."""
+
+    model_name_or_path: str = field(metadata={"help": "Hub id or folder of the model."})
+    output_dir: str = field(metadata={"help": "Folder for generations/, verdicts/ and results.json."})
+    benchmarks: list[str] = field(
+        default_factory=lambda: ["paper"], metadata={"help": "Names of benchmarks, or `paper` for its nine."}
+    )
+    benchmarks_dir: str | None = field(
+        default=None, metadata={"help": "Folder with <name>/test.jsonl. By default the Hub's files are used."}
+    )
+    model_revision: str | None = field(default=None, metadata={"help": "Commit, branch or tag of a Hub model."})
+    dtype: Dtype = field(default="auto", metadata={"help": "auto: float32 on CPU, bfloat16 on CUDA."})
+    attn_implementation: str | None = field(
+        default=None, metadata={"help": "Attention kernel, as transformers names it."}
+    )
+    backend: BackendName = field(
+        default="transformers",
+        metadata={
+            "help": "What generates: the model in this process, by transformers or vllm; a server (openai); or nothing, "
+            "as the answers are there (replay)."
+        },
+    )
+    tensor_parallel_size: int = field(default=1, metadata={"help": "vllm: GPUs that one model is split over."})
+    base_url: str | None = field(
+        default=None, metadata={"help": "openai: address of the server, such as http://localhost:8000/v1."}
+    )
+    served_model_name: str | None = field(
+        default=None, metadata={"help": "openai: the model's name there. By default `model_name_or_path`."}
+    )
+    concurrency: int = field(default=32, metadata={"help": "openai: requests under way at a time, for each process."})
+    request_timeout_seconds: float = field(
+        default=1800.0, metadata={"help": "openai: a request that takes longer is sent again."}
+    )
+    replay_from: str | None = field(
+        default=None,
+        metadata={"help": "replay: an earlier run's output_dir, or a JSONL file with id, sample and text."},
+    )
+    preset: Preset = field(
+        default="default",
+        metadata={"help": "paper: repetition penalty 1.05 and a vote over raw strings; default: neither."},
+    )
+    system_prompt: str = field(default=SYSTEM_PROMPT, metadata={"help": "System message; empty leaves it out."})
+    limit: int | None = field(default=None, metadata={"help": "First problems of each benchmark only."})
+    errata: bool = field(
+        default=False,
+        metadata={"help": "Grade with the corrected references of `errata.json`; results count them."},
+    )
+    num_samples: int | None = field(
+        default=None,
+        metadata={
+            "help": "Sampled answers a problem, for Majority@n, beside a greedy one for Pass@1, on every benchmark. By "
+            "default the paper's rule: 16 sampled ones for both on AIME24, AIME25 and AMC23, one greedy one elsewhere."
+        },
+    )
+    temperature: float = field(default=0.6, metadata={"help": "Of sampled answers."})
+    top_p: float = field(default=0.95, metadata={"help": "Share of probability that sampled tokens come from."})
+    max_new_tokens: int = field(default=16384, metadata={"help": "Longest answer; longer ones count as truncated."})
+    repetition_penalty: float | None = field(default=None, metadata={"help": "1 is none. By default the preset's."})
+    vote: Vote | None = field(
+        default=None,
+        metadata={"help": "Majority over classes of equal answers, or over raw strings. By default the preset's."},
+    )
+    seed: int = field(default=42, metadata={"help": "Of sampled answers."})
+    batch_size: int = field(
+        default=32, metadata={"help": "transformers: answers generated at a time; has no influence on them."}
+    )
+    num_grading_workers: int | None = field(default=None, metadata={"help": "By default one a core, at most 4."})
+    report_to: ReportTo = field(
+        default="none", metadata={"help": "wandb: logs to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."}
+    )
+
+    def __post_init__(self) -> None:
+        check_choice("backend", self.backend, BackendName)
+        check_choice("preset", self.preset, Preset)
+        check_choice("dtype", self.dtype, Dtype)
+        check_choice("report_to", self.report_to, ReportTo)
+        names = [self.benchmarks] if isinstance(self.benchmarks, str) else self.benchmarks
+        self.benchmarks = benchmark_names(names, self.benchmarks_dir)
+        if not self.benchmarks:
+            raise ValueError("`benchmarks` must name at least one benchmark, got none.")
+        self._check_backend()
+        for name in ("max_new_tokens", "batch_size", "tensor_parallel_size", "concurrency"):
+            check_count(name, getattr(self, name))
+        if self.limit is not None:
+            check_count("limit", self.limit)
+        if self.num_samples is not None:
+            check_count("num_samples", self.num_samples, smallest=0)
+        check_count("seed", self.seed, smallest=0)
+        check_share("top_p", self.top_p)
+        if self.repetition_penalty is None:
+            self.repetition_penalty = PRESETS[self.preset]["repetition_penalty"]
+        if self.vote is None:
+            self.vote = PRESETS[self.preset]["vote"]
+        check_choice("vote", self.vote, Vote)
+        for name in ("temperature", "repetition_penalty", "request_timeout_seconds"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+                hint = " For greedy answers alone set `num_samples: 0`." if name == "temperature" else ""
+                raise ValueError(f"`{name}` must be a number above 0, got {value!r}.{hint}")
+
+    def _check_backend(self) -> None:
+        defaults = {each.name: each.default for each in fields(self)}
+        for name, backends in BACKENDS_OF_KEY.items():
+            value = getattr(self, name)
+            if value != defaults[name] and self.backend not in backends:
+                raise ValueError(
+                    f"`{name}` is for `backend: {' or '.join(backends)}`, got {value!r} with `backend: {self.backend}`. "
+                    "Leave it out, or change the backend."
+                )
+        if self.backend == "openai" and not str(self.base_url).startswith(("http://", "https://")):
+            raise ValueError(
+                "`backend: openai` needs the server's address as `base_url`, such as http://localhost:8000/v1, "
+                f"got {self.base_url!r}."
+            )
+        if self.backend == "replay" and not isinstance(self.replay_from, str):
+            raise ValueError(
+                "`backend: replay` needs an earlier run's `output_dir` or a JSONL file of answers as `replay_from`, "
+                f"got {self.replay_from!r}."
+            )
+
+    def plan(self, benchmark: str) -> tuple[bool, int]:
+        """Whether a benchmark gets a greedy answer, and how many sampled ones."""
+        if self.num_samples is not None:
+            return True, self.num_samples
+        return (False, PAPER_NUM_SAMPLES) if benchmark in SAMPLED_BENCHMARKS else (True, 0)

@@ -1,0 +1,137 @@
+"""Is one run better than another? Both answered the same problems, so that their difference is known better than either."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
+from pathlib import Path
+from typing import Any
+
+from circuitseer_trl.evaluation.metrics import Interval, average_interval, bootstrap_interval
+from circuitseer_trl.evaluation.verdicts import read_verdicts
+
+# Settings that say what was measured, where and how fast; all others say how.
+WHAT_AND_WHERE = {
+    *("model_name_or_path", "model_revision", "model_fingerprint", "output_dir", "benchmarks", "benchmarks_dir"),
+    *("batch_size", "num_grading_workers", "report_to", "tensor_parallel_size"),
+    *("base_url", "served_model_name", "concurrency", "request_timeout_seconds", "replay_from", "replayed"),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Pass@1 of a run minus that of another one, the baseline, on the same problems.
+
+    Attributes:
+        value: Mean over the problems, or over benchmarks of their means.
+        interval: 95% interval from resampling problems, each with what both runs made of it.
+        num_better: Problems on which the run has more than the baseline.
+        num_worse: Problems on which it has less.
+        p_value: Two-sided exact sign test on those two numbers; problems without a difference say nothing.
+    """
+
+    value: float
+    interval: Interval
+    num_better: int
+    num_worse: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run against a baseline; where there is no difference to be had, the reason.
+
+    Attributes:
+        benchmarks: By name, in the baseline's order.
+        average: Of several benchmarks, each with the same weight; the sign test is over all their problems together.
+            None for a single benchmark.
+        settings: What was measured in another way: (name, the baseline's value, the run's).
+    """
+
+    benchmarks: dict[str, Difference | str]
+    average: Difference | str | None
+    settings: list[tuple[str, Any, Any]]
+
+
+def sign_test(num_better: int, num_worse: int) -> float:
+    """Two-sided p: the chance that fair coins fall at least as unevenly."""
+    total = num_better + num_worse
+    tail = sum(comb(total, count) for count in range(min(num_better, num_worse) + 1))
+    return min(1.0, 2 * tail / 2**total)
+
+
+def _difference(value: float, interval: Interval, differences: Sequence[float]) -> Difference:
+    better, worse = sum(each > 0 for each in differences), sum(each < 0 for each in differences)
+    return Difference(value, interval, better, worse, sign_test(better, worse))
+
+
+def problem_differences(run: Mapping[str, float], baseline: Mapping[str, float]) -> list[float]:
+    """Problem by problem, the run's value minus the baseline's.
+
+    Raises:
+        ValueError: They did not answer the same problems.
+    """
+    if run.keys() != baseline.keys():
+        odd = sorted(run.keys() ^ baseline.keys())
+        raise ValueError(
+            f"not the same problems: {len(run)} here and {len(baseline)} in the baseline, {len(odd)} of them in one only, "
+            f"for instance {odd[0]}; evaluate both with the same `--limit` and files"
+        )
+    return [run[problem] - baseline[problem] for problem in baseline]
+
+
+def benchmark_difference(differences: Sequence[float]) -> Difference:
+    return _difference(sum(differences) / len(differences), bootstrap_interval(differences), differences)
+
+
+def average_difference(benchmarks: Sequence[Sequence[float]]) -> Difference:
+    """The unweighted mean over benchmarks of their problems' differences."""
+    value = sum(sum(differences) / len(differences) for differences in benchmarks) / len(benchmarks)
+    together = [difference for differences in benchmarks for difference in differences]
+    return _difference(value, average_interval(benchmarks), together)
+
+
+def read_values(folder: Path, results: Mapping[str, Any], benchmark: str) -> dict[str, float]:
+    """Pass@1 of every problem, from the run's verdicts.
+
+    Raises:
+        ValueError: They do not give the Pass@1 that `results.json` has.
+    """
+    values = {problem: each.pass_at_1 for problem, each in read_verdicts(folder, benchmark).items()}
+    mean, stated = sum(values.values()) / max(1, len(values)), results["benchmarks"][benchmark]["pass_at_1"]
+    if abs(mean - stated) > 1e-9:
+        raise ValueError(
+            f"verdicts/ of {folder} has a Pass@1 of {mean:.4f}, and results.json {stated:.4f}: they are not of one "
+            "evaluation; run `python -m eval.run` with the run's settings again, which keeps its samples"
+        )
+    return values
+
+
+def compare_runs(
+    folder: Path, results: Mapping[str, Any], baseline_folder: Path, baseline: Mapping[str, Any]
+) -> Comparison:
+    """Compares the evaluation in `folder` with a baseline's, each with the content of its `results.json`."""
+    found: dict[str, Difference | str] = {}
+    differences = []
+    for name in dict.fromkeys([*baseline["benchmarks"], *results["benchmarks"]]):
+        if name not in results["benchmarks"] or name not in baseline["benchmarks"]:
+            found[name] = f"only {'the baseline' if name in baseline['benchmarks'] else 'this run'} has it"
+            continue
+        try:
+            values = read_values(folder, results, name), read_values(baseline_folder, baseline, name)
+            each = problem_differences(*values)
+        except (FileNotFoundError, ValueError) as error:
+            found[name] = str(error)
+            continue
+        found[name] = benchmark_difference(each)
+        differences.append(each)
+    average: Difference | str | None = None
+    if len(found) > 1:
+        missing = [name for name, each in found.items() if isinstance(each, str)]
+        average = f"no difference of {', '.join(missing)}" if missing else average_difference(differences)
+    ours, theirs = results["settings"], baseline["settings"]
+    settings = [
+        (name, theirs.get(name), ours.get(name))
+        for name in dict.fromkeys([*theirs, *ours])
+        if name not in WHAT_AND_WHERE and theirs.get(name) != ours.get(name)
+    ]
+    return Comparison(found, average, settings)

@@ -1,0 +1,50 @@
+"""Which evaluations are compared? Their folders, names and results."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.evaluation.paired import Comparison, compare_runs
+
+Runs = Mapping[str, dict[str, Any]]  # content of results.json by the run's name
+
+
+def compare_with(baseline: str, runs: Runs, folders: Mapping[str, Path]) -> dict[str, Comparison]:
+    """Every other run against the baseline, by its name."""
+    return {
+        name: compare_runs(folders[name], run, folders[baseline], runs[baseline])
+        for name, run in runs.items()
+        if name != baseline
+    }
+
+
+def run_folder(path: str | Path) -> Path:
+    """The folder of a run that is given by it or by its results.json."""
+    path = Path(path)
+    return (path.parent if path.name == "results.json" else path).resolve()
+
+
+def read_runs(paths: Iterable[str | Path]) -> tuple[dict[str, dict[str, Any]], dict[str, Path]]:
+    """Results and folders of runs, by names short enough for a table."""
+    folders = [run_folder(path) for path in paths]
+    for folder in folders:
+        if not (folder / "results.json").is_file():
+            raise FileNotFoundError(
+                f"{folder} has no results.json. `python -m eval.run --output_dir {folder} ...` writes it."
+            )
+    depth = 1
+    while len({folder.parts[-depth:] for folder in folders}) < len(set(folders)):
+        depth += 1
+    named = {"/".join(folder.parts[-depth:]): folder for folder in folders}
+    return {name: read_json(folder / "results.json") for name, folder in named.items()}, named
+
+
+def find_baseline(asked: str | None, folders: Mapping[str, Path]) -> str:
+    """The name of the run that `--baseline` gives by its name or folder; by default the first."""
+    if asked is None:
+        return next(iter(folders))
+    for name, folder in folders.items():
+        if asked == name or folder == run_folder(asked):
+            return name
+    raise ValueError(f"`--baseline` {asked} is none of the runs: {', '.join(folders)}.")

@@ -1,0 +1,60 @@
+"""Verdicts read back: which samples of which problems were right."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from circuitseer_trl.evaluation.metrics import pass_at_k
+
+
+@dataclass(frozen=True)
+class ProblemVerdicts:
+    """Verdicts on one problem's answers.
+
+    Attributes:
+        greedy: On the greedy answer; None where there is none.
+        sampled: On the sampled answers, in their order.
+    """
+
+    greedy: bool | None
+    sampled: tuple[bool, ...]
+
+    @property
+    def pass_at_1(self) -> float:
+        """Of the greedy answer where there is one, and else the mean over the sampled ones."""
+        if self.greedy is not None:
+            return float(self.greedy)
+        return sum(self.sampled) / len(self.sampled)
+
+
+def read_verdicts(folder: str | Path, benchmark: str) -> dict[str, ProblemVerdicts]:
+    """The verdicts of one benchmark by the problem's id, from the folder of an evaluation."""
+    path = Path(folder) / "verdicts" / f"{benchmark}.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no {path}. `python -m eval.run` with the run's own settings writes it again from generations/."
+        )
+    greedy: dict[str, bool] = {}
+    sampled: dict[str, dict[int, bool]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+        try:
+            row = json.loads(line)
+            problem, is_greedy, sample, verdict = row["id"], row["greedy"], row["sample"], row["verdict"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"Line {number} of {path} is not a verdict ({error!r}).") from error
+        draws = sampled.setdefault(problem, {})
+        if is_greedy:
+            greedy[problem] = verdict
+        else:
+            draws[sample] = verdict
+    return {
+        problem: ProblemVerdicts(greedy.get(problem), tuple(draws[sample] for sample in sorted(draws)))
+        for problem, draws in sampled.items()
+    }
+
+
+def mean_pass_at_k(verdicts: Mapping[str, ProblemVerdicts], k: int) -> float:
+    """Unbiased pass@k of the sampled answers, for any k up to their number."""
+    values = [pass_at_k(len(each.sampled), sum(each.sampled), k) for each in verdicts.values()]
+    return sum(values) / len(values)

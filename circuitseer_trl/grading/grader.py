@@ -1,0 +1,150 @@
+"""Verdicts on responses: extraction here, comparison in killable processes, each pair compared once."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from circuitseer_trl.grading.extraction import extract_answer
+from circuitseer_trl.grading.workers import WorkerPool
+
+_CACHED_PAIRS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a response is judged against.
+
+    Args:
+        gold (`str`): Reference answer; an empty one can never be met.
+        choices (`dict[str, str]`, *optional*): Option texts by letter.
+        text (`str`, *optional*): The problem, which may say what unit or form its answer has.
+    """
+
+    gold: str
+    choices: dict[str, str] | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a response is right, and why.
+
+    Args:
+        extracted (`str`, *optional*): The final answer; `None` where there is none.
+        reason (`str`): The rule that decided; `no_answer`, `empty_gold`, `timeout` and `crash` among them.
+        seconds (`float`): Time of the comparison; 0 where an equal pair was compared before.
+    """
+
+    correct: bool
+    extracted: str | None
+    reason: str
+    seconds: float = 0.0
+
+
+class Grader:
+    """Grades responses. Use it in a `with` block, which ends its processes.
+
+    Args:
+        num_workers (`int`, *optional*): Processes; by default one for every core, at most four.
+        timeout (`float`): Seconds after which a comparison is given up, its process killed, and the verdict "wrong".
+    """
+
+    def __init__(self, num_workers: int | None = None, timeout: float = 5.0) -> None:
+        self._pool = WorkerPool(num_workers or min(4, os.cpu_count() or 1), timeout)
+        self._cache: OrderedDict[tuple[Any, ...], Verdict] = OrderedDict()
+
+    def __enter__(self) -> "Grader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.close()
+
+    def grade(self, items: Sequence[tuple[str, Question]]) -> list[Verdict]:
+        """Verdicts of (response, question) pairs, in their order."""
+        return self.grade_answers([(extract_answer(response), question) for response, question in items])
+
+    def grade_answers(self, items: Sequence[tuple[str | None, Question]]) -> list[Verdict]:
+        """Verdicts of answers that were extracted before."""
+        verdicts: list[Verdict | None] = [None] * len(items)
+        waiting: dict[tuple[Any, ...], list[int]] = {}
+        for number, (answer, question) in enumerate(items):
+            if not question.gold.strip():
+                verdicts[number] = Verdict(False, answer, "empty_gold")
+            elif answer is None or not answer.strip():
+                verdicts[number] = Verdict(False, answer, "no_answer")
+            else:
+                choices = tuple(sorted(question.choices.items())) if question.choices else ()
+                key = (question.gold, answer, choices, question.text)
+                if key in self._cache:
+                    self._cache.move_to_end(key)
+                    verdicts[number] = self._cache[key]
+                else:
+                    waiting.setdefault(key, []).append(number)
+        keys = list(waiting)
+        tasks = (
+            {"gold": gold, "answer": answer, "choices": dict(choices), "question": question}
+            for gold, answer, choices, question in keys
+        )
+        for number, outcome in self._pool.run(tasks):
+            key = keys[number]
+            answer = key[1]
+            if outcome.result is None:
+                verdict = Verdict(False, answer, outcome.failure, outcome.seconds)
+            else:
+                verdict = Verdict(outcome.result["correct"], answer, outcome.result["reason"], outcome.seconds)
+            first, *others = waiting[key]
+            verdicts[first] = verdict
+            repeated = Verdict(verdict.correct, answer, verdict.reason)
+            for other in others:
+                verdicts[other] = repeated
+            self._cache[key] = repeated
+            if len(self._cache) > _CACHED_PAIRS:
+                self._cache.popitem(last=False)
+        assert all(verdict is not None for verdict in verdicts)
+        return [verdict for verdict in verdicts if verdict is not None]
+
+    def classes(
+        self, answers: Sequence[str | None], verdicts: Sequence[Verdict], question: Question
+    ) -> list[int | None]:
+        """Groups the answers to one question into classes of equal answers; no answer has no class.
+
+        All right answers are one class. Wrong ones are compared with each class's first answer, under the question's
+        own rules.
+        """
+        representatives: list[str] = []
+        class_of: dict[str, int] = {}
+        result: list[int | None] = []
+        right: int | None = None
+        for answer, verdict in zip(answers, verdicts, strict=True):
+            if answer is None or not answer.strip():
+                result.append(None)
+                continue
+            if answer not in class_of:
+                if verdict.correct:
+                    if right is None:
+                        right = len(representatives)
+                        representatives.append(answer)
+                    class_of[answer] = right
+                else:
+                    others = [number for number in range(len(representatives)) if number != right]
+                    pairs = [
+                        (answer, Question(representatives[number], question.choices, question.text))
+                        for number in others
+                    ]
+                    same = [n for n, verdict in zip(others, self.grade_answers(pairs), strict=True) if verdict.correct]
+                    class_of[answer] = same[0] if same else len(representatives)
+                    if not same:
+                        representatives.append(answer)
+            result.append(class_of[answer])
+        return result
+
+
+def grade_all(items: Iterable[tuple[str, Question]], **options: Any) -> list[Verdict]:
+    """Verdicts of (response, question) pairs with a grader of their own."""
+    with Grader(**options) as grader:
+        return grader.grade(list(items))

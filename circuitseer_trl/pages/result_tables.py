@@ -1,0 +1,109 @@
+"""Results and differences of runs as cells, rows and sentences, for the terminal and for the page."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from circuitseer_trl.evaluation.paired import Comparison, Difference
+from circuitseer_trl.evaluation.run_folders import Runs
+from circuitseer_trl.page import text_table
+
+
+def percent(value: float | None, interval: Iterable[float] | None = None) -> str:
+    if value is None:
+        return "-"
+    spread = " [{:.1f}, {:.1f}]".format(*(100 * end for end in interval)) if interval else ""
+    return f"{100 * value:.1f}{spread}"
+
+
+def points(value: float) -> str:
+    """A difference in percentage points."""
+    return f"{100 * value:+.1f}"
+
+
+def probability(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def columns_of(runs: Runs) -> list[tuple[str, str, str]]:
+    """(heading, benchmark or empty for the average, key of the value); only what some run has.
+
+    There is no average column where nobody has more than one benchmark.
+    """
+    columns = []
+    for name in dict.fromkeys(name for run in runs.values() for name in run["benchmarks"]):
+        sizes = {run["benchmarks"][name]["num_samples"] for run in runs.values() if name in run["benchmarks"]} - {0}
+        columns.append((f"{name} Pass@1", name, "pass_at_1"))
+        if sizes:
+            columns.append((f"{name} Maj@{'/'.join(map(str, sorted(sizes)))}", name, "majority_at_n"))
+    if any(len(run["benchmarks"]) > 1 for run in runs.values()):
+        columns.append(("Average Pass@1", "", "pass_at_1"))
+        if any(run["average"]["majority_at_n"] is not None for run in runs.values()):
+            columns.append(("Average Maj@n", "", "majority_at_n"))
+    return columns
+
+
+def cells_of(run: dict[str, Any], runs: Runs, columns: Iterable[tuple[str, str, str]]) -> list[str]:
+    """A run's values. An average says of how many benchmarks it is where runs have others."""
+    alike = len({tuple(sorted(each["benchmarks"])) for each in runs.values()}) == 1
+    cells = []
+    for _, name, key in columns:
+        values = run["benchmarks"].get(name, {}) if name else run["average"]
+        text = percent(values.get(key), values.get(f"{key}_interval"))
+        cells.append(text if name or alike or text == "-" else f"{text} of {len(run['benchmarks'])}")
+    return cells
+
+
+def results_rows(runs: Runs) -> list[list[str]]:
+    """The table of results, heading first, with the longer of its two sides down."""
+    columns = columns_of(runs)
+    turned = len(columns) > len(runs)
+    rows = [["" if turned else "run", *(name for name, _, _ in columns)]]
+    rows += [[name, *cells_of(run, runs, columns)] for name, run in runs.items()]
+    return [list(column) for column in zip(*rows, strict=True)] if turned else rows
+
+
+def results_table(runs: Runs) -> str:
+    """Runs against benchmarks and their average, in percent with 95% intervals over problems."""
+    heading, *rows = results_rows(runs)
+    return text_table(heading, rows)
+
+
+DIFFERENCE_HEADING = ["run", "benchmark", "Pass@1", "95% interval", "better", "worse", "p"]
+
+
+def difference_rows(comparisons: Mapping[str, Comparison]) -> list[list[str]]:
+    """One row a run and benchmark under `DIFFERENCE_HEADING`; those without a difference are left out."""
+    rows = []
+    for name, comparison in comparisons.items():
+        for benchmark, found in {**comparison.benchmarks, "average": comparison.average}.items():
+            if isinstance(found, Difference):
+                interval = "[{}, {}]".format(*map(points, found.interval))
+                counts = [str(found.num_better), str(found.num_worse)]
+                rows.append([name, benchmark, points(found.value), interval, *counts, probability(found.p_value)])
+    return rows
+
+
+def not_compared(baseline: str, comparisons: Mapping[str, Comparison]) -> list[str]:
+    """A sentence for everything that could not be compared, or was measured in another way."""
+    sentences = []
+    for name, comparison in comparisons.items():
+        for benchmark, found in {**comparison.benchmarks, "average": comparison.average}.items():
+            if isinstance(found, str):
+                sentences.append(f"{name} is not compared with {baseline} on {benchmark}: {found}.")
+        if comparison.settings:
+            changes = "; ".join(f"{key} {theirs!r}, here {ours!r}" for key, theirs, ours in comparison.settings)
+            sentences.append(f"{name} was measured in another way than {baseline}: {changes}.")
+    return sentences
+
+
+def differences_text(baseline: str, comparisons: Mapping[str, Comparison]) -> str:
+    """The differences for a terminal; empty where there is but one run."""
+    rows, sentences = difference_rows(comparisons), not_compared(baseline, comparisons)
+    parts = []
+    if rows:
+        parts = [
+            f"Difference to {baseline} on the same problems, in percentage points (better, worse: numbers of problems; "
+            "p: sign test on them)",
+            text_table(DIFFERENCE_HEADING, rows),
+        ]
+    return "\n".join([*parts, *sentences])

@@ -1,1 +1,0 @@
-"""What answers: a model in this process (transformers, vllm), a server (openai), or a file (replay)."""
