@@ -24,7 +24,7 @@ endif
 	touch $@
 
 demo: setup
-	$(PY) -m recipes.demo.run $(DEMO_ARGS)
+	$(PY) -m circuitseer_trl.demo.run $(DEMO_ARGS)
 
 test: setup
 	$(PY) -m pytest -m "not slow and not gpu"

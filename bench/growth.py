@@ -15,8 +15,9 @@ from bench.peers import heads_eager
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.circuits.attention import head_grid
 from circuitseer_trl.circuits.sweep import head_loss_increases
-from circuitseer_trl.memory import reuse_freed_memory
-from circuitseer_trl.models import EncodedExample, load_tokenizer
+from circuitseer_trl.distributed.allocator import reuse_freed_memory
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.loading import load_tokenizer
 
 CONFIGS = Path(__file__).parent.parent / "accelerate_configs"
 

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import Head
-from circuitseer_trl.models import EncodedExample
+from circuitseer_trl.modeling.encoding import EncodedExample
 
 
 def clock(on_cuda: bool) -> float:

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import Head
-from circuitseer_trl.models import EncodedExample
+from circuitseer_trl.modeling.encoding import EncodedExample
 
 EPSILON = 1e-4  # scale factor of ydyjya/SafetyHeadAttribution, the source of "undifferentiated attention"
 

@@ -4,8 +4,6 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-import torch
-
 SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
 
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
@@ -18,6 +16,7 @@ Statistic = Literal["variance", "entropy"]
 LengthControl = Literal["none", "bin", "residual"]
 DifficultySource = Literal["judge", "column", "verdicts"]
 Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin", "prune", "reweight"]
+PruneStrategy = Literal["correct", "incorrect", "combined"]
 ReportTo = Literal["none", "wandb"]
 
 
@@ -31,11 +30,6 @@ def check_count(name: str, value: Any, smallest: int = 1) -> None:
     """Raises where `value` is not a whole number of at least `smallest`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
         raise ValueError(f"`{name}` must be a whole number of at least {smallest}, got {value!r}.")
-
-
-def default_batch_tokens() -> int:
-    """Tokens of one forward pass: on a CPU what its caches like, on CUDA enough for all of its cores."""
-    return 16384 if torch.cuda.is_available() else 1024
 
 
 def check_share(name: str, value: Any) -> None:
@@ -243,9 +237,8 @@ class SelectionConfig:
                     "`budget_size` and `budget_tokens` both say how much to keep. Leave one of the two out."
                 )
         check_count("selection_seed", self.selection_seed, smallest=0)
-        if self.max_batch_tokens is None:
-            self.max_batch_tokens = default_batch_tokens()
-        check_count("max_batch_tokens", self.max_batch_tokens)
+        if self.max_batch_tokens is not None:
+            check_count("max_batch_tokens", self.max_batch_tokens)
         check_choice("report_to", self.report_to, ReportTo)
 
 

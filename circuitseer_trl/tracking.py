@@ -4,7 +4,7 @@ import os
 
 import wandb
 
-from circuitseer_trl.sharding import process_state
+from circuitseer_trl.distributed.processes import process_state
 
 PROJECT = "circuitseer"
 

@@ -4,7 +4,8 @@ import sys
 
 import pyarrow as pa
 
-from circuitseer_trl.sharding import process_state, run_shards
+from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.distributed.shards import run_shards
 
 
 def compute(shard: int) -> pa.Table:

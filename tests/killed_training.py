@@ -7,10 +7,10 @@ from typing import Any
 
 from transformers import Trainer
 
-from circuitseer_trl import sharding
+from circuitseer_trl.distributed import shards as sharding
 from circuitseer_trl.scoring import base
 from circuitseer_trl.scripts import train_sft
-from circuitseer_trl.selection import selector
+from circuitseer_trl.selection import steps as selector
 
 training_step, save_model, write_table = Trainer.training_step, Trainer.save_model, sharding.write_table
 

@@ -7,8 +7,8 @@ from typing import Any
 from evaluations import two_evaluations
 
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import Pool
-from circuitseer_trl.selection.selector import compute_scores
+from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.selection.steps import compute_scores
 
 SYSTEM = "Think."
 HEADER = "<|im_start|>assistant\n"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from circuitseer_trl import sharding
 from circuitseer_trl.artifacts import write_table
 from circuitseer_trl.circuits import probe
+from circuitseer_trl.distributed import shards as sharding
 from circuitseer_trl.scoring import base
 from circuitseer_trl.scripts import select_data
 

@@ -7,8 +7,8 @@ from transformers import AttentionInterface
 
 from circuitseer_trl.circuits.attention import intercept
 from circuitseer_trl.circuits.attribution import head_attributions
-from circuitseer_trl.losses import response_losses
-from circuitseer_trl.models import EncodedExample
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.losses import response_losses
 from tests.test_losses import kernels
 from tests.tiny import ARCHITECTURES, NUM_HEADS, NUM_LAYERS, tiny_model, tiny_text
 

@@ -8,14 +8,15 @@ import pytest
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import load_pool
-from circuitseer_trl.models import Reference
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.sampling.base import Sampler
 from circuitseer_trl.sampling.stratified import StratifiedSampler
 from circuitseer_trl.scripts import select_data
 from circuitseer_trl.selection.budget import rows_within
 from circuitseer_trl.selection.methods import SAMPLERS
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import select_rows
 
 ORDERED = {name: sampler for name, sampler in SAMPLERS.items() if sampler.nested} | {
     "s1": StratifiedSampler("s1"),

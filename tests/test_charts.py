@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from circuitseer_trl.charts import bar, figure, histogram, lanes, linear_axis, log_axis, matrix, row, whisker
+from circuitseer_trl.drawing.charts import bar, figure, histogram, lanes, linear_axis, log_axis, matrix, row, whisker
 from tests.pages import read_page
 
 

@@ -10,13 +10,14 @@ import yaml
 from conftest import PROBLEMS, ROOT
 
 from circuitseer_trl.artifacts import read_json, read_table
-from circuitseer_trl.cleaning import WORD, near_duplicates, overlapping, read_texts
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.evaluation.benchmarks import BENCHMARKS, PAPER_BENCHMARKS
+from circuitseer_trl.pool.cleaning import WORD, near_duplicates, overlapping, read_texts
+from circuitseer_trl.pool.load import pool_from_config
+from circuitseer_trl.pool.sources import read_dataset
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.pool import pool_from_config
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
-from circuitseer_trl.sources import read_dataset
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import select_rows
 
 
 def grams(text: str, size: int) -> set[tuple[str, ...]]:

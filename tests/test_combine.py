@@ -7,11 +7,12 @@ import pytest
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import load_pool
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.sampling.base import Selection
-from circuitseer_trl.scoring.combine import control_length, length_residual, rank_in_length_bin, weighted_scores
+from circuitseer_trl.scoring.combination import control_length, length_residual, rank_in_length_bin, weighted_scores
 from circuitseer_trl.scoring.diagnostics import rank_correlation
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, compute_scores, select_rows
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import compute_scores, select_rows
 
 
 def test_ranks_within_bins_of_equal_count():

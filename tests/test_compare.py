@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import load_pool
-from circuitseer_trl.scripts.compare import beyond_chance, page
+from circuitseer_trl.pages.comparison import beyond_chance, page
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scripts.main import main
-from circuitseer_trl.selection.comparison import SelectionFolder, compare, read_folder
-from circuitseer_trl.selection.selector import select_rows
+from circuitseer_trl.selection.differences import SelectionFolder, compare, read_folder
+from circuitseer_trl.selection.steps import select_rows
 from tests.pages import check_width, read_page
 
 

@@ -9,9 +9,10 @@ import torch
 from method_inputs import needed_args
 
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import load_pool
-from circuitseer_trl.memory import activation_bytes, reuse_freed_memory, sweep_tokens
-from circuitseer_trl.models import load_model
+from circuitseer_trl.distributed.allocator import reuse_freed_memory
+from circuitseer_trl.modeling.loading import load_model
+from circuitseer_trl.modeling.memory import activation_bytes, sweep_tokens
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scripts import find_heads, score_pool, select_data
 from circuitseer_trl.selection.cost import duration, estimate
 from circuitseer_trl.selection.methods import METHODS
@@ -81,7 +82,7 @@ def test_no_more_rows_than_memory_holds(tiny_model: str, monkeypatch: pytest.Mon
     assert activation_bytes(config, torch.bfloat16) == size / 2
     cpu = torch.device("cpu")
     for free, expected in ((2 * 1000 * size, 512), (2 * 1024 * size, 1024), (10**15, 2**13)):
-        monkeypatch.setattr("circuitseer_trl.memory.free_bytes", lambda device, free=free: free)
+        monkeypatch.setattr("circuitseer_trl.modeling.memory.free_bytes", lambda device, free=free: free)
         assert sweep_tokens(config, torch.float32, cpu) == expected
 
 

@@ -7,7 +7,8 @@ import datasets
 import pytest
 
 from circuitseer_trl.artifacts import read_table
-from circuitseer_trl.data import build_pool, load_pool, plain_answer
+from circuitseer_trl.pool.build import build_pool, load_pool
+from circuitseer_trl.pool.texts import plain_answer
 
 
 def test_gsm8k_answers_become_worked_solutions():

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from recipes.demo import word_problems
-from recipes.demo.word_problems import make_benchmark, make_pool, problems, split_of
+from circuitseer_trl.demo import word_problems
+from circuitseer_trl.demo.word_problems import make_benchmark, make_pool, problems, split_of
 
 BASE_MODEL = Path(word_problems.__file__).parent / "base_model"
 POOL = make_pool(600, seed=1)

@@ -9,7 +9,8 @@ import pytest
 
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import difficulty_number, load_pool
+from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.pool.texts import difficulty_number
 from circuitseer_trl.scoring.diagnostics import (
     diagnostics,
     effective_sample_size,
@@ -17,7 +18,7 @@ from circuitseer_trl.scoring.diagnostics import (
     rank_correlation,
     top_overlap,
 )
-from circuitseer_trl.selection.selector import select_rows
+from circuitseer_trl.selection.steps import select_rows
 from tests.conftest import PROBLEMS
 
 

@@ -10,9 +10,10 @@ from method_inputs import SYSTEM, config
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from circuitseer_trl.artifacts import read_json, read_table
-from circuitseer_trl.data import load_pool
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scoring.category import cluster
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import select_rows
 
 pytestmark = pytest.mark.thorough
 

@@ -15,19 +15,21 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from circuitseer_trl.artifacts import read_table
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import Pool, load_pool
-from circuitseer_trl.models import EncodedExample, Reference
-from circuitseer_trl.scoring import ekfac
-from circuitseer_trl.scoring.gradients import (
+from circuitseer_trl.modeling import ekfac
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.gradients import (
     influences,
     linear_layers,
     mean_gradient,
     query_gradients,
     token_influences,
 )
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.scoring.influence import InfluenceScorer
 from circuitseer_trl.scoring.infra import InfraScorer
-from circuitseer_trl.selection.selector import select_rows
+from circuitseer_trl.selection.steps import select_rows
 
 pytest.importorskip("kronfluence")
 pytestmark = pytest.mark.thorough

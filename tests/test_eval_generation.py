@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from circuitseer_trl.evaluation.answering.backends.generation import Request, SamplingSettings, end_token_ids, generate
 from circuitseer_trl.evaluation.answering.backends.noise import draw_tokens, gumbel_noise, sample_key, top_p_candidates
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
-from circuitseer_trl.models import load_model
+from circuitseer_trl.modeling.loading import load_model
 
 
 def test_draws_follow_the_softmax():

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from circuitseer_trl.evaluation.answering.rope_check import check_rope, effective_base, recorded_base
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.run import evaluate
-from circuitseer_trl.training.rope import write_legacy_rope
+from circuitseer_trl.training.rope_scaling import write_legacy_rope
 from tests.tiny import tiny_model
 
 

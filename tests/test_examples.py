@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from circuitseer_trl.artifacts import read_table
-from circuitseer_trl.data import Pool, load_pool
+from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.scripts import score_pool, select_data
 from circuitseer_trl.selection.examples import as_text, example_rows, ranked
 

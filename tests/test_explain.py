@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from circuitseer_trl.circuits.heads import undetected_heads
-from circuitseer_trl.data import Example, load_pool
-from circuitseer_trl.models import Reference
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pages.explanation import bar, render
+from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
-from circuitseer_trl.scoring.explain import Explanation, bar, explain, render
+from circuitseer_trl.scoring.explain import Explanation, explain
 from circuitseer_trl.scripts.main import main
 
 ROW = Example(7, "abc", "a b c d", "")

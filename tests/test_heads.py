@@ -16,12 +16,13 @@ from circuitseer_trl.circuits.heads import (
     top_heads,
     undetected_heads,
 )
-from circuitseer_trl.circuits.probe import encode_all, hardest, pool_losses
+from circuitseer_trl.circuits.probe import hardest
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import load_pool
-from circuitseer_trl.losses import response_losses
-from circuitseer_trl.models import Reference
+from circuitseer_trl.modeling.losses import response_losses
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.modeling.stored_losses import encode_all, pool_losses
+from circuitseer_trl.pool.build import load_pool
 
 
 def test_share_of_heads_is_rounded_half_up():

@@ -13,19 +13,21 @@ from tiny import tiny_text
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import load_pool
-from circuitseer_trl.models import EncodedExample, Reference
-from circuitseer_trl.scoring.gradients import (
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.gradients import (
     influences,
     linear_layers,
     mean_gradient,
     query_gradients,
     token_influences,
 )
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scoring.influence import MLP_LAYERS, InfluenceScorer
-from circuitseer_trl.scoring.verdicts import first_by_name, read_answers, turned_answers
+from circuitseer_trl.scoring.judged_answers import first_by_name, read_answers, turned_answers
 from circuitseer_trl.selection.cost import estimate
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, compute_scores, select_rows
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import compute_scores, select_rows
 
 SYSTEM = "Think."
 ROWS = [EncodedExample(str(n), tiny_text(length, n), 3, False) for n, length in enumerate((12, 5, 20, 9, 20))]
@@ -240,7 +242,7 @@ def test_bad_evaluations_are_refused_before_any_work(tmp_path: Path):
 
 
 def test_the_extra_is_named_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("circuitseer_trl.scoring.ekfac.find_spec", lambda name: None)
+    monkeypatch.setattr("circuitseer_trl.modeling.ekfac.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'circuitseer-trl\[influence\]'"):
         CircuitSeerDataSelector(method="influence", method_args=two_evaluations(tmp_path) | {"backend": "ekfac"})
 

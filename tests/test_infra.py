@@ -11,12 +11,15 @@ from test_influence import plain_gradient, plain_loss
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import Example, load_pool
-from circuitseer_trl.models import Reference
-from circuitseer_trl.scoring.explain_influence import InfluenceExplanation, explain_influence, render_influence
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pages.explanation import render_influence
+from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.pool.rows import Example
+from circuitseer_trl.scoring.explain_influence import InfluenceExplanation, explain_influence
 from circuitseer_trl.scoring.infra import InfraScorer, step_starts
 from circuitseer_trl.scripts.main import main
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, compute_scores, select_rows
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import compute_scores, select_rows
 
 SYSTEM = "Think."
 STEPS = Example(0, "steps", "Add 2, 3 and 4.", "First 2 + 3 = 5.\n\nThen 5 + 4 = 9.\n \n\nSo \\boxed{9}")

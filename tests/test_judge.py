@@ -10,18 +10,15 @@ import torch
 from method_inputs import HEADER, SYSTEM, chat_prompt, config
 
 from circuitseer_trl.artifacts import read_json, read_table
-from circuitseer_trl.data import load_pool
-from circuitseer_trl.models import Reference
-from circuitseer_trl.scoring.combine import JointRank
-from circuitseer_trl.scoring.judge import (
-    DIFFICULTY_PROMPT,
-    QUALITY_PROMPT,
-    DifficultyScorer,
-    QualityScorer,
-    label_ids,
-)
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.scoring.combination import JointRank
+from circuitseer_trl.scoring.difficulty import DIFFICULTY_PROMPT, DifficultyScorer
+from circuitseer_trl.scoring.judge import label_ids
+from circuitseer_trl.scoring.quality import QUALITY_PROMPT, QualityScorer
 from circuitseer_trl.scoring.rating import greedy_answers, read_rating
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, compute_scores, select_rows
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import compute_scores, select_rows
 
 pytestmark = pytest.mark.thorough
 

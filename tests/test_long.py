@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from circuitseer_trl.circuits.attention import AttentionCall
-from circuitseer_trl.scoring.received import _column_sums
+from circuitseer_trl.circuits.received import _column_sums
 
 # In a process of its own: the most memory that a process had is never forgotten.
 COLUMN_SUMS = """
 import resource, torch
 from circuitseer_trl.circuits.attention import AttentionCall
-from circuitseer_trl.scoring.received import _column_sums
+from circuitseer_trl.circuits.received import _column_sums
 
 class Causal(torch.nn.Module):
     is_causal = True
@@ -30,7 +30,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, sums
 SOLUTIONS = """
 import resource, sys, torch
 from transformers import LlamaConfig, LlamaForCausalLM
-from circuitseer_trl.scoring.received import attention_received
+from circuitseer_trl.circuits.received import attention_received
 
 torch.manual_seed(0)
 sizes = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)

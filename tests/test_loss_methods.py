@@ -10,12 +10,12 @@ from method_inputs import HEADER, SYSTEM, chat_prompt, config
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.circuits.probe import hardest
-from circuitseer_trl.data import load_pool
-from circuitseer_trl.models import Reference
-from circuitseer_trl.scoring.combine import MiddleRank
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.scoring.combination import MiddleRank
 from circuitseer_trl.scoring.ifd import IFDScorer, answer_header
 from circuitseer_trl.scoring.max_loss import MaxLossScorer
-from circuitseer_trl.selection.selector import compute_scores, select_rows
+from circuitseer_trl.selection.steps import compute_scores, select_rows
 
 pytestmark = pytest.mark.thorough
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from circuitseer_trl.losses import check_head, length_batches, response_losses, token_losses
-from circuitseer_trl.models import EncodedExample
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.losses import check_head, length_batches, response_losses, token_losses
 from tests.reference import reference_loss
 from tests.tiny import ARCHITECTURES, EAGER_ONLY, VOCABULARY, tiny_model, tiny_text
 
@@ -68,7 +68,7 @@ def test_logits_of_a_bfloat16_model_are_not_rounded():
 def test_chunks_of_the_head_join(monkeypatch):
     model = tiny_model("llama")
     whole = response_losses(model, EXAMPLES)
-    monkeypatch.setattr("circuitseer_trl.losses.MAX_LOGITS", 3 * VOCABULARY)
+    monkeypatch.setattr("circuitseer_trl.modeling.losses.MAX_LOGITS", 3 * VOCABULARY)
     assert response_losses(model, EXAMPLES) == pytest.approx(whole, abs=1e-6)
 
 

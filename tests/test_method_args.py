@@ -7,9 +7,10 @@ from method_inputs import SYSTEM, config
 
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import load_pool
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import select_rows
 
 pytestmark = pytest.mark.thorough
 

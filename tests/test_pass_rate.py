@@ -10,13 +10,15 @@ from method_inputs import write_verdicts
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
-from circuitseer_trl.data import Pool, load_pool
 from circuitseer_trl.evaluation.benchmarks import load_benchmark
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.pool_benchmark import PoolBenchmarkConfig, write_pool
 from circuitseer_trl.evaluation.run import evaluate
+from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.scoring.pass_rate import PassRate, PassRateBand, read_pass_rates
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import select_rows
 
 
 def marks_of(pool: Pool) -> dict[str, list[bool]]:

@@ -10,8 +10,8 @@ from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.circuits import race as racing
 from circuitseer_trl.circuits.heads import find_heads
 from circuitseer_trl.circuits.race import decide, race, standard_errors, sweep_cost, with_control
-from circuitseer_trl.data import load_pool
-from circuitseer_trl.models import Reference
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scripts.find_heads import describe
 
 NUM_LAYERS, WIDTH, SIZE = 30, 9, 14

@@ -9,10 +9,11 @@ import torch
 from method_inputs import SYSTEM, config
 
 from circuitseer_trl.artifacts import read_table
-from circuitseer_trl.data import load_pool
-from circuitseer_trl.models import Reference
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scoring.rds import mean_hidden_states
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import select_rows
 
 pytestmark = pytest.mark.thorough
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import AttentionInterface
 
-from circuitseer_trl.scoring.received import (
+from circuitseer_trl.circuits.received import (
     attention_entropy,
     attention_received,
     attention_variance,
@@ -57,7 +57,7 @@ def test_batch_mates_and_order_change_rounding_only(arch):
 def test_query_blocks_change_nothing(arch, max_weights, monkeypatch):
     model = tiny_model(arch)
     whole = attention_received(model, TEXTS, HEADS)
-    monkeypatch.setattr("circuitseer_trl.scoring.received.MAX_WEIGHTS", {"cpu": max_weights})
+    monkeypatch.setattr("circuitseer_trl.circuits.received.MAX_WEIGHTS", {"cpu": max_weights})
     for blocks, alpha in zip(attention_received(model, TEXTS, HEADS), whole, strict=True):
         np.testing.assert_allclose(blocks, alpha, rtol=0, atol=1e-6)
 

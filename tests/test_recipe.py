@@ -11,8 +11,8 @@ from trl import ModelConfig, SFTConfig
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.scripts.train_sft import TrainingConfig
 from circuitseer_trl.selection.methods import METHODS, WITHOUT_SELECTION
+from circuitseer_trl.training.training_config import TrainingConfig
 
 RECIPES = ROOT / "recipes"
 

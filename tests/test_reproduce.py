@@ -10,7 +10,8 @@ from launch import launch
 
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.scripts.main import main as circuitseer
-from circuitseer_trl.scripts.reproduce import Step, command, parser, plan, read_overrides, run
+from circuitseer_trl.scripts.reproduce import parser
+from circuitseer_trl.studies.reproduce import Step, command, plan, read_overrides, run
 
 
 def recipes(folder: Path, pool_file: str, model: str, method: str = "circuitseer") -> list[str]:

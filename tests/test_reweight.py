@@ -9,11 +9,12 @@ from trl import SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import load_pool
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.sampling.prune import PruneSampler, alternate, goodness, mean_ranks
 from circuitseer_trl.sampling.reweight import ReweightSampler, round_to_counts
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, select_rows
-from circuitseer_trl.training.rows import read_selection, training_rows
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import select_rows
+from circuitseer_trl.training.selected_rows import read_chosen_rows, training_rows
 
 UIDS = [f"row {n}" for n in range(8)]
 
@@ -147,7 +148,7 @@ def test_training_sees_each_row_as_often_as_its_weight_says(tmp_path: Path, tiny
     assert set(times.values()) == {1, 2}
     expected = sorted(row for row, count in times.items() for _ in range(int(count)))
     # `train_sft` reads the file.
-    chosen = read_selection(tmp_path / "run", pool)
+    chosen = read_chosen_rows(tmp_path / "run", pool)
     assert chosen.indices.tolist() == expected
     rows = training_rows(pool, chosen, chat=True)
     seen: list[str] = []

@@ -14,14 +14,15 @@ from trl import SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.circuits.heads import undetected_heads
+from circuitseer_trl.circuits.received import attention_received
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import load_pool
-from circuitseer_trl.models import Reference
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scoring.base import check_scores
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
-from circuitseer_trl.scoring.received import attention_received
 from circuitseer_trl.selection.methods import METHODS
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector, compute_scores, select_rows
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import compute_scores, select_rows
 
 SYSTEM = "Think."
 
@@ -61,7 +62,7 @@ def near(row: dict) -> dict:
 @pytest.mark.parametrize("method", list(METHODS))
 def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_file: str, method: str):
     """A row's result does not depend on its batch-mates or their order; the files say the same."""
-    from circuitseer_trl.selection.selector import heads_to_score_with, make_scorer, reference_from_config
+    from circuitseer_trl.selection.steps import heads_to_score_with, make_scorer, reference_from_config
 
     pool = load_pool(pool_file, category_column="topic")
     arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from launch import launch
 
-from circuitseer_trl.sharding import run_shards
+from circuitseer_trl.distributed.shards import run_shards
 
 
 def make(folder: Path, made_from: dict[str, object], calls: list[int]) -> list[int]:

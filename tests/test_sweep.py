@@ -4,8 +4,8 @@ import torch
 from transformers import AttentionInterface
 
 from circuitseer_trl.circuits.sweep import head_loss_increases
-from circuitseer_trl.losses import response_losses
-from circuitseer_trl.models import EncodedExample
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.losses import response_losses
 from tests.reference import reference_increases, reference_loss
 from tests.test_losses import CASES
 from tests.tiny import NUM_HEADS, NUM_LAYERS, tiny_model, tiny_text

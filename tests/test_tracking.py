@@ -12,8 +12,8 @@ from trl import SFTConfig, SFTTrainer
 from circuitseer_trl.evaluation import run as eval_run
 from circuitseer_trl.scripts import select_data
 from circuitseer_trl.scripts.train_sft import main
-from circuitseer_trl.selection.selector import CircuitSeerDataSelector
-from circuitseer_trl.selection.tracking import PIXELS, heat_map
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.selection_panels import PIXELS, heat_map
 from tests.offline_runs import offline, read_media, read_offline
 from tests.training_fixtures import PROBLEMS, RECIPES, make_model_folder, write_pool
 

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from circuitseer_trl.scripts.train_sft import main
-from circuitseer_trl.training.sft import mean_logged_loss
+from circuitseer_trl.training.run import mean_logged_loss
 from tests.training_fixtures import (
     flags,
     losses,

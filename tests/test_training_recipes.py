@@ -10,9 +10,9 @@ from transformers import AutoConfig
 
 from circuitseer_trl.training.preflight import set_total_batch
 from circuitseer_trl.training.provenance import Provenance
-from circuitseer_trl.training.rope import write_legacy_rope
-from circuitseer_trl.training.rows import training_rows, whole_pool
-from circuitseer_trl.training.sft import make_schedule, make_trainer
+from circuitseer_trl.training.rope_scaling import write_legacy_rope
+from circuitseer_trl.training.run import make_schedule, make_trainer
+from circuitseer_trl.training.selected_rows import training_rows, whole_pool
 from circuitseer_trl.training.target import inspect_target
 from tests.training_fixtures import (
     RECIPES,

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from circuitseer_trl.scripts.train_sft import TrainingConfig, main
+from circuitseer_trl.scripts.train_sft import main
 from circuitseer_trl.training.preflight import check_environment, check_world_size, find_resume, set_total_batch
-from circuitseer_trl.training.rows import read_selection, training_rows
+from circuitseer_trl.training.selected_rows import read_chosen_rows, training_rows
 from circuitseer_trl.training.target import inspect_target
+from circuitseer_trl.training.training_config import TrainingConfig
 from tests.training_fixtures import (
     flags,
     make_model_folder,
@@ -29,7 +30,7 @@ def model(tmp_path_factory) -> Path:
 class TestSelectionFile:
     def test_pool_order_and_weights(self, tmp_path):
         pool = make_pool(tmp_path)
-        chosen = read_selection(write_selection(tmp_path / "s", pool, [7, 2, 4], [1, 3, 0]), pool)
+        chosen = read_chosen_rows(write_selection(tmp_path / "s", pool, [7, 2, 4], [1, 3, 0]), pool)
         assert chosen.indices.tolist() == [2, 2, 2, 7]
         rows = training_rows(pool, chosen, chat=True, system_prompt="")
         assert rows["uid"] == [pool.uids[i] for i in (2, 2, 2, 7)]
@@ -37,7 +38,7 @@ class TestSelectionFile:
     def test_fractional_weight(self, tmp_path):
         pool = make_pool(tmp_path)
         with pytest.raises(ValueError, match=r"weight of 1\.5.*whole numbers"):
-            read_selection(write_selection(tmp_path / "s", pool, [7, 2], [1, 1.5]), pool)
+            read_chosen_rows(write_selection(tmp_path / "s", pool, [7, 2], [1, 1.5]), pool)
 
     def test_another_pool(self, tmp_path, model):
         pool = make_pool(tmp_path)
@@ -45,7 +46,7 @@ class TestSelectionFile:
         (tmp_path / "small").mkdir()
         small = make_pool(tmp_path / "small", 12)
         with pytest.raises(ValueError, match=f"{pool.fingerprint}.*{small.fingerprint}.*2 of the selection's 2 rows"):
-            read_selection(selection, small)
+            read_chosen_rows(selection, small)
 
     def test_same_names_other_texts(self, tmp_path):
         pool = make_pool(tmp_path)
@@ -53,11 +54,11 @@ class TestSelectionFile:
         (tmp_path / "small").mkdir()
         small = make_pool(tmp_path / "small", 12)  # has the selected row
         with pytest.raises(ValueError, match=r"another pool.*0 of the selection's 1 rows"):
-            read_selection(selection, small)
+            read_chosen_rows(selection, small)
 
     def test_missing(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="select_data"):
-            read_selection(tmp_path / "none", make_pool(tmp_path))
+            read_chosen_rows(tmp_path / "none", make_pool(tmp_path))
 
 
 class TestRefused:

@@ -9,8 +9,8 @@ from transformers import AutoTokenizer, GenerationConfig
 
 from circuitseer_trl.scripts.train_sft import main
 from circuitseer_trl.training.provenance import Provenance
-from circuitseer_trl.training.rows import measure_lengths, training_rows, whole_pool
-from circuitseer_trl.training.sft import make_trainer
+from circuitseer_trl.training.run import make_trainer
+from circuitseer_trl.training.selected_rows import measure_lengths, training_rows, whole_pool
 from circuitseer_trl.training.target import inspect_target
 from tests.training_fixtures import (
     CHATML,

@@ -9,8 +9,8 @@ from launch import kill, launch, start
 from method_inputs import needed_args
 
 from circuitseer_trl.configs import PoolConfig
+from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.selection.methods import METHODS
-from circuitseer_trl.selection.pool import pool_from_config
 
 NUM_ROWS = 96
 

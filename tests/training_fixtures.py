@@ -15,9 +15,10 @@ from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.artifacts import write_json, write_table
 from circuitseer_trl.configs import PoolConfig
-from circuitseer_trl.data import Pool, load_pool
+from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.scripts.train_sft import TrainingConfig
+from circuitseer_trl.training.training_config import TrainingConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "recipes"

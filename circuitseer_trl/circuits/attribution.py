@@ -8,8 +8,8 @@ from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import AttentionCall, head_grid, intercept
 from circuitseer_trl.circuits.sweep import HeadSweep
-from circuitseer_trl.losses import check_ready, last_hidden_states, response_span, token_losses
-from circuitseer_trl.models import EncodedExample
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, response_span, token_losses
 
 # H query heads, T tokens, D head dimension
 # Forward and backward, in forwards of the example alone: gradients of weights are not made.

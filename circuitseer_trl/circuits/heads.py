@@ -12,23 +12,19 @@ import pyarrow as pa
 from transformers import AutoConfig
 
 from circuitseer_trl.artifacts import library_versions, read_json, write_card, write_table
+from circuitseer_trl.circuits.attention import Head
 from circuitseer_trl.circuits.attribution import head_attributions
-from circuitseer_trl.circuits.probe import (
-    check_finite,
-    checked_model,
-    choose_probe,
-    encode_all,
-    probe_form,
-    probe_table,
-)
+from circuitseer_trl.circuits.probe import choose_probe, probe_table
 from circuitseer_trl.circuits.race import run_race
 from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
-from circuitseer_trl.data import Pool
-from circuitseer_trl.memory import sweep_tokens
-from circuitseer_trl.models import Reference, local_device, model_path, resolve_dtype
-from circuitseer_trl.sharding import MAX_ERROR_SHARE, manifest_path, on_main_rank, run_shards
+from circuitseer_trl.distributed.processes import on_main_rank
+from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE, manifest_path, run_shards
+from circuitseer_trl.modeling.loading import local_device, model_path, resolve_dtype
+from circuitseer_trl.modeling.memory import sweep_tokens
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.modeling.stored_losses import check_finite, checked_model, encode_all, probe_form
+from circuitseer_trl.pool.rows import Pool
 
-Head = tuple[int, int]  # layer, query head
 BOOTSTRAP_DRAWS = 1000
 
 

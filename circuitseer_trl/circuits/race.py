@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from circuitseer_trl.circuits.attention import Head
 from circuitseer_trl.circuits.attribution import ATTRIBUTION_FORWARDS
-from circuitseer_trl.sharding import run_shards
+from circuitseer_trl.distributed.shards import run_shards
 
 # N probe examples, n of them evaluated so far, K heads
 FIRST_ROUND = 8

@@ -10,9 +10,9 @@ import torch
 from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import Ablation, Head, ablate, check_heads, decoder_layers, head_grid
-from circuitseer_trl.losses import check_ready, last_hidden_states, response_span, token_losses
-from circuitseer_trl.memory import sweep_tokens
-from circuitseer_trl.models import EncodedExample
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, response_span, token_losses
+from circuitseer_trl.modeling.memory import sweep_tokens
 
 # R rows (1 + heads of the group), T tokens, D hidden size
 

@@ -37,7 +37,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """A run against a baseline; where there is no difference to be had, the reason.
 
     Attributes:
@@ -108,7 +108,7 @@ def read_values(folder: Path, results: Mapping[str, Any], benchmark: str) -> dic
 
 def compare_runs(
     folder: Path, results: Mapping[str, Any], baseline_folder: Path, baseline: Mapping[str, Any]
-) -> Comparison:
+) -> PairedComparison:
     """Compares the evaluation in `folder` with a baseline's, each with the content of its `results.json`."""
     found: dict[str, Difference | str] = {}
     differences = []
@@ -134,4 +134,4 @@ def compare_runs(
         for name in dict.fromkeys([*theirs, *ours])
         if name not in WHAT_AND_WHERE and theirs.get(name) != ours.get(name)
     ]
-    return Comparison(found, average, settings)
+    return PairedComparison(found, average, settings)

@@ -8,7 +8,7 @@ from circuitseer_trl.artifacts import write_text
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.evaluation.benchmarks import BENCHMARKS
 from circuitseer_trl.grading.extraction import extract_answer
-from circuitseer_trl.selection.pool import pool_from_config
+from circuitseer_trl.pool.load import pool_from_config
 
 
 @dataclass

@@ -24,7 +24,7 @@ from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.evaluation_panels import log_results
 from circuitseer_trl.evaluation.results import RunResults, measure_average, measure_benchmark
 from circuitseer_trl.grading.grader import Grader
-from circuitseer_trl.models import check_model_folder, load_tokenizer, model_fingerprint
+from circuitseer_trl.modeling.loading import check_model_folder, load_tokenizer, model_fingerprint
 
 logger = logging.getLogger(__name__)
 

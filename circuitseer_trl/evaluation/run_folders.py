@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.artifacts import read_json
-from circuitseer_trl.evaluation.paired import Comparison, compare_runs
+from circuitseer_trl.evaluation.paired import PairedComparison, compare_runs
 
 Runs = Mapping[str, dict[str, Any]]  # content of results.json by the run's name
 
 
-def compare_with(baseline: str, runs: Runs, folders: Mapping[str, Path]) -> dict[str, Comparison]:
+def compare_with(baseline: str, runs: Runs, folders: Mapping[str, Path]) -> dict[str, PairedComparison]:
     """Every other run against the baseline, by its name."""
     return {
         name: compare_runs(folders[name], run, folders[baseline], runs[baseline])

@@ -14,7 +14,7 @@ from circuitseer_trl.grading.nodes import Node, TooCostlyError
 from circuitseer_trl.grading.normalization import normalize
 from circuitseer_trl.grading.phrases import same_phrase
 from circuitseer_trl.grading.real_sets import parse_real_set
-from circuitseer_trl.grading.relations import Comparison
+from circuitseer_trl.grading.relations import Judgement
 from circuitseer_trl.grading.single import compact
 from circuitseer_trl.grading.structure import strip_brackets
 from circuitseer_trl.grading.symbolic import math_verify_equal
@@ -29,7 +29,7 @@ _ALGEBRA |= {"matrix", "endmatrix", "cr"}
 _GROUPED = re.compile(r"\s*\$?\s*\d{1,3}(?:,\d{3})+\s*\$?\s*")
 
 
-def compare(gold: str, answer: str, choices: dict[str, str] | None = None, question: str | None = None) -> Comparison:
+def compare(gold: str, answer: str, choices: dict[str, str] | None = None, question: str | None = None) -> Judgement:
     """Compares one answer with one reference.
 
     Args:
@@ -39,34 +39,34 @@ def compare(gold: str, answer: str, choices: dict[str, str] | None = None, quest
         question (`str`, *optional*): The problem, for what it says about options and percentages.
     """
     if not gold.strip():
-        return Comparison(False, "empty_gold")
+        return Judgement(False, "empty_gold")
     if len(gold) > MAX_CHARACTERS or len(answer) > MAX_CHARACTERS:
-        return Comparison(gold.strip() == answer.strip(), "too_long")
+        return Judgement(gold.strip() == answer.strip(), "too_long")
     letters = gold_letters(gold)
     if letters:
         options = dict(choices or {}) or (options_in(question) if question else {})
         if len(letters) == 1 and (text := gold_option(gold)):
             options |= dict.fromkeys(letters, text)
         same = compare_choice(letters, answer, options, lambda one, other: compare(one, other).correct)
-        return Comparison(same, "choice")
+        return Judgement(same, "choice")
     gold_text, answer_text = normalize(gold), normalize(answer)
     if not gold_text:
-        return Comparison(False, "empty_gold")
+        return Judgement(False, "empty_gold")
     if not answer_text:
-        return Comparison(False, "no_answer")
+        return Judgement(False, "no_answer")
     try:
         verdict = _compare_texts(gold_text, answer_text, question)
     except RecursionError:
-        return Comparison(False, "too_deep")
+        return Judgement(False, "too_deep")
     if not verdict.correct and _GROUPED.fullmatch(gold) and re.search(r"[,;]|\\and", answer_text):
         # 24,112 may be two answers as well as one number.
         verdict = compare_lists(normalize(gold.replace(",", " , ")), answer_text)
     return verdict
 
 
-def _compare_texts(gold: str, answer: str, question: str | None) -> Comparison:
+def _compare_texts(gold: str, answer: str, question: str | None) -> Judgement:
     if compact(gold) == compact(answer):
-        return Comparison(True, "same_text")
+        return Judgement(True, "same_text")
     try:
         special = _compare_special(gold, answer)
     except (ParseError, TooCostlyError):
@@ -85,31 +85,31 @@ def _compare_texts(gold: str, answer: str, question: str | None) -> Comparison:
     try:
         return compare_lists(gold, answer)
     except TooCostlyError:
-        return Comparison(False, "too_costly")
+        return Judgement(False, "too_costly")
     except UnknownCommandError:
         if '"' in gold and not re.search(r"\d", gold):
-            return Comparison(same_phrase(gold, answer), "text")
+            return Judgement(same_phrase(gold, answer), "text")
         unknown = set(re.findall(r"\\([A-Za-z]+)", gold + answer)) - KNOWN
         if not unknown <= _ALGEBRA:
-            return Comparison(False, "not_understood")
-        return Comparison(math_verify_equal(gold, answer), "math_verify")
+            return Judgement(False, "not_understood")
+        return Judgement(math_verify_equal(gold, answer), "math_verify")
     except ParseError:
-        return Comparison('"' in gold and same_phrase(gold, answer), "text" if '"' in gold else "not_understood")
+        return Judgement('"' in gold and same_phrase(gold, answer), "text" if '"' in gold else "not_understood")
 
 
-def _compare_special(gold: str, answer: str) -> Comparison | None:
+def _compare_special(gold: str, answer: str) -> Judgement | None:
     """References that look like expressions and are none: words, times, numbered statements, ratios, set-builders."""
     if re.fullmatch(r'(?:"[^"\d]*"|[\s,.]|\\(?:and|or)(?![A-Za-z]))+', gold) and '"' in gold:
         if same_phrase(gold, answer):
-            return Comparison(True, "text")
+            return Judgement(True, "text")
         if "," not in gold and "\\" not in gold and len(re.findall('"', gold)) == 2 and re.search("[,\\\\]", answer):
-            return Comparison(False, "text")
+            return Judgement(False, "text")
     times = [_minutes(text) for text in (gold, answer)]
     if times[0] is not None and re.search("[ap]m", re.sub(r'[\s".]', "", gold.casefold())):
-        return Comparison(times[0] == times[1], "time")
+        return Judgement(times[0] == times[1], "time")
     if re.fullmatch(r"(?:\(\d\)\s*){2,}", gold):
         only_numbers = re.fullmatch(r'(?:[\s,(){}"\\]|and)*\d(?:[\s,(){}"\\]|and|(?<=[\s,(){}"\\d])\d)*', answer)
-        return Comparison(
+        return Judgement(
             bool(only_numbers) and set(re.findall(r"\d", gold)) == set(re.findall(r"\d", answer)), "statements"
         )
     ratios = [[parse_expression(part) for part in text.split(":")] for text in (gold, answer) if text.count(":") > 1]
@@ -117,12 +117,12 @@ def _compare_special(gold: str, answer: str) -> Comparison | None:
         (first, *others), (their_first, *theirs) = ratios
         pairs = zip(others, theirs, strict=True)
         crossed = ((Node("product", (a, their_first)), Node("product", (b, first))) for a, b in pairs)
-        return Comparison(all(equal_expressions(one, other) for one, other in crossed), "ratio")
+        return Judgement(all(equal_expressions(one, other) for one, other in crossed), "ratio")
     builders = [_set_builder(text) for text in (gold, answer)]
     readings = [all(read(text) is not None for text in (gold, answer)) for read in (parse_real_set, parse_family)]
     if any(builders) and not any(readings):
         # Their conditions are compared as they are written: Math-Verify reads {x | x = 3k} as 3.
-        return Comparison(builders[0] == builders[1], "set_builder")
+        return Judgement(builders[0] == builders[1], "set_builder")
     return None
 
 

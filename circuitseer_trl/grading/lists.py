@@ -6,7 +6,7 @@ from circuitseer_trl.grading.expressions import parse_expression
 from circuitseer_trl.grading.families import same_progressions
 from circuitseer_trl.grading.nodes import Node, rename, symbols
 from circuitseer_trl.grading.phrases import roman_numbers
-from circuitseer_trl.grading.relations import Comparison, assigned, chain_of, name_of
+from circuitseer_trl.grading.relations import Judgement, assigned, chain_of, name_of
 from circuitseer_trl.grading.single import compact, compare_one, compare_sets, same, tuple_parts, without_remark
 from circuitseer_trl.grading.structure import expand_signs, relation_parts, split_top_level, strip_brackets
 from circuitseer_trl.grading.tokens import ParseError
@@ -16,7 +16,7 @@ _EXCLUSION = re.compile(r"(?<=\S)\s*[,;(]\s*([A-Za-z])\s*\\ne\s*[^,()]{1,20}\)?$
 _MAX_ITEMS = 200
 
 
-def compare_lists(gold: str, answer: str) -> Comparison:
+def compare_lists(gold: str, answer: str) -> Judgement:
     """Several answers, or one; a set in braces is a list too."""
     verdict = compare_sets(gold, answer)
     if verdict is not None:
@@ -26,7 +26,7 @@ def compare_lists(gold: str, answer: str) -> Comparison:
         answer = answer[: condition.start()].strip()  # 1/x, x \ne 0
     ours, theirs = list_items(gold), list_items(answer)
     if len(ours) > _MAX_ITEMS or len(theirs) > _MAX_ITEMS:
-        return Comparison(False, "too_many")
+        return Judgement(False, "too_many")
     if len(ours) == 1 and len(theirs) > 1 and (chain := chain_of(theirs)) is not None:
         theirs = [chain]
     if len(ours) == 1 and len(theirs) == 1:
@@ -78,7 +78,7 @@ def _without_domain(parts: list[str]) -> list[str]:
     return kept
 
 
-def _compare_items(gold: str, answer: str, ours: list[str], theirs: list[str]) -> Comparison:
+def _compare_items(gold: str, answer: str, ours: list[str], theirs: list[str]) -> Judgement:
     if len(ours) != len(theirs):
         fewer = _spelled_once(ours)
         if len(fewer) < len(ours) and len(theirs) == len(fewer):
@@ -93,29 +93,29 @@ def _compare_items(gold: str, answer: str, ours: list[str], theirs: list[str]) -
         and [label[1] or label[2] for label in labels if label] == [str(n + 1) for n in range(len(ours))]
     ):
         # Numbered blanks: 1 = ..., 2 = ...
-        return Comparison(
+        return Judgement(
             all(map(same, *([_LABEL.sub("", item) for item in items] for items in (ours, theirs)))), "numbered"
         )
     names, their_names = [name_of(item) for item in ours], [name_of(item) for item in theirs]
     known = [name for name in names if name is not None]
     if len(known) == len(names) == len(set(names)) and sorted(known) == sorted(map(str, their_names)):
         by_name = dict(zip(their_names, theirs, strict=True))
-        return Comparison(all(same(item, by_name[name]) for name, item in zip(names, ours, strict=True)), "named_list")
+        return Judgement(all(same(item, by_name[name]) for name, item in zip(names, ours, strict=True)), "named_list")
     if len(known) == len(names) == len({name[:1] for name in known}) and not any(their_names):
-        return Comparison(all(map(same, ours, theirs)), "named_list")  # a = 4, b = 1 as 4, 1
+        return Judgement(all(map(same, ours, theirs)), "named_list")  # a = 4, b = 1 as 4, 1
     return _in_any_order(ours, theirs)
 
 
-def _in_any_order(ours: list[str], theirs: list[str]) -> Comparison:
+def _in_any_order(ours: list[str], theirs: list[str]) -> Judgement:
     remaining = list(theirs)
     for item in ours:
         found = next((other for other in remaining if same(item, other)), None)
         if found is None:
             found = next((other for other in remaining if _same_progression(item, other)), None)
         if found is None:
-            return Comparison(False, "list")
+            return Judgement(False, "list")
         remaining.remove(found)
-    return Comparison(True, "list")
+    return Judgement(True, "list")
 
 
 def _same_progression(gold: str, answer: str) -> bool:
@@ -145,7 +145,7 @@ def _spelled_once(items: list[str]) -> list[str]:
     return kept
 
 
-def _compare_with_tuple(gold: str, answer: str, ours: list[str], theirs: list[str]) -> Comparison:
+def _compare_with_tuple(gold: str, answer: str, ours: list[str], theirs: list[str]) -> Judgement:
     """A list in the reference written as a tuple by the answer, or the other way round: the order then counts."""
     if r"\or" in gold or 1 not in (len(ours), len(theirs)):
         return _compare_pairs(ours, theirs)
@@ -154,14 +154,14 @@ def _compare_with_tuple(gold: str, answer: str, ours: list[str], theirs: list[st
         for items in (ours, theirs)
     )
     if len(parts) != len(their_parts) or len(parts) < 2 or _is_set(gold) or _is_set(answer):
-        return Comparison(False, "list_length")
+        return Judgement(False, "list_length")
     names = [relation_parts(part)[0] if assigned(part) is not None else "" for part in their_parts]
     if all(names) and len(set(names)) == len(names):  # y = 1, x = 3 for (3, 1)
         their_parts = [part for _, part in sorted(zip(names, their_parts, strict=True))]
-    return Comparison(all(map(same, parts, their_parts)), "tuple")
+    return Judgement(all(map(same, parts, their_parts)), "tuple")
 
 
-def _compare_pairs(ours: list[str], theirs: list[str]) -> Comparison:
+def _compare_pairs(ours: list[str], theirs: list[str]) -> Judgement:
     """Solutions written out as `p = 5, q = 2, p = 7, q = 2` for `(5, 2), (7, 2)`, and the other way round."""
     for named, plain in ((ours, theirs), (theirs, ours)):
         names = [name_of(item) for item in named]
@@ -171,4 +171,4 @@ def _compare_pairs(ours: list[str], theirs: list[str]) -> Comparison:
         values = [assigned(item) or "" for item in named]
         grouped = [f"({','.join(values[start : start + width])})" for start in range(0, len(values), width)]
         return _in_any_order(*((grouped, plain) if named is ours else (plain, grouped)))
-    return Comparison(False, "list_length")
+    return Judgement(False, "list_length")

@@ -26,7 +26,7 @@ _SUM_OF_NAMES = re.compile(rf"{_NAMES}(?:[+-]\s*{_NAMES})+")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Judgement:
     """A verdict, and the name of the rule that gave it."""
 
     correct: bool
@@ -94,31 +94,31 @@ def same_functions(gold: list[str], answer: list[str]) -> bool:
     return equal_expressions(parse_expression(gold[2]), rename(function, theirs[1], Node("symbol", name=ours[1])))
 
 
-def compare_relations(gold: str, answer: str, gold_parts: list[str], answer_parts: list[str]) -> Comparison:
+def compare_relations(gold: str, answer: str, gold_parts: list[str], answer_parts: list[str]) -> Judgement:
     """Two relations that are no assignments: one equation or inequality, or a chain of these."""
     relations, others = gold_parts[1::2], answer_parts[1::2]
     if len(relations) > _MAX_CHAIN:
-        return Comparison(False, "too_long")
+        return Judgement(False, "too_long")
     if len(relations) == len(others) == 1:
         ours, theirs = (_difference(parts) for parts in (gold_parts, answer_parts))
         if relations == others == ["="]:
             if proportional(ours, theirs) or same_zeros(ours, theirs):
-                return Comparison(True, "equation")
-            return Comparison(False, "equation")
+                return Judgement(True, "equation")
+            return Judgement(False, "equation")
         if relations == others:
-            return Comparison(proportional(ours, theirs, positive=relations != [r"\ne"]), "inequality")
+            return Judgement(proportional(ours, theirs, positive=relations != [r"\ne"]), "inequality")
         if relations == [_FLIPPED.get(others[0])]:
-            return Comparison(proportional(ours, Node("product", (number(-1), theirs)), positive=True), "inequality")
-        return Comparison(False, "inequality")
+            return Judgement(proportional(ours, Node("product", (number(-1), theirs)), positive=True), "inequality")
+        return Judgement(False, "inequality")
     if len(relations) != len(others):
-        return Comparison(False, "relation")
+        return Judgement(False, "relation")
     flipped = [_FLIPPED.get(each, each) for each in reversed(others)]
     for operators, values in ((others, answer_parts[::2]), (flipped, answer_parts[::2][::-1])):
         if operators == relations:
             pairs = list(zip(gold_parts[::2], values, strict=True))
             if all(re.sub(r"\s", "", a) == re.sub(r"\s", "", b) or _same_value(a, b) for a, b in pairs):
-                return Comparison(True, "chain")
-    return Comparison(False, "chain")
+                return Judgement(True, "chain")
+    return Judgement(False, "chain")
 
 
 def _difference(parts: list[str]) -> Node:

@@ -8,7 +8,7 @@ from circuitseer_trl.grading.intervals import parse_interval_set, same_intervals
 from circuitseer_trl.grading.nodes import Node, symbols
 from circuitseer_trl.grading.phrases import same_phrase
 from circuitseer_trl.grading.real_sets import parse_real_set, same_sets
-from circuitseer_trl.grading.relations import Comparison, assigned, compare_relations, is_curve, same_functions
+from circuitseer_trl.grading.relations import Judgement, assigned, compare_relations, is_curve, same_functions
 from circuitseer_trl.grading.structure import case_rows, matrix_cells, relation_parts, split_top_level, strip_brackets
 from circuitseer_trl.grading.tokens import ParseError
 from circuitseer_trl.grading.units import ratio_of_units, split_unit
@@ -37,27 +37,27 @@ def same(gold: str, answer: str) -> bool:
     return compare_one(gold, answer).correct
 
 
-def compare_sets(gold: str, answer: str) -> Comparison | None:
+def compare_sets(gold: str, answer: str) -> Judgement | None:
     """A verdict where both texts are sets of reals, or families of values; `None` where one of them is neither."""
     ours, theirs = parse_real_set(gold), parse_real_set(answer)
     if ours is not None and theirs is not None:
-        return None if ours.ambiguous and theirs.ambiguous else Comparison(same_sets(ours, theirs), "interval")
+        return None if ours.ambiguous and theirs.ambiguous else Judgement(same_sets(ours, theirs), "interval")
     symbolic, other = parse_interval_set(gold), parse_interval_set(answer)
     if symbolic is not None and other is not None and not (symbolic.ambiguous and other.ambiguous):
-        return Comparison(same_intervals(symbolic, other), "interval")
+        return Judgement(same_intervals(symbolic, other), "interval")
     families = parse_family(gold), parse_family(answer)
     if families[0] is not None and families[1] is not None:
-        return Comparison(same_families(*families), "family")  # type: ignore[arg-type]
+        return Judgement(same_families(*families), "family")  # type: ignore[arg-type]
     return None
 
 
-def compare_one(gold: str, answer: str) -> Comparison:
+def compare_one(gold: str, answer: str) -> Judgement:
     """A verdict on one answer; `ParseError` where a text is not understood."""
     if compact(gold) == compact(answer):
-        return Comparison(True, "same_text")
+        return Judgement(True, "same_text")
     pieces = case_rows(gold), case_rows(answer)
     if pieces[0] is not None or pieces[1] is not None:
-        return Comparison(_same_cases(*pieces), "cases")
+        return Judgement(_same_cases(*pieces), "cases")
     cells = matrix_cells(gold), matrix_cells(answer)
     if cells[0] is not None or cells[1] is not None:
         return _compare_matrices(*(each or _vector(text) for each, text in zip(cells, (gold, answer), strict=True)))
@@ -78,9 +78,9 @@ def compare_one(gold: str, answer: str) -> Comparison:
         return compare_values(gold, answer)
     gold_value, answer_value = assigned(gold), assigned(answer, sums=len(gold_parts) == 1)
     if len(gold_parts) == 1:
-        return compare_one(gold, answer_value) if answer_value is not None else Comparison(False, "relation")
+        return compare_one(gold, answer_value) if answer_value is not None else Judgement(False, "relation")
     if len(answer_parts) == 1:
-        return compare_one(gold_value, answer) if gold_value is not None else Comparison(False, "relation")
+        return compare_one(gold_value, answer) if gold_value is not None else Judgement(False, "relation")
     if gold_value is not None and answer_value is not None and not (is_curve(gold_parts) and is_curve(answer_parts)):
         # Another name for the same function is no other answer, but y = 2x and x = 2y are two lines.
         verdict = compare_one(gold_value, answer_value)
@@ -88,11 +88,9 @@ def compare_one(gold: str, answer: str) -> Comparison:
             return compare_relations(gold, answer, gold_parts, answer_parts)  # y = 1/x as xy = 1
         points = [re.fullmatch(r"[^()]*(\([^=]*\d[^=]*\))", parts[0].strip()) for parts in (gold_parts, answer_parts)]
         if points[0] is not None and points[1] is not None and not same(points[0][1], points[1][1]):
-            return Comparison(False, "point")  # f(1) = 0 is not f(2) = 0
+            return Judgement(False, "point")  # f(1) = 0 is not f(2) = 0
         return (
-            Comparison(True, "function")
-            if not verdict.correct and same_functions(gold_parts, answer_parts)
-            else verdict
+            Judgement(True, "function") if not verdict.correct and same_functions(gold_parts, answer_parts) else verdict
         )
     return compare_relations(gold, answer, gold_parts, answer_parts)
 
@@ -106,7 +104,7 @@ def tuple_parts(text: str, *, point: bool = False) -> list[str] | None:
     return parts if len(parts) > 1 else None
 
 
-def _compare_tuples(gold: str, answer: str, gold_tuple: list[str] | None, answer_tuple: list[str] | None) -> Comparison:
+def _compare_tuples(gold: str, answer: str, gold_tuple: list[str] | None, answer_tuple: list[str] | None) -> Judgement:
     if gold_tuple is None or answer_tuple is None:
         # D = (0, 1): a name before a tuple says nothing.
         if gold_tuple is None and (value := assigned(gold)) is not None:
@@ -118,9 +116,9 @@ def _compare_tuples(gold: str, answer: str, gold_tuple: list[str] | None, answer
             same(spellings[0], each) for each in spellings
         ):
             return compare_one(spellings[0], answer)  # one answer, written in several ways
-        return Comparison(False, "tuple")
+        return Judgement(False, "tuple")
     equal = len(gold_tuple) == len(answer_tuple) and all(map(same, gold_tuple, answer_tuple))
-    return Comparison(equal, "tuple")
+    return Judgement(equal, "tuple")
 
 
 def _same_cases(gold: list[list[str]] | None, answer: list[list[str]] | None) -> bool:
@@ -140,49 +138,49 @@ def _vector(text: str) -> list[list[Node]] | None:
     return [[parse_expression(part)] for part in parts] if parts is not None else None
 
 
-def _compare_matrices(gold: list[list[Node]] | None, answer: list[list[Node]] | None) -> Comparison:
+def _compare_matrices(gold: list[list[Node]] | None, answer: list[list[Node]] | None) -> Judgement:
     if gold is None or answer is None or [len(row) for row in gold] != [len(row) for row in answer]:
-        return Comparison(False, "matrix")
+        return Judgement(False, "matrix")
     pairs = [pair for rows in zip(gold, answer, strict=True) for pair in zip(*rows, strict=True)]
-    return Comparison(all(equal_expressions(one, other) for one, other in pairs), "matrix")
+    return Judgement(all(equal_expressions(one, other) for one, other in pairs), "matrix")
 
 
 def _is_words(text: str) -> bool:
     return '"' in text and not re.search(r"\d", text)
 
 
-def compare_values(gold: str, answer: str) -> Comparison:
+def compare_values(gold: str, answer: str) -> Judgement:
     """Two single values, with or without a unit; a unit that only one of them has says nothing."""
     (gold_core, gold_unit), (answer_core, answer_unit) = split_unit(gold), split_unit(answer)
     if _is_words(gold_core):
-        return Comparison(same_phrase(gold, answer), "text")
+        return Judgement(same_phrase(gold, answer), "text")
     ratio = None
     if gold_unit and answer_unit:
         ratio = ratio_of_units(answer_unit, gold_unit)
         if ratio is None:
-            return Comparison(False, "unit")
+            return Judgement(False, "unit")
     try:
         ours = parse_expression(gold_core)
     except ParseError:
         if '"' in gold_core and same_phrase(gold_core, answer_core):
-            return Comparison(True, "text")
+            return Judgement(True, "text")
         raise
     if ours.kind == "symbol" and '"' in gold_core:
-        return Comparison(same_phrase(gold, answer), "text")
+        return Judgement(same_phrase(gold, answer), "text")
     theirs = parse_expression(answer_core)
     if any('"' in name for name in symbols(ours) ^ symbols(theirs)):
-        return Comparison(False, "words")  # "not 3" is no product
+        return Judgement(False, "words")  # "not 3" is no product
     if ratio is not None and ratio != 1:
         theirs = Node("product", (theirs, Node("number", value=ratio)))
     if {gold_unit, answer_unit} == {"rad", ""} and "degree" in (ours.kind, theirs.kind):
-        return Comparison(False, "unit")
+        return Judgement(False, "unit")
     if equal_expressions(ours, theirs):
-        return Comparison(True, "value")
+        return Judgement(True, "value")
     if bool(gold_unit) != bool(answer_unit):
         # What is a unit on one side may be a factor on the other: 6m.
         letters = (re.sub(r'"([A-Za-z]+)"', r"\1", text) for text in (gold, answer))
         try:
-            return Comparison(equal_expressions(*map(parse_expression, letters)), "value")
+            return Judgement(equal_expressions(*map(parse_expression, letters)), "value")
         except ParseError:
             pass
-    return Comparison(False, "value")
+    return Judgement(False, "value")

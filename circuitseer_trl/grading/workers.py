@@ -1,7 +1,7 @@
 """Runs comparisons in processes that can be killed: symbolic algebra may never return, or eat all memory.
 
-A worker is `python -m circuitseer_trl.grading.workers`, a program of its own that speaks JSON lines. So it works in threads, needs no
-signal, imports nothing of the caller's, and a hang inside C code ends with it.
+A worker is `python -m circuitseer_trl.grading.workers`, a program of its own that speaks JSON lines. So it works in threads,
+needs no signal, imports nothing of the caller's, and a hang inside C code ends with it.
 """
 
 import contextlib

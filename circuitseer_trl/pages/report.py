@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.artifacts import read_json
-from circuitseer_trl.charts import Axis, figure, head_map, heading, linear_axis, row, whisker
-from circuitseer_trl.evaluation.paired import Comparison, Difference
+from circuitseer_trl.drawing.charts import Axis, figure, head_map, heading, linear_axis, row, whisker
+from circuitseer_trl.drawing.html_pages import html_page, html_table
+from circuitseer_trl.evaluation.paired import Difference, PairedComparison
 from circuitseer_trl.evaluation.run_folders import Runs
-from circuitseer_trl.page import html_page, html_table
 from circuitseer_trl.pages.result_tables import (
     DIFFERENCE_HEADING,
     difference_rows,
@@ -20,7 +20,7 @@ from circuitseer_trl.pages.result_tables import (
     results_rows,
 )
 
-SELECTION_FILES = ("heads.json", "scores.json", "selection.json")
+STEP_CARDS = ("heads.json", "scores.json", "selection.json")
 STEPS = ("select", "train", "evaluate")
 SETTINGS = (
     *("backend", "preset", "temperature", "top_p", "repetition_penalty", "max_new_tokens", "vote", "prompt_template"),
@@ -32,7 +32,7 @@ def report_page(
     runs: Runs,
     folders: Mapping[str, Path],
     baseline: str,
-    comparisons: Mapping[str, Comparison],
+    comparisons: Mapping[str, PairedComparison],
     selection_dirs: Iterable[str | Path] = (),
 ) -> str:
     """The whole page as HTML.
@@ -91,7 +91,7 @@ def _results_chart(runs: Runs) -> str:
     return figure(axis, rows, "Pass@1 with 95% intervals.")
 
 
-def _differences(baseline: str, comparisons: Mapping[str, Comparison], order: list[str]) -> str:
+def _differences(baseline: str, comparisons: Mapping[str, PairedComparison], order: list[str]) -> str:
     if not comparisons:
         return ""
     rows = difference_rows(comparisons)
@@ -111,7 +111,7 @@ def _differences(baseline: str, comparisons: Mapping[str, Comparison], order: li
     )
 
 
-def _difference_chart(comparisons: Mapping[str, Comparison], order: list[str]) -> str:
+def _difference_chart(comparisons: Mapping[str, PairedComparison], order: list[str]) -> str:
     groups: dict[str, list[tuple[str, Difference]]] = {}
     for name, comparison in comparisons.items():
         for benchmark, found in {**comparison.benchmarks, "average": comparison.average}.items():
@@ -205,7 +205,7 @@ def _selections(folders: Mapping[str, Path], more: Iterable[str | Path]) -> str:
     seen: set[Path] = set()
     sections = []
     for name, folder in candidates:
-        if folder.resolve() not in seen and any((folder / file).is_file() for file in SELECTION_FILES):
+        if folder.resolve() not in seen and any((folder / file).is_file() for file in STEP_CARDS):
             seen.add(folder.resolve())
             sections.append(f"<h3>{html.escape(name)}</h3>{_selection(folder)}")
     return f"<h2>Selection</h2>{''.join(sections)}" if sections else ""

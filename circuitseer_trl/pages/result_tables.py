@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from circuitseer_trl.evaluation.paired import Comparison, Difference
+from circuitseer_trl.drawing.text_tables import text_table
+from circuitseer_trl.evaluation.paired import Difference, PairedComparison
 from circuitseer_trl.evaluation.run_folders import Runs
-from circuitseer_trl.page import text_table
 
 
 def percent(value: float | None, interval: Iterable[float] | None = None) -> str:
@@ -71,7 +71,7 @@ def results_table(runs: Runs) -> str:
 DIFFERENCE_HEADING = ["run", "benchmark", "Pass@1", "95% interval", "better", "worse", "p"]
 
 
-def difference_rows(comparisons: Mapping[str, Comparison]) -> list[list[str]]:
+def difference_rows(comparisons: Mapping[str, PairedComparison]) -> list[list[str]]:
     """One row a run and benchmark under `DIFFERENCE_HEADING`; those without a difference are left out."""
     rows = []
     for name, comparison in comparisons.items():
@@ -83,7 +83,7 @@ def difference_rows(comparisons: Mapping[str, Comparison]) -> list[list[str]]:
     return rows
 
 
-def not_compared(baseline: str, comparisons: Mapping[str, Comparison]) -> list[str]:
+def not_compared(baseline: str, comparisons: Mapping[str, PairedComparison]) -> list[str]:
     """A sentence for everything that could not be compared, or was measured in another way."""
     sentences = []
     for name, comparison in comparisons.items():
@@ -96,7 +96,7 @@ def not_compared(baseline: str, comparisons: Mapping[str, Comparison]) -> list[s
     return sentences
 
 
-def differences_text(baseline: str, comparisons: Mapping[str, Comparison]) -> str:
+def differences_text(baseline: str, comparisons: Mapping[str, PairedComparison]) -> str:
     """The differences for a terminal; empty where there is but one run."""
     rows, sentences = difference_rows(comparisons), not_compared(baseline, comparisons)
     parts = []

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
+from circuitseer_trl.configs import PruneStrategy
 from circuitseer_trl.ranks import average_ranks
 from circuitseer_trl.sampling.base import Sampler
-
-Strategy = Literal["correct", "incorrect", "combined"]
 
 
 def mean_ranks(influences: np.ndarray) -> np.ndarray:
@@ -53,11 +52,11 @@ class PruneSampler(Sampler):
 
     needs: ClassVar[tuple[str, ...]] = ("influences_correct", "influences_incorrect")
 
-    strategy: Strategy = "combined"
+    strategy: PruneStrategy = "combined"
 
     def __post_init__(self) -> None:
-        if self.strategy not in get_args(Strategy):
-            raise ValueError(f"`strategy` must be one of {', '.join(get_args(Strategy))}, got {self.strategy!r}.")
+        if self.strategy not in get_args(PruneStrategy):
+            raise ValueError(f"`strategy` must be one of {', '.join(get_args(PruneStrategy))}, got {self.strategy!r}.")
 
     @property
     def nested(self) -> bool:

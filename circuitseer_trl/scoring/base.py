@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from circuitseer_trl.artifacts import fingerprint, library_versions, write_card
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.data import Example, Pool
-from circuitseer_trl.models import Reference
+from circuitseer_trl.distributed.processes import on_main_rank
+from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE, run_shards
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
-from circuitseer_trl.sharding import MAX_ERROR_SHARE, on_main_rank, run_shards
 
 Row = dict[str, float | int | str | list[float] | list[float | None] | None]
 

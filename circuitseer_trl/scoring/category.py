@@ -12,10 +12,12 @@ import pyarrow as pa
 
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.configs import check_count
-from circuitseer_trl.data import Example, Pool
-from circuitseer_trl.models import Reference, local_device, model_path
+from circuitseer_trl.distributed.processes import on_main_rank
+from circuitseer_trl.distributed.shards import run_shards
+from circuitseer_trl.modeling.loading import local_device, model_path
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import ROWS_PER_SHARD, Row, Scorer
-from circuitseer_trl.sharding import on_main_rank, run_shards
 
 
 def check_extra() -> None:

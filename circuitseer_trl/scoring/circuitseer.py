@@ -8,12 +8,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.configs import SYSTEM_PROMPT, ScoreOn, Statistic, TextFormat
-from circuitseer_trl.data import Example
-from circuitseer_trl.losses import length_batches
-from circuitseer_trl.models import Reference, encode_prompt
-from circuitseer_trl.scoring.base import Row, Scorer
-from circuitseer_trl.scoring.received import (
+from circuitseer_trl.circuits.received import (
     NotFiniteError,
     attention_entropy,
     attention_received,
@@ -21,6 +16,12 @@ from circuitseer_trl.scoring.received import (
     sink_share,
     variance_without_first,
 )
+from circuitseer_trl.configs import SYSTEM_PROMPT, ScoreOn, Statistic, TextFormat
+from circuitseer_trl.modeling.encoding import encode_prompt
+from circuitseer_trl.modeling.losses import length_batches
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.rows import Example
+from circuitseer_trl.scoring.base import Row, Scorer
 
 
 @dataclass

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.configs import ScoreOn
-from circuitseer_trl.data import Example
-from circuitseer_trl.models import Reference
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.base import Row, Scorer
 
 

@@ -10,10 +10,11 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.circuits.probe import encode_all, probe_form
-from circuitseer_trl.data import Example
-from circuitseer_trl.losses import response_losses
-from circuitseer_trl.models import EncodedExample, Reference, encode_prompt
+from circuitseer_trl.modeling.encoding import EncodedExample, encode_prompt
+from circuitseer_trl.modeling.losses import response_losses
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.modeling.stored_losses import encode_all, probe_form
+from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.base import Row
 from circuitseer_trl.scoring.diagnostics import quantiles
 from circuitseer_trl.scoring.max_loss import MaxLossScorer, loss_row

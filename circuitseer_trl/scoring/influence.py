@@ -12,23 +12,17 @@ import pyarrow as pa
 
 from circuitseer_trl.artifacts import fingerprint
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.circuits.probe import MIN_TRUNCATED_TOKENS, checked_model, encode_all, probe_form
-from circuitseer_trl.configs import SYSTEM_PROMPT, TextFormat, check_choice, check_count
-from circuitseer_trl.data import Example, Pool
-from circuitseer_trl.models import EncodedExample, Reference
-from circuitseer_trl.scoring import ekfac
+from circuitseer_trl.configs import SYSTEM_PROMPT, PruneStrategy, TextFormat, check_choice, check_count
+from circuitseer_trl.modeling import ekfac
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.gradients import Gradients, influences, linear_layers, num_parameters, query_gradients
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.modeling.stored_losses import MIN_TRUNCATED_TOKENS, checked_model, encode_all, probe_form
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row, Scorer
-from circuitseer_trl.scoring.gradients import (
-    Gradients,
-    influences,
-    linear_layers,
-    num_parameters,
-    query_gradients,
-)
-from circuitseer_trl.scoring.verdicts import Answer, first_by_name, turned_answers
+from circuitseer_trl.scoring.judged_answers import Answer, first_by_name, turned_answers
 
 Backend = Literal["graddot", "ekfac"]
-Strategy = Literal["correct", "incorrect", "combined"]
 
 MLP_LAYERS = r"\.(mlp|feed_forward|ffn)\."
 
@@ -179,11 +173,11 @@ class InfluenceScorer(GradientScorer):
 
     before: str = ""
     after: str = ""
-    strategy: Strategy = "combined"
+    strategy: PruneStrategy = "combined"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("strategy", self.strategy, Strategy)
+        check_choice("strategy", self.strategy, PruneStrategy)
         if not self.before or not self.after:
             raise ValueError(
                 "`method: influence` needs two evaluations. Set `method_args: {before: FOLDER, after: FOLDER}` to the "

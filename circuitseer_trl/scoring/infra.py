@@ -10,14 +10,15 @@ import numpy as np
 import pyarrow as pa
 
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.circuits.probe import checked_model
 from circuitseer_trl.configs import check_choice
-from circuitseer_trl.data import Example
-from circuitseer_trl.models import EncodedExample, Reference
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.gradients import Gradients, linear_layers, mean_gradient, token_influences
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.modeling.stored_losses import checked_model
+from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.base import Row
-from circuitseer_trl.scoring.gradients import Gradients, linear_layers, mean_gradient, token_influences
 from circuitseer_trl.scoring.influence import GradientScorer
-from circuitseer_trl.scoring.verdicts import Answer, first_by_name, right_answers
+from circuitseer_trl.scoring.judged_answers import Answer, first_by_name, right_answers
 
 Level = Literal["example", "span", "token"]
 

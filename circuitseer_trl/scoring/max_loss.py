@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.circuits.probe import MIN_TRUNCATED_TOKENS, loss_table, pool_losses
 from circuitseer_trl.configs import SYSTEM_PROMPT, TextFormat
-from circuitseer_trl.data import Example, Pool
-from circuitseer_trl.models import Reference
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.modeling.stored_losses import MIN_TRUNCATED_TOKENS, loss_table, pool_losses
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row, Scorer
 
 

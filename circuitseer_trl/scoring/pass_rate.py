@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from circuitseer_trl.artifacts import fingerprint
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.data import Example, Pool
-from circuitseer_trl.models import Reference
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row, Scorer
-from circuitseer_trl.scoring.combine import Combination
+from circuitseer_trl.scoring.combination import Combination
 
 HOW_TO = (
     "Write the pool as a benchmark with `python -m eval.pool` and run `python -m eval.run` on it (docs/methods.md)."

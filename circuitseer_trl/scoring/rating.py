@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from circuitseer_trl.losses import check_ready, length_batches
+from circuitseer_trl.modeling.losses import check_ready, length_batches
 
 # A digit that is no part of a longer number, and is out of nothing but 5.
 RATING = r"(?<![\d.])([1-5])(?!\.?\d)(?!\s*(?:/|out of)\s*(?!5\b)\d)"

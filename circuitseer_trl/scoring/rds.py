@@ -11,11 +11,12 @@ import torch
 
 from circuitseer_trl.artifacts import fingerprint
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.data import Example, Pool
-from circuitseer_trl.losses import check_ready, last_hidden_states, length_batches, pad_right
-from circuitseer_trl.models import Reference, encode_prompt
+from circuitseer_trl.modeling.encoding import encode_prompt
+from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, length_batches, pad_right
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.rows import Example, Pool
+from circuitseer_trl.pool.sources import read_dataset
 from circuitseer_trl.scoring.base import Row, Scorer
-from circuitseer_trl.sources import read_dataset
 
 Pooling = Literal["mean", "weighted"]
 

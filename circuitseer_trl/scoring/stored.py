@@ -11,10 +11,10 @@ import pyarrow as pa
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.configs import check_choice
-from circuitseer_trl.data import Example, Pool
-from circuitseer_trl.models import Reference
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row, Scorer
-from circuitseer_trl.scoring.combine import Normalisation, weighted_scores
+from circuitseer_trl.scoring.combination import Normalisation, weighted_scores
 
 
 @dataclass(frozen=True)

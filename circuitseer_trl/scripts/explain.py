@@ -5,19 +5,16 @@ from pathlib import Path
 from typing import Literal
 
 from circuitseer_trl.configs import PoolConfig, SelectionConfig, check_choice, check_count
-from circuitseer_trl.data import Example, Pool
+from circuitseer_trl.distributed.processes import say
+from circuitseer_trl.pages.explanation import render, render_influence
+from circuitseer_trl.pool.load import pool_from_config
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
-from circuitseer_trl.scoring.explain import explain, render
-from circuitseer_trl.scoring.explain_influence import explain_influence, render_influence
+from circuitseer_trl.scoring.explain import explain
+from circuitseer_trl.scoring.explain_influence import explain_influence
 from circuitseer_trl.scoring.infra import InfraScorer
-from circuitseer_trl.selection.selector import (
-    heads_to_score_with,
-    make_scorer,
-    pool_from_config,
-    reference_from_config,
-)
-from circuitseer_trl.sharding import say
+from circuitseer_trl.selection.steps import heads_to_score_with, make_scorer, reference_from_config
 
 View = Literal["attention", "influence"]
 

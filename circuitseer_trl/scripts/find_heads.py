@@ -4,10 +4,11 @@ import time
 
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
+from circuitseer_trl.distributed.processes import say
+from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.cost import cost_table, estimate, spent
-from circuitseer_trl.selection.selector import detect_heads, pool_from_config, reference_from_config
-from circuitseer_trl.sharding import say
+from circuitseer_trl.selection.steps import detect_heads, reference_from_config
 
 
 def describe(heads: HeadSet) -> str:

@@ -3,14 +3,15 @@
 import time
 
 from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
-from circuitseer_trl.data import Pool
+from circuitseer_trl.distributed.processes import say
+from circuitseer_trl.pool.load import pool_from_config
+from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.selection.card import length_warning
 from circuitseer_trl.selection.cost import cost_table, estimate, spent
 from circuitseer_trl.selection.examples import as_text, example_rows
-from circuitseer_trl.selection.selector import compute_scores, make_parts, pool_from_config
-from circuitseer_trl.sharding import say
+from circuitseer_trl.selection.steps import compute_scores, make_parts
 
 
 def describe(scores: ScoreTable, pool: Pool) -> str:

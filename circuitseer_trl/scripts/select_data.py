@@ -5,12 +5,13 @@ import time
 
 from circuitseer_trl.artifacts import read_json, read_table, write_json
 from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
+from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
+from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.cost import cost_table, estimate, spent
 from circuitseer_trl.selection.examples import as_text, example_rows
-from circuitseer_trl.selection.selector import make_parts, pool_from_config, select_rows
-from circuitseer_trl.selection.tracking import log_selection
-from circuitseer_trl.sharding import on_main_rank, process_state, say
+from circuitseer_trl.selection.selection_panels import log_selection
+from circuitseer_trl.selection.steps import make_parts, select_rows
 from circuitseer_trl.tracking import start_run
 
 

@@ -7,64 +7,21 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from trl import ModelConfig, SFTConfig
 
-from circuitseer_trl.configs import PoolConfig, check_count
+from circuitseer_trl.configs import PoolConfig
+from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.selector import pool_from_config
-from circuitseer_trl.selection.tracking import log_selection
-from circuitseer_trl.sharding import process_state
+from circuitseer_trl.selection.selection_panels import log_selection
 from circuitseer_trl.tracking import start_run
 from circuitseer_trl.training.launch_selection import select_in_launch
 from circuitseer_trl.training.preflight import check_environment, set_total_batch
-from circuitseer_trl.training.rows import read_selection, whole_pool
-from circuitseer_trl.training.sft import train
+from circuitseer_trl.training.run import train
+from circuitseer_trl.training.selected_rows import read_chosen_rows, whole_pool
 from circuitseer_trl.training.target import inspect_target
-
-
-@dataclass
-class TrainingConfig:
-    """What training takes besides the pool's keys and those of TRL's SFTConfig and ModelConfig."""
-
-    selection_file: str | None = field(
-        default=None, metadata={"help": "A `selection.parquet` to train on; by default the whole pool is trained on."}
-    )
-    selection_recipe: str | None = field(
-        default=None,
-        metadata={"help": "A selection recipe to run first, in this launch; it writes to `output_dir`/selection."},
-    )
-    total_batch_size: int | None = field(
-        default=None,
-        metadata={
-            "help": "Rows that one step of all processes sees; sets `gradient_accumulation_steps` (the paper: 32)."
-        },
-    )
-    rope_theta: float | None = field(
-        default=None, metadata={"help": "New RoPE base, set when the model is loaded (the paper: 300000 for Qwen2.5)."}
-    )
-    max_position_embeddings: int | None = field(
-        default=None, metadata={"help": "New number of positions, set when the model is loaded (the paper: 16384)."}
-    )
-    wandb_project: str | None = field(
-        default=None,
-        metadata={"help": "W&B project, for `report_to: wandb`; by default that of WANDB_PROJECT, or circuitseer."},
-    )
-    wandb_entity: str | None = field(default=None, metadata={"help": "W&B user or team (WANDB_ENTITY)."})
-    wandb_group: str | None = field(
-        default=None, metadata={"help": "W&B group of the runs of one comparison (WANDB_RUN_GROUP)."}
-    )
-
-    def __post_init__(self) -> None:
-        if self.selection_file and self.selection_recipe:
-            raise ValueError("`selection_file` and `selection_recipe` both say what to train on. Give one of them.")
-        if self.total_batch_size is not None:
-            check_count("total_batch_size", self.total_batch_size)
-        for name in ("rope_theta", "max_position_embeddings"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-                raise ValueError(f"`{name}` must be a number above 0, got {value!r}.")
+from circuitseer_trl.training.training_config import TrainingConfig
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -89,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if config.selection_recipe:
         chosen = select_in_launch(config.selection_recipe, pool, f"{args.output_dir}/selection", system_prompt)
     elif config.selection_file:
-        chosen = read_selection(config.selection_file, pool)
+        chosen = read_chosen_rows(config.selection_file, pool)
     else:
         chosen = whole_pool(pool)
     if chosen.folder is not None:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.data import Pool
-from circuitseer_trl.models import Reference, model_fingerprint
+from circuitseer_trl.distributed.shards import run_shards
+from circuitseer_trl.modeling.loading import model_fingerprint
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.sampling.base import Sampler, Selection
-from circuitseer_trl.sharding import run_shards
 
 ROWS_PER_SHARD = 1024
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from circuitseer_trl.artifacts import fingerprint, library_versions
-from circuitseer_trl.data import Pool
+from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.sampling.base import Selection
 from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles

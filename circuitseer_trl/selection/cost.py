@@ -12,17 +12,18 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from circuitseer_trl.circuits.heads import HeadSet, configured_grid
-from circuitseer_trl.circuits.probe import checked_model, encode_all
 from circuitseer_trl.circuits.race import sweep_cost
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import Example, Pool
-from circuitseer_trl.losses import response_losses
-from circuitseer_trl.memory import KEPT_BY_A_CPU_SWEEP, activation_bytes, reuse_freed_memory, sweep_tokens
-from circuitseer_trl.models import Reference
+from circuitseer_trl.distributed.allocator import reuse_freed_memory
+from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.modeling.losses import response_losses
+from circuitseer_trl.modeling.memory import KEPT_BY_A_CPU_SWEEP, activation_bytes, sweep_tokens
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.modeling.stored_losses import checked_model, encode_all
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Scorer
-from circuitseer_trl.selection.selector import make_scorer, reference_from_config, shared_temporary_folder
-from circuitseer_trl.sharding import process_state
+from circuitseer_trl.selection.steps import batch_tokens, make_scorer, reference_from_config, shared_temporary_folder
 
 # Rows whose lengths stand for the pool's, and rows that are read for the time they take.
 NUM_MEASURED_ROWS, NUM_TIMED_ROWS = 256, 16
@@ -78,11 +79,9 @@ def loss_cost(config: SelectionConfig, system_prompt: str, pool: Pool, reference
     num_rows = min(config.probe_candidates or len(pool), len(pool))
     num_tokens = num_rows * float(np.mean(lengths))
     model = checked_model(reference, encoded)
-    assert config.max_batch_tokens is not None
-    batch_tokens = config.max_batch_tokens
-    seconds, operations = timed(lambda: response_losses(model, encoded, batch_tokens))
+    seconds, operations = timed(lambda: response_losses(model, encoded, batch_tokens(config)))
     share = num_tokens / sum(len(item.input_ids) for item in encoded)
-    longest = max(batch_tokens, *lengths)
+    longest = max(batch_tokens(config), *lengths)
     memory = model.get_memory_footprint() + longest * activation_bytes(model.config, model.dtype)
     return StepCost(
         "losses", f"{num_rows:,} rows, {num_tokens:,.0f} tokens", seconds * share, operations * share, memory
@@ -144,9 +143,8 @@ def scores_cost(config: SelectionConfig, pool: Pool, scorer: Scorer, reference: 
     share = len(pool) / len(rows) * characters(spread(pool, NUM_MEASURED_ROWS)) / characters(rows)
     memory = None
     if reference is not None and not scorer.uses_gradients:
-        assert config.max_batch_tokens is not None
         model = reference.model(for_scores=not scorer.uses_losses)
-        memory = model.get_memory_footprint() + config.max_batch_tokens * activation_bytes(model.config, model.dtype)
+        memory = model.get_memory_footprint() + batch_tokens(config) * activation_bytes(model.config, model.dtype)
     return StepCost("scores", f"{len(pool):,} rows", seconds * share, operations * share, memory)
 
 

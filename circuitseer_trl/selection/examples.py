@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.data import Pool
+from circuitseer_trl.pool.rows import Pool
 
 NUM_ROWS = 10
 MAX_TEXT = 1000  # characters of a problem that are kept

@@ -17,14 +17,15 @@ from circuitseer_trl.sampling.top_k import TopKSampler
 from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.scoring.category import CategoryScorer
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
-from circuitseer_trl.scoring.combine import Combination, JointRank, MiddleRank
+from circuitseer_trl.scoring.combination import Combination, JointRank, MiddleRank
 from circuitseer_trl.scoring.controls import ConstantScorer, LengthScorer
+from circuitseer_trl.scoring.difficulty import DifficultyScorer
 from circuitseer_trl.scoring.ifd import IFDScorer
 from circuitseer_trl.scoring.influence import InfluenceScorer
 from circuitseer_trl.scoring.infra import InfraScorer
-from circuitseer_trl.scoring.judge import DifficultyScorer, QualityScorer
 from circuitseer_trl.scoring.max_loss import MaxLossScorer
 from circuitseer_trl.scoring.pass_rate import PassRateBand, PassRateScorer
+from circuitseer_trl.scoring.quality import QualityScorer
 from circuitseer_trl.scoring.rds import RDSScorer
 from circuitseer_trl.scoring.stored import StoredScorer
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.data import Pool
+from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.selector import select_rows
-from circuitseer_trl.training.rows import ChosenRows, read_selection
+from circuitseer_trl.selection.steps import select_rows
+from circuitseer_trl.training.selected_rows import ChosenRows, read_chosen_rows
 
 
 def select_in_launch(
@@ -21,4 +21,4 @@ def select_in_launch(
     """
     config = parse_recipe(SelectionConfig, args=["--config", str(selection_recipe), "--output_dir", str(output_dir)])
     select_rows(config, system_prompt, pool)
-    return read_selection(output_dir, pool)
+    return read_chosen_rows(output_dir, pool)

@@ -7,9 +7,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trl import SFTTrainer
 
 from circuitseer_trl.artifacts import write_json
-from circuitseer_trl.data import Pool
-from circuitseer_trl.training.rope import write_legacy_rope
-from circuitseer_trl.training.rows import ChosenRows
+from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.training.rope_scaling import write_legacy_rope
+from circuitseer_trl.training.selected_rows import ChosenRows
 
 
 class Provenance(TrainerCallback):

@@ -10,8 +10,10 @@ from accelerate.logging import get_logger
 from transformers import AutoConfig, PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig
 
-from circuitseer_trl.models import chat_messages, check_model_folder, has_chat_template, load_tokenizer, model_path
-from circuitseer_trl.training.rope import change_rope, check_length
+from circuitseer_trl.modeling.encoding import has_chat_template
+from circuitseer_trl.modeling.loading import check_model_folder, load_tokenizer, model_path
+from circuitseer_trl.pool.chat import chat_messages
+from circuitseer_trl.training.rope_scaling import change_rope, check_length
 
 logger = get_logger(__name__)
 

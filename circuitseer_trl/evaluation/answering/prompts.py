@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.configs import SYSTEM_PROMPT
-from circuitseer_trl.models import chat_messages, encode_prompt, has_chat_template
+from circuitseer_trl.modeling.encoding import encode_prompt, has_chat_template
+from circuitseer_trl.pool.chat import chat_messages
 
 # Models without a chat template (Llama-3.2-3B, say) get this one; its name is recorded in the results.
 PLAIN_TEMPLATE = "{system}Problem: {question}\n\nSolution:"

@@ -18,11 +18,11 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from circuitseer_trl.artifacts import fingerprint
+from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Request
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.store import Sample, SampleStore
 from circuitseer_trl.evaluation.benchmarks import Problem
-from circuitseer_trl.sharding import process_state
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from transformers import AutoConfig, GenerationConfig, PretrainedConfig, PreTrai
 
 from circuitseer_trl.evaluation.answering.backends.noise import sample_key
 from circuitseer_trl.evaluation.answering.store import FinishReason, Sample
-from circuitseer_trl.models import model_path
+from circuitseer_trl.modeling.loading import model_path
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from circuitseer_trl.evaluation.answering.backends.generation import end_token_i
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.rope_check import check_rope
 from circuitseer_trl.evaluation.answering.store import Sample
-from circuitseer_trl.models import load_model
+from circuitseer_trl.modeling.loading import load_model
 
 
 class TransformersBackend:

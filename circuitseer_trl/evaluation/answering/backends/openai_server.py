@@ -30,7 +30,7 @@ from circuitseer_trl.evaluation.answering.backends.base import (
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
 from circuitseer_trl.evaluation.answering.store import FinishReason, Sample
-from circuitseer_trl.models import model_path
+from circuitseer_trl.modeling.loading import model_path
 
 logger = logging.getLogger(__name__)
 for _name in ("httpx", "httpx2"):  # a line for every request otherwise; tries that fail are told by `openai`

@@ -26,7 +26,7 @@ from circuitseer_trl.evaluation.answering.backends.base import (
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
 from circuitseer_trl.evaluation.answering.store import Sample
-from circuitseer_trl.models import model_path, resolve_dtype
+from circuitseer_trl.modeling.loading import model_path, resolve_dtype
 
 # An engine's processes would take these for their own: torch then joins the launcher's store, and waits there for ever.
 _LAUNCH_VARIABLES = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

@@ -1,6 +1,6 @@
 """Synthetic word problems of one to six steps, with worked solutions: the demo's pool, benchmark and corpus.
 
-python -m recipes.demo.word_problems --output_dir DIR
+python -m circuitseer_trl.demo.word_problems --output_dir DIR
 """
 
 import argparse
@@ -152,7 +152,8 @@ def problems(split: Split, nums_steps: Iterator[int], rng: random.Random) -> Ite
         while split_of(str(row["problem"])) != split or row["problem"] in seen:
             row = draw_problem(num_steps, rng)
         seen.add(str(row["problem"]))
-        yield {"id": f"{split}-{len(seen) - 1:05d}"} | row
+        name: Row = {"id": f"{split}-{len(seen) - 1:05d}"}
+        yield name | row
 
 
 def make_pool(size: int, seed: int) -> list[Row]:

@@ -1,6 +1,6 @@
 """Trains the demo's base model and its tokenizer from nothing, and writes `recipes/demo/base_model/`.
 
-    python -m recipes.demo.train_base
+    python -m circuitseer_trl.demo.train_base
 
 The model plays the part of a pretrained one that can be improved: it has read mostly problems of one and two steps, some of
 three and four, none longer. The seed fixes the data and the first weights; the trained ones vary with the machine and the
@@ -20,7 +20,7 @@ import torch
 import transformers
 from transformers import AutoTokenizer, GenerationConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from recipes.demo.word_problems import Row, problems
+from circuitseer_trl.demo.word_problems import Row, problems
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def run_stage(index: int, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's base model.", allow_abbrev=False)
-    parser.add_argument("--output_dir", type=Path, default=Path(__file__).parent / "base_model")
+    parser.add_argument("--output_dir", type=Path, default=Path("recipes/demo/base_model"))
     parser.add_argument(
         "--first_stage", type=int, choices=range(len(STAGES)), default=0, help="Start from what the stage before wrote."
     )

@@ -15,8 +15,8 @@ from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from circuitseer_trl.artifacts import fingerprint, library_versions, write_json
-from circuitseer_trl.data import Pool
-from circuitseer_trl.sharding import process_state, say
+from circuitseer_trl.distributed.processes import process_state, say
+from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.training.preflight import (
     RESULT_FILE,
     SETTINGS_FILE,
@@ -26,8 +26,8 @@ from circuitseer_trl.training.preflight import (
     is_finished,
 )
 from circuitseer_trl.training.provenance import DocumentedTrainer, Provenance
-from circuitseer_trl.training.rope import check_length
-from circuitseer_trl.training.rows import ChosenRows, Lengths, measure_lengths, training_rows
+from circuitseer_trl.training.rope_scaling import check_length
+from circuitseer_trl.training.selected_rows import ChosenRows, Lengths, measure_lengths, training_rows
 from circuitseer_trl.training.target import Target, check_keeps_reasoning, warn_of_surprises
 
 logger = get_logger(__name__)
@@ -153,7 +153,7 @@ def train(
     on from its last checkpoint.
 
     Args:
-        chosen: Rows of the pool, from `whole_pool`, `read_selection` or `select_in_launch`.
+        chosen: Rows of the pool, from `whole_pool`, `read_chosen_rows` or `select_in_launch`.
         target: The model, from `inspect_target`.
         callbacks: More callbacks for the trainer.
     """

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import AttentionCall, Head, check_heads, observe
-from circuitseer_trl.losses import check_ready, last_hidden_states, pad_right
+from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, pad_right
 
 # B batch, S selected heads of a layer, Q queries of a block, T tokens, D head dimension
 # Weights held at once: 64 MB in float32 on CUDA, and what a cache holds on a CPU, which is twice as fast there.

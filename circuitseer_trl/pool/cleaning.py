@@ -9,9 +9,9 @@ from typing import Any
 import datasets
 import numpy as np
 
-from circuitseer_trl.data import Pool
-from circuitseer_trl.sharding import on_main_rank
-from circuitseer_trl.sources import read_dataset
+from circuitseer_trl.distributed.processes import on_main_rank
+from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.pool.sources import read_dataset
 
 DEDUP_NGRAM_SIZE = 5  # words; FineWeb's near-duplicates are of 5-grams, too (Penedo et al. 2024)
 TEXT_COLUMNS = ("problem", "question", "prompt")

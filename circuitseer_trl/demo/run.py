@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from circuitseer_trl.artifacts import read_json
-from circuitseer_trl.scripts import reproduce
 
 HERE = Path("recipes/demo")
 OUTPUT = Path("runs/demo")  # named by the recipes too
@@ -30,13 +29,13 @@ LABELS = {
 def run_method(method: str) -> None:
     """Runs the chain for one method with the demo's recipes; ends the demo where a step fails."""
     print(f"\n=== {LABELS[method]}", flush=True)
-    reproduce.main(
-        [
-            *("--data", str(HERE / "data.yaml"), "--selection", str(HERE / f"{method}.yaml")),
-            *("--sft", str(HERE / "sft.yaml"), "--eval", str(HERE / "eval.yaml")),
-            *("--output_dir", str(OUTPUT / method)),
-        ]
-    )
+    arguments = [
+        *("--data", str(HERE / "data.yaml"), "--selection", str(HERE / f"{method}.yaml")),
+        *("--sft", str(HERE / "sft.yaml"), "--eval", str(HERE / "eval.yaml")),
+        *("--output_dir", str(OUTPUT / method)),
+    ]
+    if status := subprocess.run([sys.executable, "-m", "circuitseer_trl.scripts.reproduce", *arguments]).returncode:
+        sys.exit(status)
 
 
 def seconds_table(methods: list[str]) -> str:
@@ -73,7 +72,7 @@ def main() -> None:
     started = time.monotonic()
     methods = ["zero_shot", "random", "length", "circuitseer", *(["full"] if options.full else [])]
     subprocess.run(
-        [sys.executable, "-m", "recipes.demo.word_problems", "--output_dir", str(OUTPUT / "data")], check=True
+        [sys.executable, "-m", "circuitseer_trl.demo.word_problems", "--output_dir", str(OUTPUT / "data")], check=True
     )
     for method in methods:
         run_method(method)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from circuitseer_trl.models import EncodedExample
+from circuitseer_trl.modeling.encoding import EncodedExample
 
 # N tokens, V vocabulary, D hidden size, B batch, T tokens of the longest example
 # Logits held at once: 64 MB in float32. A constant, so that chunks depend on the vocabulary only.
@@ -198,6 +198,6 @@ def check_head(model: PreTrainedModel, example: EncodedExample) -> bool:
         raise ValueError(
             f"The losses computed from the head of {type(model).__name__} differ from those of its own logits by "
             f"{difference:.2g} nats per token (at most {tolerance:.2g} expected): its forward changes the logits in a "
-            "way that circuitseer_trl.losses does not know. Use another reference model, or add the rule there."
+            "way that circuitseer_trl.modeling.losses does not know. Use another reference model, or add the rule there."
         )
     return True

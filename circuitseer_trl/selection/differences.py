@@ -33,7 +33,7 @@ class SelectionFolder:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SelectionDifferences:
     """Figures of several selections; matrices have a row and a column for each, in their order.
 
     Attributes:
@@ -91,7 +91,7 @@ def score_correlation(left: SelectionFolder, right: SelectionFolder) -> float:
     return np.nan if correlation is None else correlation
 
 
-def compare(folders: Sequence[SelectionFolder]) -> Comparison:
+def compare(folders: Sequence[SelectionFolder]) -> SelectionDifferences:
     """Compares selections of the same pool.
 
     Raises:
@@ -123,7 +123,7 @@ def compare(folders: Sequence[SelectionFolder]) -> Comparison:
             pool_share = described[0][name]["pool"] / size
             shares = [card[name]["selected"] / len(f.chosen) for card, f in zip(described, folders, strict=True)]
             categories[name] = [pool_share, *shares]
-    return Comparison(
+    return SelectionDifferences(
         names=names,
         rows=[
             {

@@ -62,11 +62,3 @@ def html_table(heading: Sequence[str], rows: Iterable[Sequence[str]], *, text_co
     )
     head = f"<thead><tr>{head}</tr></thead>" if any(heading) else ""
     return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'
-
-
-def text_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The same for a terminal."""
-    lines = [list(heading), *map(list, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heading))]
-    padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([padded[0], "-" * max(map(len, padded)), *padded[1:]])

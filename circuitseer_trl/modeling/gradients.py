@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from circuitseer_trl.losses import (
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.losses import (
     check_ready,
     last_hidden_states,
     length_batches,
@@ -21,7 +22,6 @@ from circuitseer_trl.losses import (
     pad_right,
     response_span,
 )
-from circuitseer_trl.models import EncodedExample
 
 # B batch, T tokens, O outputs, I inputs of a layer (with one more, always 1, where it has a bias), Q queries
 Layers = Mapping[str, nn.Linear]

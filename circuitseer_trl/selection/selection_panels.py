@@ -8,7 +8,7 @@ import pyarrow as pa
 import wandb
 
 from circuitseer_trl.artifacts import read_json, read_table
-from circuitseer_trl.data import Pool
+from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.selection.examples import ranked
 
 FILES = ("selection.parquet", "selection.json", "heads.json", "importance.parquet", "scores.json", "dropped.parquet")

@@ -10,8 +10,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.artifacts import read_json, read_table
-from circuitseer_trl.data import Pool, conversation
-from circuitseer_trl.sharding import process_state
+from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.pool.chat import conversation
+from circuitseer_trl.pool.rows import Pool
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def whole_pool(pool: Pool) -> ChosenRows:
     return ChosenRows(np.arange(len(pool)))
 
 
-def read_selection(selection_file: str | Path, pool: Pool) -> ChosenRows:
+def read_chosen_rows(selection_file: str | Path, pool: Pool) -> ChosenRows:
     """Reads a `selection.parquet` and its card `selection.json`, and finds its rows in the pool.
 
     Raises:

@@ -12,10 +12,12 @@ import torch
 from safetensors import safe_open
 
 from circuitseer_trl.artifacts import read_json, write_json
-from circuitseer_trl.losses import pad_right
-from circuitseer_trl.models import EncodedExample, Reference
-from circuitseer_trl.scoring.gradients import Gradients
-from circuitseer_trl.sharding import check_manifest, on_main_rank, process_state
+from circuitseer_trl.distributed.processes import on_main_rank, process_state
+from circuitseer_trl.distributed.shards import check_manifest
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.gradients import Gradients
+from circuitseer_trl.modeling.losses import pad_right
+from circuitseer_trl.modeling.reference import Reference
 
 ADVICE = "`backend: ekfac` needs kronfluence. Install it with `pip install 'circuitseer-trl[influence]'`."
 ANALYSIS, FACTORS = "kronfluence", "pool"

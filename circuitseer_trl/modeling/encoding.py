@@ -1,0 +1,72 @@
+"""Puts text into the form in which a model reads it."""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from circuitseer_trl.pool.chat import chat_messages
+
+
+@dataclass(frozen=True)
+class EncodedExample:
+    """A problem with its solution, as token ids.
+
+    Attributes:
+        uid: Name of the pool's row.
+        input_ids: Prompt and completion, one after the other.
+        num_prompt_tokens: How many of them are the prompt's; the others are the completion's.
+        truncated: Whether the completion was cut to the maximum length.
+    """
+
+    uid: str
+    input_ids: tuple[int, ...]
+    num_prompt_tokens: int
+    truncated: bool
+
+    @property
+    def num_completion_tokens(self) -> int:
+        return len(self.input_ids) - self.num_prompt_tokens
+
+
+def has_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return tokenizer.chat_template is not None
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, form: str, system_prompt: str) -> list[int]:
+    """Token ids of a text to be read by a model.
+
+    Args:
+        form: `chat` puts the text into the chat template, as the user's turn and up to the assistant's header. `plain` is
+            the text alone, with the special tokens that the tokenizer adds by itself.
+    """
+    if form == "plain":
+        return tokenizer(text)["input_ids"]
+    if not has_chat_template(tokenizer):
+        raise ValueError(
+            f"The tokenizer {tokenizer.name_or_path} has no chat template, but the chat format was asked for. "
+            "Use the plain format, or a tokenizer with a template."
+        )
+    encoded = tokenizer.apply_chat_template(
+        chat_messages(text, system_prompt), add_generation_prompt=True, tokenize=True, return_dict=True
+    )
+    return encoded["input_ids"]
+
+
+def encode_example(
+    tokenizer: PreTrainedTokenizerBase,
+    uid: str,
+    problem: str,
+    completion: str,
+    *,
+    form: str,
+    system_prompt: str,
+    max_length: int,
+) -> EncodedExample:
+    """Encodes prompt and completion apart and joins them, so that no token crosses the boundary.
+
+    In the plain form a newline ends the problem. The end-of-turn token is not part of the completion.
+    """
+    prompt = encode_prompt(tokenizer, problem + "\n" if form == "plain" else problem, form, system_prompt)
+    answer = tokenizer(completion, add_special_tokens=False)["input_ids"]
+    ids = (*prompt, *answer)
+    return EncodedExample(uid, ids[:max_length], min(len(prompt), max_length), len(ids) > max_length)

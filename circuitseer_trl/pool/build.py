@@ -1,0 +1,142 @@
+"""From a dataset to a pool: every row in one form, under a name of its own."""
+
+import os
+from collections import Counter
+from typing import Any
+
+import datasets
+import numpy as np
+
+from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.pool.sources import read_dataset
+from circuitseer_trl.pool.texts import content_uid, difficulty_number, usable_text
+
+POOL_COLUMNS = {
+    "row": "int64",
+    "uid": "string",
+    "problem": "string",
+    "completion": "string",
+    "category": "string",
+    "difficulty": "float64",
+    "reason": "string",
+}
+
+
+def _normalise(batch: dict[str, list[Any]], rows: list[int], columns: dict[str, str | None]) -> dict[str, list[Any]]:
+    """One batch of the dataset in the pool's columns; a function of module level, so that `datasets` can cache it."""
+    names = list(batch)
+    output: dict[str, list[Any]] = {key: [] for key in POOL_COLUMNS}
+    for row, values in zip(rows, zip(*batch.values(), strict=True), strict=True):
+        record = dict(zip(names, values, strict=True))
+        text = usable_text(record, columns["prompt"], columns["completion"], columns["correct"])  # type: ignore[arg-type]
+        uid = record[columns["id"]] if columns["id"] else content_uid(text["problem"], text["completion"])
+        category = record[columns["category"]] if columns["category"] else None
+        for key, value in {
+            "row": row,
+            "uid": str(uid),
+            "category": None if category is None else str(category),
+            "difficulty": difficulty_number(record[columns["difficulty"]]) if columns["difficulty"] else None,
+        }.items():
+            output[key].append(value)
+        for key, value in text.items():
+            output[key].append(value)
+    return output
+
+
+def build_pool(
+    dataset: datasets.Dataset,
+    *,
+    name: str = "dataset",
+    prompt_column: str = "problem",
+    completion_column: str = "solution",
+    correct_column: str = "correctness_math_verify",
+    id_column: str | None = None,
+    category_column: str | None = None,
+    difficulty_column: str | None = None,
+) -> Pool:
+    """Makes a pool of a dataset; the columns are those of `PoolConfig`.
+
+    Rows without a problem or completion, chats of more than one turn, and lists of traces of which none is marked correct
+    are dropped with a reason. Rows of equal content share a hash; later ones get `-2`, `-3`, ... after it.
+
+    Raises:
+        ValueError: No such column, an id used twice, or no usable row.
+    """
+    if isinstance(dataset, datasets.IterableDataset):
+        raise ValueError(
+            "The pool is a streaming dataset, whose rows have no position. Load it without `streaming=True`."
+        )
+    for key, column in {
+        "prompt_column": prompt_column,
+        "completion_column": completion_column,
+        "id_column": id_column,
+        "category_column": category_column,
+        "difficulty_column": difficulty_column,
+    }.items():
+        if column is not None and column not in dataset.column_names:
+            raise ValueError(
+                f"The pool has no column {column!r} (`{key}`); its columns are {', '.join(dataset.column_names)}."
+            )
+    if len(dataset) == 0:
+        raise ValueError(f"The pool {name} is empty.")
+    columns = {
+        "prompt": prompt_column,
+        "completion": completion_column,
+        "correct": correct_column,
+        "id": id_column,
+        "category": category_column,
+        "difficulty": difficulty_column,
+    }
+    features = datasets.Features({key: datasets.Value(kind) for key, kind in POOL_COLUMNS.items()})
+    needed = dataset.select_columns([c for c in dict.fromkeys(columns.values()) if c in dataset.column_names])
+    with process_state().main_process_first():
+        rows = needed.map(
+            _normalise,
+            batched=True,
+            with_indices=True,
+            fn_kwargs={"columns": columns},
+            remove_columns=needed.column_names,
+            features=features,
+        )
+    reasons = np.asarray(rows["reason"])
+    usable = rows.select(np.flatnonzero(reasons == "")).remove_columns("reason")
+    if len(usable) == 0:
+        counts = ", ".join(f"{reason} ({count})" for reason, count in Counter(reasons.tolist()).items())
+        raise ValueError(
+            f"No row of the pool {name} can be used: {counts}. Check `prompt_column` and `completion_column`."
+        )
+    usable = _with_distinct_uids(usable, id_column)
+    return Pool(usable, rows.select(np.flatnonzero(reasons != "")), dataset, name)
+
+
+def _with_distinct_uids(usable: datasets.Dataset, id_column: str | None) -> datasets.Dataset:
+    uids = list(usable["uid"])
+    counts = Counter(uids)
+    if len(counts) == len(uids):
+        return usable
+    if id_column is not None:
+        twice = [uid for uid, count in counts.items() if count > 1]
+        raise ValueError(
+            f"Column {id_column!r} (`id_column`) does not name the rows: {len(twice)} values stand in more than one row, "
+            f"for instance {twice[:3]}. Leave it out to name rows by their content."
+        )
+    seen: Counter[str] = Counter()
+    distinct = []
+    for uid in uids:
+        seen[uid] += 1
+        distinct.append(uid if seen[uid] == 1 else f"{uid}-{seen[uid]}")
+    return usable.remove_columns("uid").add_column("uid", distinct)
+
+
+def load_pool(
+    dataset_name: str,
+    dataset_config: str | None = None,
+    dataset_split: str = "train",
+    dataset_revision: str | None = None,
+    **columns: Any,
+) -> Pool:
+    """Reads a dataset and makes a pool of it; `columns` are those of `build_pool`."""
+    with process_state().main_process_first():
+        dataset = read_dataset(dataset_name, dataset_config, dataset_split, dataset_revision)
+    return build_pool(dataset, name=os.fspath(dataset_name), **columns)

@@ -1,0 +1,108 @@
+"""The pool: every dataset becomes rows of a problem and a worked solution, each with a name of its own."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+
+from circuitseer_trl.artifacts import write_table
+
+
+@dataclass(frozen=True)
+class Example:
+    """One usable row of the pool."""
+
+    row: int  # position in the dataset as it was given
+    uid: str
+    problem: str
+    completion: str
+    category: str | None = None
+    difficulty: float | None = None
+
+
+class Pool:
+    """The usable rows of a dataset, and apart from them the dropped rows with the reason for each.
+
+    Attributes:
+        examples: Dataset of the usable rows, with the fields of `Example`, in the order given.
+        dropped: Dataset of the rows that cannot be used, with a column `reason` besides.
+        source: The dataset as it was given; `row` points into it.
+        name: What the dataset is called on cards.
+        cleaning: By what rows were dropped besides (see `clean_pool`); None where nothing was.
+    """
+
+    def __init__(
+        self,
+        examples: datasets.Dataset,
+        dropped: datasets.Dataset,
+        source: datasets.Dataset,
+        name: str,
+        cleaning: dict[str, Any] | None = None,
+    ):
+        self.examples, self.dropped, self.source, self.name, self.cleaning = examples, dropped, source, name, cleaning
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Example:
+        return Example(**self.examples[index])
+
+    def __iter__(self) -> Iterator[Example]:
+        return (Example(**row) for row in self.examples)
+
+    def take(self, indices: Iterable[int]) -> list[Example]:
+        """The examples at the given positions among the usable rows."""
+        return [Example(**row) for row in self.examples.select(list(indices))]
+
+    @cached_property
+    def uids(self) -> list[str]:
+        return list(self.examples["uid"])
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        return np.asarray(self.examples["row"], dtype=np.int64)
+
+    @cached_property
+    def difficulty(self) -> np.ndarray | None:
+        """Difficulty of each row, NaN where it has none; None for a pool without difficulties."""
+        values = np.array(self.examples["difficulty"], dtype=np.float64)
+        return values if np.isfinite(values).any() else None
+
+    def subset(self, indices: Iterable[int]) -> "Pool":
+        """A pool of the usable rows at the given positions."""
+        return Pool(self.examples.select(list(indices)), self.dropped, self.source, self.name, self.cleaning)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with any name or text of any usable row, and with their order; no score depends on the difficulty."""
+        digest = hashlib.blake2b(digest_size=8)
+        for example in self:
+            for text in (example.uid, example.problem, example.completion, example.category or ""):
+                digest.update(f"{len(text)}:".encode() + text.encode())
+        return digest.hexdigest()
+
+    def dropped_counts(self) -> dict[str, int]:
+        return dict(sorted(Counter(self.dropped["reason"]).items()))
+
+    def describe(self) -> dict[str, Any]:
+        """What a card says of the pool."""
+        return {
+            "dataset": self.name,
+            "fingerprint": self.fingerprint,
+            "num_rows": len(self.source),
+            "num_usable": len(self),
+            "dropped": self.dropped_counts(),
+            **({"cleaning": self.cleaning} if self.cleaning else {}),
+        }
+
+    def write_dropped(self, path: str | Path) -> None:
+        """Writes the dropped rows with their reasons as one Parquet file."""
+        table = self.dropped.with_format("arrow")[:] if len(self.dropped) else pa.table({"row": [], "reason": []})
+        write_table(path, table.replace_schema_metadata(None))

@@ -1,0 +1,77 @@
+"""How difficult is a problem, by a model that is asked, a column, or verdicts?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from circuitseer_trl.circuits.heads import HeadSet
+from circuitseer_trl.configs import DifficultySource, check_choice
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.rows import Example, Pool
+from circuitseer_trl.scoring.base import Row
+from circuitseer_trl.scoring.judge import JudgeScorer
+from circuitseer_trl.scoring.pass_rate import check_joined, pass_rates_fingerprint, read_pass_rates
+
+# Select2Reason's code, word for word.
+DIFFICULTY_PROMPT = "Please judge the difficulty of this instruction and return 1 if difficult or 0 if not."
+
+
+@dataclass
+class DifficultyScorer(JudgeScorer):
+    """Scores a problem by the probability that the reference model calls it difficult, 1 and not 0 (Select2Reason's code).
+
+    Its code asks for the two likeliest tokens, of which none may be a label; here the two labels are looked up, without its
+    repetition penalty. `trace_length` is the solution's number of tokens (its code counts characters).
+
+    Attributes:
+        deduplicate_steps: Count a step of the solution, the text between blank lines, only once however often it stands
+            there (the paper, as summarised by others; our reading of a step).
+        difficulty: Other than `judge` asks no model. `column`: the joint rank reads the pool's `difficulty_column`, and rows have
+            no score. `verdicts`: the score is 1 - the pass rate of an evaluation on the pool.
+        verdicts: That evaluation, as in `read_pass_rates`.
+    """
+
+    labels: ClassVar[tuple[int, ...]] = (0, 1)
+    columns: ClassVar[dict[str, pa.DataType]] = {"valid_mass": pa.float64(), "trace_length": pa.int64()}
+
+    prompt: str = DIFFICULTY_PROMPT
+    deduplicate_steps: bool = False
+    difficulty: DifficultySource = "judge"
+    verdicts: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("difficulty", self.difficulty, DifficultySource)
+        if (self.difficulty == "verdicts") != (self.verdicts is not None):
+            raise ValueError(
+                "`difficulty: verdicts` and `verdicts` (the evaluation to read) belong together: set both in `method_args`."
+            )
+        self.rates = read_pass_rates(self.verdicts) if self.verdicts is not None else {}
+
+    def parameters(self) -> dict[str, Any]:
+        read = {"pass_rates_fingerprint": pass_rates_fingerprint(self.rates)} if self.verdicts is not None else {}
+        return super().parameters() | read
+
+    def check(self, pool: Pool) -> None:
+        if self.verdicts is not None:
+            check_joined(pool, self.rates, self.verdicts)
+
+    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
+        assert reference is not None
+        if self.difficulty == "judge":
+            rows = super().score_batch(batch, reference, heads)
+        else:
+            encoded = reference.tokenizer([example.problem for example in batch], add_special_tokens=False)["input_ids"]
+            rows = [{"score": None, "status": "ok", "num_tokens": len(ids), "valid_mass": None} for ids in encoded]
+            for row, example in zip(rows, batch, strict=True):
+                if self.verdicts is not None:
+                    rate = self.rates.get(example.uid)
+                    row |= {"score": 1 - rate.value} if rate is not None else {"status": "no_verdict"}
+        for row, example in zip(rows, batch, strict=True):
+            text = example.completion
+            if self.deduplicate_steps:
+                text = "\n\n".join(dict.fromkeys(text.split("\n\n")))
+            row["trace_length"] = len(reference.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return rows

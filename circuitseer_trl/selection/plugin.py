@@ -1,0 +1,132 @@
+"""Selection for training scripts: a callback that selects before a trainer is made."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import datasets
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+
+from circuitseer_trl.artifacts import read_json, write_card
+from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.pool.load import pool_from_config, pool_from_dataset
+from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.sampling.base import Selection
+from circuitseer_trl.selection.methods import get_method
+from circuitseer_trl.selection.selection_panels import log_selection
+from circuitseer_trl.selection.steps import make_parts, select_rows, shared_temporary_folder
+from circuitseer_trl.selection.trainable_rows import trainable_rows
+
+
+class CircuitSeerDataSelector(TrainerCallback, ExportableState):
+    """Selects training data before a trainer is made, and tells the trainer's checkpoints and trackers what was selected.
+
+        selector = CircuitSeerDataSelector(reference_model="Qwen/Qwen2.5-Math-1.5B-Instruct", budget_ratio=0.1, seed=42)
+        dataset = selector.select(pool, output_dir="runs/x")
+        trainer = SFTTrainer(model="Qwen/Qwen2.5-Math-7B", args=args, train_dataset=dataset, callbacks=[selector])
+
+    Selection cannot wait for the trainer: TRL tokenises and packs in its constructor, and callbacks are given no dataset.
+    Give the trainer its model by name, so that the reference model is gone before the target is loaded.
+
+    Args:
+        reference_model: Hub id or folder of the model to look into.
+        budget_ratio: Share of the usable rows to keep.
+        seed: Seed of the draw.
+        method: A key of `METHODS`.
+        system_prompt: As in `PoolConfig`.
+        options: Any other key of `PoolConfig` (the columns) or `SelectionConfig`.
+    """
+
+    def __init__(
+        self,
+        reference_model: str | None = None,
+        *,
+        budget_ratio: float = 0.1,
+        seed: int = 42,
+        method: str = "circuitseer",
+        **options: Any,
+    ) -> None:
+        columns = {item.name for item in fields(PoolConfig)}
+        selecting = {item.name for item in fields(SelectionConfig)} - {"output_dir"}
+        if unknown := sorted(set(options) - columns - selecting):
+            raise TypeError(f"Unknown options {unknown}. Options are the keys of `PoolConfig` and `SelectionConfig`.")
+        self.pool_options = {key: value for key, value in options.items() if key in columns}
+        self.selection_options = {
+            "reference_model": reference_model,
+            "budget_ratio": budget_ratio,
+            "selection_seed": seed,
+            "method": method,
+        } | {key: value for key, value in options.items() if key in selecting}
+        self.card: dict[str, Any] | None = None
+        self.selection: Selection | None = None
+        self._kept: tuple[str, Pool] | None = None  # the selection's folder and its pool, for the panels
+        get_method(method)
+        # Checks the values now, not after the pool was read.
+        make_parts(SelectionConfig(output_dir="", **self.selection_options), "")
+
+    def select(self, pool: datasets.Dataset | Pool | str, output_dir: str | Path | None = None) -> datasets.Dataset:
+        """Selects rows; to be called by every process of a launch.
+
+        Args:
+            pool: A dataset, a `Pool`, or the name of a dataset as in `PoolConfig`.
+            output_dir: Folder for heads, scores and selection; without one they are not kept, nor logged to W&B.
+
+        Returns:
+            The chosen rows, in the pool's order and with all of its columns. Where the dataset is not in a form that TRL can
+            train on, it has conversational `prompt` and `completion` columns besides.
+        """
+        config = PoolConfig(**({"dataset_name": pool if isinstance(pool, str) else "dataset"} | self.pool_options))
+        if isinstance(pool, str):
+            pool = pool_from_config(config)
+        elif isinstance(pool, datasets.Dataset):
+            pool = pool_from_dataset(pool, config)
+        elif not isinstance(pool, Pool):
+            raise TypeError(f"`pool` must be a datasets.Dataset, a Pool or a name, got a {type(pool).__name__}.")
+        self._kept = None
+        if output_dir is not None:
+            self._select_into(str(output_dir), pool, config.system_prompt)
+            self._kept = str(output_dir), pool
+        else:
+            with shared_temporary_folder() as folder:
+                self._select_into(folder, pool, config.system_prompt)
+        assert self.selection is not None
+        return trainable_rows(pool, self.selection, config.system_prompt)
+
+    def _select_into(self, output_dir: str, pool: Pool, system_prompt: str) -> None:
+        self.selection = select_rows(
+            SelectionConfig(output_dir=output_dir, **self.selection_options), system_prompt, pool
+        )
+        self.card = read_json(Path(output_dir) / "selection.json")
+
+    def state(self) -> dict[str, Any]:
+        """What `trainer_state.json` keeps of the selection."""
+        return {"args": {}, "attributes": {"card": self.card}}
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.card is not None and state.is_world_process_zero:
+            write_card(Path(args.output_dir) / f"checkpoint-{state.global_step}" / "selection.json", self.card)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._check_resumed(state)
+        if self.card is None or not state.is_world_process_zero:
+            return
+        write_card(Path(args.output_dir) / "selection.json", self.card)
+        if self._kept is not None and "wandb" in args.report_to:
+            log_selection(*self._kept)  # the trainer's own callback came first, and has started the run
+
+    def _check_resumed(self, state: TrainerState) -> None:
+        """Raises where training goes on from a checkpoint that saw other rows."""
+        saved = (state.stateful_callbacks or {}).get(type(self).__name__)
+        before = saved["attributes"]["card"] if isinstance(saved, dict) else None
+        if state.global_step == 0 or self.card is None or before is None:
+            return
+        if before["uids"] != self.card["uids"]:
+            raise ValueError(
+                f"The checkpoint was trained on another selection (rows {before['uids']}: {before['num_selected']} by "
+                f"{before['method']}, seed {before['seed']}) than this one (rows {self.card['uids']}: "
+                f"{self.card['num_selected']} by {self.card['method']}, seed {self.card['seed']}). Select as before, or train "
+                "from the start in another `output_dir`."
+            )

@@ -1,0 +1,26 @@
+"""From a selection back to a dataset for a trainer."""
+
+import datasets
+import numpy as np
+
+from circuitseer_trl.pool.chat import conversation
+from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.sampling.base import Selection
+
+
+def trainable_rows(pool: Pool, selection: Selection, system_prompt: str) -> datasets.Dataset:
+    """The selected rows in the pool's order, each as often as its weight says, in a form that TRL can train on."""
+    order = np.argsort(selection.rows, kind="stable")
+    repeats = selection.weights[order].astype(np.int64)
+    rows = np.repeat(selection.rows[order], repeats)
+    chosen = pool.source.select(rows)
+    if {"messages", "prompt", "text"} & set(chosen.column_names):
+        return chosen
+    place = {row: index for index, row in enumerate(pool.rows.tolist())}
+    talks = [
+        conversation(example.problem, example.completion, system_prompt)
+        for example in pool.take([place[row] for row in rows.tolist()])
+    ]
+    taken = [name for name in ("prompt", "completion") if name in chosen.column_names]
+    chosen = chosen.remove_columns(taken)
+    return datasets.concatenate_datasets([chosen, datasets.Dataset.from_list(talks)], axis=1)

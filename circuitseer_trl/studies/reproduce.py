@@ -1,0 +1,175 @@
+"""The steps of a run, from four recipes: which are there to do, and which are finished."""
+
+import argparse
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from circuitseer_trl.artifacts import fingerprint, read_json, write_json
+from circuitseer_trl.modeling.loading import check_model_folder
+from circuitseer_trl.recipe import read_recipe
+from circuitseer_trl.selection.methods import WITHOUT_SELECTION, get_method
+
+PREFIXES = ("data", "select", "train", "evaluate")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One process of a run.
+
+    Attributes:
+        name: What the step is called in `steps.json`.
+        module: What is run, with `-m`.
+        arguments: Its command line.
+        product: File that is there when the step is finished.
+        inputs: Files whose content the step depends on.
+        launch: Whether it starts under `accelerate launch` where that is asked for.
+    """
+
+    name: str
+    module: str
+    arguments: list[str]
+    product: Path
+    inputs: list[Path]
+    launch: bool = True
+
+    def fingerprint(self) -> str:
+        return fingerprint([self.module, self.arguments, [path.read_text(encoding="utf-8") for path in self.inputs]])
+
+
+def read_overrides(words: list[str]) -> dict[str, dict[str, str]]:
+    """Reads `--step.key value` pairs into a dict a step."""
+    overrides: dict[str, dict[str, str]] = {prefix: {} for prefix in PREFIXES}
+    rest = iter(words)
+    for word in rest:
+        flag, given, value = word.partition("=")
+        prefix, _, key = flag.removeprefix("--").partition(".")
+        if not flag.startswith("--") or prefix not in PREFIXES or not key:
+            raise ValueError(
+                f"Unknown flag {word!r}. Keys of a step are written --STEP.KEY VALUE, with {', '.join(PREFIXES)} as STEP."
+            )
+        following = value if given else next(rest, None)
+        if following is None:
+            raise ValueError(f"The flag {flag} needs a value after it.")
+        overrides[prefix][key] = following
+    return overrides
+
+
+def flags(values: dict[str, Any]) -> list[str]:
+    return [word for key, value in values.items() for word in (f"--{key}", str(value))]
+
+
+def one_process_a_gpu(evaluating: dict[str, Any]) -> bool:
+    """Whether evaluation shares its work over the processes of a launch; a server has its own, and so has a split model."""
+    if evaluating.get("backend", "transformers") == "vllm":
+        return int(evaluating.get("tensor_parallel_size", 1)) == 1
+    return evaluating.get("backend", "transformers") == "transformers"
+
+
+def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> list[Step]:
+    """The steps of a run, checked as far as recipes and folders can tell."""
+    data = read_recipe(options.data) | overrides["data"]
+    selecting = read_recipe(options.selection) | overrides["select"]
+    training = read_recipe(options.sft) | overrides["train"]
+    evaluating = read_recipe(options.eval) | overrides["evaluate"]
+    method = selecting.get("method", "circuitseer")
+    if method not in WITHOUT_SELECTION:
+        get_method(method)
+    if not training.get("model_name_or_path"):
+        raise ValueError(
+            "No model to train: set `model_name_or_path` in the training recipe, or --train.model_name_or_path."
+        )
+    check_model_folder(training["model_name_or_path"])
+    if not Path("eval/run.py").is_file():
+        raise FileNotFoundError(
+            "There is no eval/run.py here. Run `circuitseer reproduce` from a checkout of the project."
+        )
+
+    tracked = ["--report_to", "wandb"] if options.wandb_group else []
+    output = options.output_dir
+    selection_dir, model_dir = output / "selection", output / "model"
+    steps = []
+    if method not in WITHOUT_SELECTION:
+        arguments = ["--config", str(options.data), "--config", str(options.selection)]
+        arguments += ["--output_dir", str(selection_dir), *tracked, *flags(overrides["data"] | overrides["select"])]
+        steps.append(
+            Step(
+                "select",
+                "circuitseer_trl.scripts.select_data",
+                arguments,
+                selection_dir / "selection.json",
+                [options.data, options.selection],
+            )
+        )
+    if method != "zero_shot":
+        arguments = ["--config", str(options.data), "--config", str(options.sft), "--output_dir", str(model_dir)]
+        if steps:
+            arguments += ["--selection_file", str(selection_dir / "selection.parquet")]
+        inputs = [options.data, options.sft, *([options.selection] if steps else [])]
+        steps.append(
+            Step(
+                "train",
+                "circuitseer_trl.scripts.train_sft",
+                [*arguments, *tracked, *flags(overrides["data"] | overrides["train"])],
+                model_dir / "training.json",
+                inputs,
+            )
+        )
+    model = training["model_name_or_path"] if method == "zero_shot" else str(model_dir)
+    arguments = ["--config", str(options.eval), "--model_name_or_path", model, "--output_dir", str(output)]
+    if "system_prompt" in data:
+        arguments += ["--system_prompt", str(data["system_prompt"])]
+    steps.append(
+        Step(
+            "evaluate",
+            "eval.run",
+            [*arguments, *tracked, *flags(overrides["evaluate"])],
+            output / "results.json",
+            [options.eval],
+            launch=one_process_a_gpu(evaluating),
+        )
+    )
+    page = output / "report.html"
+    steps.append(Step("report", "eval.report", [str(output), "--output", str(page)], page, [], launch=False))
+    return steps
+
+
+def command(step: Step, accelerate_config: Path | None, num_processes: int | None) -> list[str]:
+    if not step.launch or (accelerate_config is None and num_processes is None):
+        return [sys.executable, "-m", step.module, *step.arguments]
+    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    launch += ["--config_file", str(accelerate_config)] if accelerate_config is not None else []
+    launch += ["--num_processes", str(num_processes)] if num_processes is not None else []
+    return [*launch, "-m", step.module, *step.arguments]
+
+
+def run(steps: list[Step], output_dir: Path, accelerate_config: Path | None, num_processes: int | None) -> int:
+    """Runs the steps that are not finished; returns the exit status of the first that fails, or 0."""
+    record_path = output_dir / "steps.json"
+    record = read_json(record_path) if record_path.is_file() else {}
+    again = False  # a step after one that ran again runs again too
+    for step in steps:
+        asked = step.fingerprint()
+        finished = record.get(step.name, {}).get("fingerprint") == asked and step.product.exists()
+        if finished and not again:
+            print(f"[{step.name}] finished before, in {record[step.name]['seconds']:.1f} s", flush=True)
+            continue
+        again = True
+        words = command(step, accelerate_config, num_processes)
+        print(f"[{step.name}] {shlex.join(words)}", flush=True)
+        started = time.monotonic()
+        status = subprocess.run(words).returncode
+        seconds = time.monotonic() - started
+        if status != 0:
+            print(
+                f"[{step.name}] failed with status {status} after {seconds:.1f} s: {shlex.join(words)}", file=sys.stderr
+            )
+            return status
+        record[step.name] = {"fingerprint": asked, "command": words, "seconds": round(seconds, 1)}
+        write_json(record_path, record)
+        print(f"[{step.name}] took {seconds:.1f} s", flush=True)
+    return 0
