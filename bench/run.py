@@ -35,11 +35,11 @@ from circuitseer_trl.artifacts import library_versions, write_json
 from circuitseer_trl.circuits.attention import head_grid
 from circuitseer_trl.circuits.received import attention_received, attention_variance
 from circuitseer_trl.circuits.sweep import head_loss_increases
-from circuitseer_trl.configs import default_batch_tokens
 from circuitseer_trl.distributed.allocator import reuse_freed_memory
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.loading import load_model
 from circuitseer_trl.modeling.losses import length_batches, response_losses
+from circuitseer_trl.modeling.memory import default_batch_tokens
 
 DEFAULT_MODEL = Path(__file__).parent.parent / "recipes" / "demo" / "base_model"
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
 from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
@@ -13,6 +12,7 @@ from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.methods import METHODS, WITHOUT_SELECTION
 from circuitseer_trl.training.training_config import TrainingConfig
+from tests.conftest import ROOT
 
 RECIPES = ROOT / "recipes"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 from accelerate.commands.launch import launch_command_parser
-from conftest import ROOT
+
+from tests.conftest import ROOT
 
 COMMANDS = {
     "scontrol": 'printf "node-a\\nnode-b\\n"',

@@ -1,0 +1,241 @@
+"""EK-FAC: our use of kronfluence's factors against kronfluence's own scores, and both against retraining."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy.stats import spearmanr
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from circuitseer_trl.artifacts import read_table
+from circuitseer_trl.configs import SelectionConfig
+from circuitseer_trl.modeling import ekfac
+from circuitseer_trl.modeling.encoding import EncodedExample
+from circuitseer_trl.modeling.gradients import (
+    influences,
+    linear_layers,
+    mean_gradient,
+    query_gradients,
+    token_influences,
+)
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.scoring.influence import InfluenceScorer
+from circuitseer_trl.scoring.infra import InfraScorer
+from circuitseer_trl.selection.steps import select_rows
+from tests.helpers.evaluations import two_evaluations
+from tests.helpers.launch import launch
+
+pytest.importorskip("kronfluence")
+pytestmark = pytest.mark.thorough
+
+
+def fitted(tmp_path: Path, model: str, pool: Pool, **values: object) -> tuple[InfluenceScorer, Reference]:
+    scorer = InfluenceScorer(**two_evaluations(tmp_path), backend="ekfac", **values)  # type: ignore[arg-type]
+    reference = Reference(model)
+    scorer.fit(pool, reference, tmp_path)
+    return scorer, reference
+
+
+def matrix(rows: list[dict]) -> np.ndarray:
+    return np.array([row["influences_correct"] + row["influences_incorrect"] for row in rows])
+
+
+def kronfluence_scores(scorer: InfluenceScorer, reference: Reference, pool: Pool, folder: Path, **values) -> np.ndarray:
+    """The library's own pairwise scores of the same rows and answers, with the factors in the folder."""
+    from kronfluence.analyzer import Analyzer, prepare_model
+    from kronfluence.arguments import ScoreArguments
+    from kronfluence.utils.dataset import DataLoaderKwargs
+
+    names = list(linear_layers(reference.model(), scorer.layers))
+    task = ekfac.make_task(names)
+    model = prepare_model(deepcopy(reference.model()), task)
+    analyzer = Analyzer(ekfac.ANALYSIS, model, task, cpu=True, output_dir=str(folder), disable_tqdm=True)
+    analyzer.compute_pairwise_scores(
+        "test",
+        ekfac.FACTORS,
+        query_dataset=scorer.encode_answers(scorer.all_answers(), reference),
+        train_dataset=scorer.encode(list(pool), reference),
+        per_device_query_batch_size=2,
+        per_device_train_batch_size=12,
+        score_args=ScoreArguments(damping_factor=scorer.damping, **values),
+        dataloader_kwargs=DataLoaderKwargs(collate_fn=ekfac._collate),
+        overwrite_output_dir=True,
+    )
+    return analyzer.load_pairwise_scores("test")["all_modules"].double().numpy()
+
+
+@pytest.mark.parametrize("damping", [None, 1e-3])
+def test_scores_are_kronfluences_own(tmp_path: Path, tiny_model: str, pool_file: str, damping: float | None):
+    pool = load_pool(pool_file)
+    scorer, reference = fitted(tmp_path, tiny_model, pool, damping=damping)
+    found = matrix(scorer.score_batch(list(pool), reference, None))
+    expected = kronfluence_scores(scorer, reference, pool, tmp_path).T
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-3 * np.abs(expected).mean())
+
+
+def test_positions_are_kronfluences_own(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool = load_pool(pool_file)
+    scorer, reference = fitted(tmp_path, tiny_model, pool)
+    expected = kronfluence_scores(scorer, reference, pool, tmp_path, compute_per_token_scores=True)  # (Q, N, T)
+    model = reference.model()
+    layers = linear_layers(model, scorer.layers)
+    queries = scorer.encode_answers(scorer.all_answers(), reference)
+    gradient = scorer.seen_through_curvature(mean_gradient(model, layers, queries, "mean", 500))
+    rows = scorer.encode(list(pool), reference)
+    for row, parts in enumerate(token_influences(model, layers, gradient, rows, 500)):
+        theirs = expected[:, row].mean(axis=0)[: len(parts)]
+        assert parts == pytest.approx(theirs, rel=1e-3, abs=1e-3 * np.abs(expected).max())
+
+
+def test_large_damping_is_the_plain_inner_product(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool, damping = load_pool(pool_file), 1e6
+    scorer, reference = fitted(tmp_path, tiny_model, pool, damping=damping)
+    plain = matrix(InfluenceScorer(**two_evaluations(tmp_path)).score_batch(list(pool), reference, None))
+    seen = matrix(scorer.score_batch(list(pool), reference, None)) * damping
+    assert seen == pytest.approx(plain, rel=1e-3, abs=1e-3 * np.abs(plain).mean())
+    assert spearmanr(seen.ravel(), plain.ravel()).statistic > 0.999
+
+
+def test_the_curvature_is_fitted_once(tmp_path: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch):
+    pool = load_pool(pool_file)
+    first, reference = fitted(tmp_path, tiny_model, pool)
+    whole = first.score_batch(list(pool), reference, None)
+    monkeypatch.setattr(ekfac, "_fit", None)  # to call it would fail
+    again, reference = fitted(tmp_path, tiny_model, pool)
+    assert again.score_batch(list(pool), reference, None) == whole
+    with pytest.raises(ValueError, match=r"holds results of other inputs.*num_factor_rows: 1000 then, 5 now"):
+        fitted(tmp_path, tiny_model, pool, num_factor_rows=5)
+
+
+def test_a_stopped_fit_goes_on_with_kronfluences_files(
+    tmp_path: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch
+):
+    from kronfluence.analyzer import Analyzer
+
+    def killed(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    pool = load_pool(pool_file)
+    fitted(tmp_path / "whole", tiny_model, pool)
+    with monkeypatch.context() as patched:
+        patched.setattr(Analyzer, "fit_lambda_matrices", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(tmp_path / "stopped", tiny_model, pool)
+    covariance = tmp_path / "stopped" / "kronfluence" / "factors_pool" / "activation_covariance.safetensors"
+    stamp = covariance.stat().st_mtime_ns
+    fitted(tmp_path / "stopped", tiny_model, pool)
+    assert covariance.stat().st_mtime_ns == stamp
+    files = list((tmp_path / "whole" / "kronfluence" / "factors_pool").glob("*.safetensors"))
+    assert len(files) == 4 + 4 + 2
+    for path in files:
+        others = load_file(tmp_path / "stopped" / "kronfluence" / "factors_pool" / path.name)
+        for name, tensor in load_file(path).items():
+            assert torch.equal(tensor, others[name])
+
+
+def test_both_methods_select_by_it(tmp_path: Path, tiny_model: str, pool_file: str):
+    folders, pool = two_evaluations(tmp_path), load_pool(pool_file)
+    arguments = {"influence": folders, "infra": {"evaluation": folders["after"], "difficulty": "score"}}
+    for method, own in arguments.items():
+        settings = SelectionConfig(
+            output_dir=str(tmp_path / method),
+            method=method,
+            reference_model=tiny_model,
+            budget_size=6,
+            method_args=own | {"backend": "ekfac"},
+        )
+        assert select_rows(settings, "Think.", pool).weights.sum() == 6
+        assert read_table(tmp_path / method / "scores")["score"].null_count == 0
+    with pytest.raises(ValueError, match="The curvature is not fitted"):
+        InfraScorer(evaluation=folders["after"], backend="ekfac").score_batch([pool[0]], Reference(tiny_model), None)
+
+
+NUM_ROWS, VOCABULARY, LENGTH = 24, 24, 8
+DECAY, LAYER = 1e-2, r"layers\.1\.mlp\.down_proj"
+
+
+def noisy_chain(seed: int) -> EncodedExample:
+    """A walk that mostly follows one fixed table, and now and then jumps: something to learn, and something to remember."""
+    table = torch.randint(0, VOCABULARY, (VOCABULARY,), generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(seed)
+    walk = [seed % VOCABULARY]
+    while len(walk) < LENGTH:
+        jump = int(torch.randint(0, VOCABULARY, (1,), generator=generator))
+        follows = torch.rand(1, generator=generator).item() < 0.7
+        walk.append(int(table[walk[-1]]) if follows else jump)
+    return EncodedExample(str(seed), tuple(walk), 1, False)
+
+
+def chain_losses(model: torch.nn.Module, examples: list[EncodedExample]) -> torch.Tensor:
+    ids = torch.tensor([example.input_ids for example in examples])
+    logits = model(ids).logits[:, :-1].flatten(0, 1)
+    return torch.nn.functional.cross_entropy(logits, ids[:, 1:].flatten(), reduction="none").view(len(ids), -1).mean(1)
+
+
+def train(model: torch.nn.Module, rows: list[EncodedExample], weights: torch.Tensor, steps: int, kind: type, **values):
+    """Full-batch steps on the one layer, with weight decay, so that there is one best place to come to rest in."""
+    [layer] = linear_layers(model, LAYER).values()
+    optimizer = kind([layer.weight.requires_grad_(True)], **values)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = (chain_losses(model, rows) * weights).sum() / len(rows) + DECAY / 2 * layer.weight.square().sum()
+        loss.backward()
+        optimizer.step()
+    layer.weight.requires_grad_(False)
+
+
+def test_ranks_are_those_of_training_again_without_a_row(tmp_path: Path):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, initializer_range=0.2, **sizes)).eval()
+    model.requires_grad_(False)
+    rows, answers = [[noisy_chain(first + n) for n in range(count)] for first, count in ((0, NUM_ROWS), (1000, 6))]
+    train(model, rows, torch.ones(NUM_ROWS), 1000, torch.optim.Adam, lr=3e-3)
+    train(model, rows, torch.ones(NUM_ROWS), 500, torch.optim.SGD, lr=0.1, momentum=0.9)
+    model.save_pretrained(tmp_path / "model")
+
+    def losses_after(left_out: int | None) -> np.ndarray:
+        weights = torch.ones(NUM_ROWS)
+        if left_out is not None:
+            weights[left_out] = 0
+        again = deepcopy(model)
+        train(again, rows, weights, 50, torch.optim.SGD, lr=0.1, momentum=0.9)
+        return chain_losses(again, answers).numpy()
+
+    with_all = losses_after(None)
+    rises = np.array(
+        [losses_after(row) - with_all for row in range(NUM_ROWS)]
+    )  # leaving a helpful row out raises the loss
+    layers = linear_layers(model, LAYER)
+    folder = ekfac.fit_factors(rows, Reference(str(tmp_path / "model")), list(layers), 8, tmp_path, {})
+    for backend in ("graddot", "ekfac"):
+        queries = query_gradients(model, layers, answers, "mean", 1000)
+        if backend == "ekfac":
+            queries = ekfac.precondition(queries, folder, DECAY)
+        found = influences(model, layers, queries, rows, 1000)
+        ranks = [spearmanr(found[:, n], rises[:, n]).statistic for n in range(len(answers))]
+        print(f"leave-one-out, {backend}: Spearman {np.round(ranks, 2)}, mean {np.mean(ranks):.3f}")
+        assert np.mean(ranks) > 0.75
+        assert min(ranks) > 0.5
+
+
+@pytest.mark.engine
+def test_two_processes_fit_and_score_the_same(tmp_path: Path, tiny_model: str, pool_file: str):
+    arguments = json.dumps(two_evaluations(tmp_path) | {"backend": "ekfac"})
+    words: list[object] = ["--dataset_name", pool_file, "--reference_model", tiny_model, "--method", "influence"]
+    words += ["--budget_size", 4, "--method_args", arguments, "--output_dir"]
+    for folder, num_processes in ((tmp_path / "one", 1), (tmp_path / "two", 2)):
+        done = launch("tests.programs.small_shards", *words, folder, num_processes=num_processes)
+        assert done.returncode == 0, done.stderr[-3000:]
+    written = [
+        {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.parquet")}
+        for folder in (tmp_path / "one", tmp_path / "two")
+    ]
+    assert written[0] == written[1]
+    assert len(written[0]) > 3

@@ -1,0 +1,53 @@
+"""Trains, and ends itself with SIGKILL at the place that KILL_AT names: no handler runs and nothing is flushed."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer
+
+from circuitseer_trl.distributed import shards
+from circuitseer_trl.scoring import base
+from circuitseer_trl.scripts import train_sft
+
+training_step, save_model, write_table = Trainer.training_step, Trainer.save_model, shards.write_table
+
+
+def die(*args: Any, **kwargs: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_after_a_score(path: Path, table: Any) -> None:
+    write_table(path, table)
+    if path.parent.name == "scores":
+        die()
+
+
+def die_in_the_sixth_step(trainer: Trainer, *args: Any) -> Any:
+    return die() if trainer.state.global_step == 5 else training_step(trainer, *args)
+
+
+def die_in_the_final_weights(trainer: Trainer, output_dir: str | None = None, _internal_call: bool = False) -> None:
+    save_model(trainer, output_dir, _internal_call)
+    if not _internal_call:  # else it is a checkpoint's
+        weights = Path(str(trainer.args.output_dir)) / "model.safetensors"
+        if trainer.is_world_process_zero():
+            os.truncate(weights, weights.stat().st_size // 2)
+        die()
+
+
+PLACES = {
+    "scores": (sharding, "write_table", die_after_a_score),  # one of three shards is there
+    "draw": (selector, "write_card", die),  # selection.parquet is there, and not its card
+    "step": (Trainer, "training_step", die_in_the_sixth_step),  # past the checkpoint of the fourth
+    "checkpoint": (Trainer, "_save_optimizer_and_scheduler", die),  # a checkpoint's weights, and not its optimizer
+    "final": (Trainer, "save_model", die_in_the_final_weights),  # half of the final weights
+}
+
+
+if __name__ == "__main__":
+    base.ROWS_PER_SHARD = 8
+    if place := os.environ.get("KILL_AT"):
+        setattr(*PLACES[place])
+    train_sft.main()

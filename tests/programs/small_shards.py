@@ -1,0 +1,27 @@
+"""Runs select_data with shards of a few rows, so that a small pool makes many of them.
+
+With SHARD_SECONDS in the environment every shard takes so much longer, so that a test can end a run between two of them.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+from circuitseer_trl.artifacts import write_table
+from circuitseer_trl.distributed import shards
+from circuitseer_trl.modeling import stored_losses
+from circuitseer_trl.scoring import base
+from circuitseer_trl.scripts import select_data
+
+
+def write_slowly(path: Path, table: pa.Table) -> None:
+    time.sleep(float(os.environ.get("SHARD_SECONDS", "0")))
+    write_table(path, table)
+
+
+if __name__ == "__main__":
+    stored_losses.ROWS_PER_SHARD = base.ROWS_PER_SHARD = 8
+    shards.write_table = write_slowly
+    select_data.main()

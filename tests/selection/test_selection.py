@@ -1,0 +1,263 @@
+"""From a pool to the selected rows: every method, the plugin face, and what is refused before any work."""
+
+import dataclasses
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from trl import SFTConfig, SFTTrainer
+
+from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.circuits.heads import undetected_heads
+from circuitseer_trl.circuits.received import attention_received
+from circuitseer_trl.configs import SelectionConfig
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.scoring.base import check_scores
+from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
+from circuitseer_trl.selection.methods import METHODS
+from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import compute_scores, select_rows
+from tests.helpers.method_inputs import needed_args
+
+SYSTEM = "Think."
+
+
+def config(folder: Path, model: str, **values: object) -> SelectionConfig:
+    defaults = {"reference_model": model, "probe_size": 3, "head_ratio": 0.25, "budget_ratio": 0.5}
+    return SelectionConfig(output_dir=str(folder), **(defaults | values))  # type: ignore[arg-type]
+
+
+def test_circuitseer_scores_are_the_variance_of_attention_received(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool = load_pool(pool_file)
+    table = compute_scores(config(tmp_path, tiny_model), SYSTEM, pool).table
+    heads = [tuple(head) for head in read_json(tmp_path / "heads.json")["selected"]]
+    reference = Reference(tiny_model)
+    for index, example in enumerate(pool):
+        ids = reference.tokenizer(example.problem)["input_ids"]
+        [alpha] = attention_received(reference.model(for_scores=True), [ids], heads)
+        row = table.slice(index, 1).to_pylist()[0]
+        assert row["uid"] == example.uid
+        assert row["num_tokens"] == len(ids)
+        assert row["status"] == "ok"
+        assert row["score"] == pytest.approx(np.mean((alpha - 1) ** 2), rel=1e-4)
+        assert row["sink_share"] == pytest.approx(alpha[0] / len(ids), rel=1e-4)
+        assert row["score_without_sink"] == pytest.approx(np.var(alpha[1:]), rel=1e-4)
+
+
+def near(row: dict) -> dict:
+    """The same values, of which numbers may differ by rounding; a list's also where they are near 0."""
+    result = dict(row)
+    for key, value in row.items():
+        if isinstance(value, float | list):
+            result[key] = pytest.approx(value, rel=2e-5, abs=1e-6 if isinstance(value, list) else 1e-12)
+    return result
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_file: str, method: str):
+    """A row's result does not depend on its batch-mates or their order; the files say the same."""
+    from circuitseer_trl.selection.steps import heads_to_score_with, make_scorer, reference_from_config
+
+    pool = load_pool(pool_file, category_column="topic")
+    arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")
+    options = config(tmp_path, tiny_model, method=method, method_args=arguments)
+    reference = reference_from_config(options)
+    scorer = make_scorer(options, SYSTEM)
+    heads = heads_to_score_with(options, SYSTEM, pool, reference) if scorer.uses_heads else None
+    together = scorer.score_batch(list(pool), reference, heads)
+    backwards = scorer.score_batch(list(pool)[::-1], reference, heads)[::-1]
+    alone = [scorer.score_batch([example], reference, heads)[0] for example in pool]
+    for rows in (backwards, alone):
+        for first, second in zip(together, rows, strict=True):
+            assert first == near(second)
+    written = compute_scores(options, SYSTEM, pool).table
+    assert written["score"].to_pylist() == list(
+        near({row: found["score"] for row, found in enumerate(together)}).values()
+    )
+    assert written["row"].to_pylist() == list(range(12))
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_selects_the_budget(tmp_path: Path, tiny_model: str, pool_file: str, method: str):
+    pool = load_pool(pool_file, category_column="topic")
+    arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")
+    options = config(tmp_path, tiny_model, method=method, method_args=arguments)
+    selection = select_rows(options, SYSTEM, pool)
+    card = read_json(tmp_path / "selection.json")
+    assert len(selection) == card["num_selected"]
+    assert selection.weights.sum() == card["num_with_repeats"] == 6
+    assert card["method"] == method
+    assert card["sampling"] == METHODS[method].sampling
+    written = read_table(tmp_path / "selection.parquet")
+    assert written.column_names == ["row", "uid", "order", "score", "weight", "inclusion_probability"]
+    assert written["uid"].to_pylist() == selection.uids
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"head_set": "all"},
+        {"head_set": "random"},
+        {"sampling": "soft_inverse"},
+        {"sampling": "bottom_k"},
+        {"sampling": "top_k"},
+        {"score_on": "solution"},
+        {"score_format": "chat"},
+        {"statistic": "entropy", "sink_tokens": 1},
+        {"sink_tokens": 1},
+    ],
+)
+def test_ablations_are_other_parameters(tmp_path: Path, tiny_model: str, pool_file: str, values: dict[str, object]):
+    pool = load_pool(pool_file)
+    select_rows(config(tmp_path / "plain", tiny_model), SYSTEM, pool)
+    select_rows(config(tmp_path / "other", tiny_model, **values), SYSTEM, pool)
+    cards = [read_json(tmp_path / name / "selection.json") for name in ("plain", "other")]
+    assert cards[0]["fingerprint"] != cards[1]["fingerprint"]
+    if "sampling" not in values:
+        scores = [read_table(tmp_path / name / "scores")["score"].to_pylist() for name in ("plain", "other")]
+        assert scores[0] != scores[1]
+
+
+def test_top_k_takes_the_highest_scores(tmp_path: Path, tiny_model: str, pool_file: str):
+    selection = select_rows(config(tmp_path, tiny_model, sampling="top_k"), SYSTEM, load_pool(pool_file))
+    scores = read_table(tmp_path / "scores")["score"].to_numpy()
+    assert selection.scores.tolist() == sorted(scores, reverse=True)[:6]
+
+
+@pytest.mark.thorough
+def test_a_killed_run_goes_on_and_gives_the_same_files(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool = load_pool(pool_file)
+    select_rows(config(tmp_path / "whole", tiny_model), SYSTEM, pool)
+    select_rows(config(tmp_path / "killed", tiny_model), SYSTEM, pool)
+    for lost in ("importance/part-00001.parquet", "heads.json", "scores/part-00000.parquet", "selection.parquet"):
+        (tmp_path / "killed" / lost).unlink()
+    select_rows(config(tmp_path / "killed", tiny_model), SYSTEM, pool)
+    for path in (tmp_path / "whole").rglob("*.parquet"):
+        assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(tmp_path / "whole")).read_bytes(), path
+
+
+def test_plugin_returns_rows_that_trl_can_train_on(tmp_path: Path, tiny_model: str, pool_file: str):
+    dataset = datasets.load_dataset("json", data_files=pool_file, split="train")
+    selector = CircuitSeerDataSelector(tiny_model, budget_ratio=0.5, seed=1, probe_size=3, system_prompt=SYSTEM)
+    chosen = selector.select(dataset, output_dir=tmp_path)
+    assert len(chosen) == 6
+    assert selector.selection is not None
+    rows = sorted(selector.selection.rows.tolist())
+    assert chosen["problem"] == [dataset[row]["problem"] for row in rows]
+    assert chosen[0]["prompt"] == [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": chosen[0]["problem"]},
+    ]
+    assert chosen[0]["completion"] == [{"role": "assistant", "content": chosen[0]["solution"]}]
+    assert selector.state()["attributes"]["card"]["num_selected"] == 6
+    without_folder = CircuitSeerDataSelector(tiny_model, budget_ratio=0.5, seed=1, probe_size=3, system_prompt=SYSTEM)
+    assert without_folder.select(dataset)["problem"] == chosen["problem"]
+    assert len(dataset) == 12
+
+
+def test_plugin_leaves_conversational_columns_alone(tiny_model: str):
+    turns = [
+        [{"role": "user", "content": f"What is {n} + 1?"}, {"role": "assistant", "content": f"\\boxed{{{n + 1}}}"}]
+        for n in range(10)
+    ]
+    dataset = datasets.Dataset.from_dict({"messages": turns})
+    selector = CircuitSeerDataSelector(
+        method="random", budget_ratio=0.3, prompt_column="messages", completion_column="messages"
+    )
+    chosen = selector.select(dataset)
+    assert chosen.column_names == ["messages"]
+    assert len(chosen) == 3
+
+
+@pytest.mark.thorough
+def test_resuming_on_other_rows_is_refused(tmp_path: Path, tiny_model: str, pool_file: str):
+    dataset = datasets.load_dataset("json", data_files=pool_file, split="train")
+
+    def train(seed: int, steps: int, resume: bool) -> None:
+        selector = CircuitSeerDataSelector(method="random", budget_ratio=0.5, seed=seed)
+        args = SFTConfig(
+            output_dir=str(tmp_path / "model"),
+            max_steps=steps,
+            save_steps=1,
+            use_cpu=True,
+            bf16=False,
+            report_to="none",
+        )
+        selected = selector.select(dataset, output_dir=tmp_path / f"seed-{seed}")
+        trainer = SFTTrainer(model=tiny_model, args=args, train_dataset=selected, callbacks=[selector])
+        trainer.train(resume_from_checkpoint=resume)
+
+    train(1, steps=1, resume=False)
+    train(1, steps=2, resume=True)
+    with pytest.raises(ValueError, match="trained on another selection"):
+        train(2, steps=3, resume=True)
+
+
+def test_bad_requests_are_answered_before_any_work(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool = load_pool(pool_file)
+    with pytest.raises(ValueError, match=r"There is no method 'magic'. Methods are circuitseer, random"):
+        CircuitSeerDataSelector(tiny_model, method="magic")
+    with pytest.raises(ValueError, match="selects nothing"):
+        CircuitSeerDataSelector(method="full")
+    with pytest.raises(TypeError, match=r"Unknown options \['budjet'\]"):
+        CircuitSeerDataSelector(tiny_model, budjet=1)
+    with pytest.raises(ValueError, match=r"`budget_ratio` must be a number in \(0, 1\], got 0"):
+        CircuitSeerDataSelector(tiny_model, budget_ratio=0)
+    with pytest.raises(ValueError, match="set `reference_model`"):
+        select_rows(SelectionConfig(output_dir=str(tmp_path)), SYSTEM, pool)
+    with pytest.raises(ValueError, match="Cannot choose 13 examples: the pool has only 12 usable rows"):
+        select_rows(config(tmp_path, tiny_model, budget_size=13), SYSTEM, pool)
+    with pytest.raises(ValueError, match="no row at all"):
+        select_rows(config(tmp_path, tiny_model, budget_ratio=0.01), SYSTEM, pool)
+    (tmp_path / "weightless").mkdir()
+    (tmp_path / "weightless" / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="holds no weights"):
+        select_rows(config(tmp_path, str(tmp_path / "weightless")), SYSTEM, pool)
+    with pytest.raises(FileNotFoundError, match="There is no model folder"):
+        select_rows(config(tmp_path, str(tmp_path / "none")), SYSTEM, pool)
+    assert not (tmp_path / "importance").exists()
+
+
+def test_a_model_with_nan_weights_gives_an_error_and_no_selection(tmp_path: Path, tiny_model: str, pool_file: str):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in Path(tiny_model).iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    weights = load_file(broken / "model.safetensors")
+    weights["model.layers.0.self_attn.q_proj.weight"].fill_(torch.nan)
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="finite"):
+        select_rows(config(tmp_path / "run", str(broken), head_set="all"), SYSTEM, load_pool(pool_file))
+    with pytest.raises(ValueError, match="whole"):
+        select_rows(config(tmp_path / "run2", str(broken)), SYSTEM, load_pool(pool_file))
+    assert not list(tmp_path.glob("run*/selection.parquet"))
+
+
+def test_one_bad_row_is_marked_and_keeps_nobody_from_a_score(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool, reference = load_pool(pool_file), Reference(tiny_model)
+    heads = undetected_heads(reference, "all")
+    expected = CircuitSeerScorer().score_batch(list(pool), reference, heads)
+    rare = reference.tokenizer("Ω")["input_ids"][-1]
+    reference.model(for_scores=True).get_input_embeddings().weight[rare] = torch.nan
+    bad = dataclasses.replace(pool[3], problem=pool[3].problem + " Ω")
+    rows = CircuitSeerScorer().score_batch([*list(pool)[:3], bad, *list(pool)[4:]], reference, heads)
+    assert [row["status"] for row in rows] == ["ok"] * 3 + ["error"] + ["ok"] * 8
+    assert "score" not in rows[3]
+    for index in (0, 1, 2, *range(4, 12)):
+        assert rows[index]["score"] == pytest.approx(expected[index]["score"], rel=2e-5)
+
+
+def test_too_many_bad_rows_are_refused():
+    table = pa.table({"uid": [str(i) for i in range(100)], "status": ["error"] + ["ok"] * 99})
+    check_scores(table)
+    table = table.set_column(1, "status", pa.array(["error"] * 2 + ["ok"] * 98))
+    with pytest.raises(ValueError, match=r"2 of 100 rows have no finite score, for instance \['0', '1'\]"):
+        check_scores(table)

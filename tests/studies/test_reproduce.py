@@ -1,0 +1,167 @@
+"""The driver: its plan of steps, its flags, what it skips, and where it stops."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.scripts.main import main as circuitseer
+from circuitseer_trl.scripts.reproduce import parser
+from circuitseer_trl.studies.reproduce import Step, command, plan, read_overrides, run
+from tests.helpers.launch import launch
+
+
+def recipes(folder: Path, pool_file: str, model: str, method: str = "circuitseer") -> list[str]:
+    values = {
+        "data": {"dataset_name": pool_file, "system_prompt": "Think."},
+        "selection": {"method": method, "reference_model": model, "probe_size": 3, "budget_ratio": 0.5},
+        "sft": {
+            "model_name_or_path": model,
+            "use_cpu": True,
+            "bf16": False,
+            "max_length": 128,
+            "max_steps": 2,
+            "per_device_train_batch_size": 2,
+            "save_strategy": "no",
+        },
+        "eval": {"benchmarks": ["word_problems"], "max_new_tokens": 8, "num_samples": 2},
+    }
+    words = []
+    for name, content in values.items():
+        path = folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(content))
+        words += [f"--{name}", str(path)]
+    return [*words, "--output_dir", str(folder / "run")]
+
+
+def steps_of(words: list[str], *overrides: str) -> list[Step]:
+    options, rest = parser().parse_known_args([*words, *overrides])
+    return plan(options, read_overrides(rest))
+
+
+def test_the_plan_hands_each_step_its_files(tmp_path: Path, pool_file: str, tiny_model: str):
+    steps = steps_of(recipes(tmp_path, pool_file, tiny_model), "--data.dataset_split", "test", "--train.seed=3")
+    assert [step.name for step in steps] == ["select", "train", "evaluate", "report"]
+    select, train, evaluate, _ = (" ".join(step.arguments) for step in steps)
+    assert f"--output_dir {tmp_path}/run/selection --dataset_split test" in select
+    assert f"--selection_file {tmp_path}/run/selection/selection.parquet --dataset_split test --seed 3" in train
+    assert f"--model_name_or_path {tmp_path}/run/model" in evaluate
+    assert "--system_prompt Think." in evaluate
+
+
+def test_a_group_has_every_step_tracked(tmp_path: Path, pool_file: str, tiny_model: str):
+    words = recipes(tmp_path, pool_file, tiny_model)
+    assert not any("--report_to" in step.arguments for step in steps_of(words))
+    tracked = ["--report_to" in step.arguments for step in steps_of([*words, "--wandb_group", "x"])]
+    assert tracked == [True, True, True, False]
+
+
+def test_full_and_zero_shot_leave_steps_out(tmp_path: Path, pool_file: str, tiny_model: str):
+    full = steps_of(recipes(tmp_path, pool_file, tiny_model, "full"))
+    assert [step.name for step in full] == ["train", "evaluate", "report"]
+    assert "--selection_file" not in full[0].arguments
+    zero_shot = steps_of(recipes(tmp_path, pool_file, tiny_model, "zero_shot"))
+    assert [step.name for step in zero_shot] == ["evaluate", "report"]
+    assert f"--model_name_or_path {tiny_model}" in " ".join(zero_shot[0].arguments)
+
+
+def test_mistakes_are_found_before_anything_runs(tmp_path: Path, pool_file: str, tiny_model: str):
+    words = recipes(tmp_path, pool_file, tiny_model)
+    with pytest.raises(ValueError, match="There is no method 'magic'"):
+        steps_of(words, "--select.method", "magic")
+    with pytest.raises(ValueError, match="Unknown flag '--seed'"):
+        steps_of(words, "--seed", "3")
+    with pytest.raises(ValueError, match="needs a value"):
+        steps_of(words, "--train.seed")
+    with pytest.raises(FileNotFoundError, match="There is no model folder"):
+        steps_of(words, "--train.model_name_or_path", str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match="There is no recipe"):
+        steps_of([*words, "--sft", str(tmp_path / "none.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("words", "launched"),
+    [
+        ([], True),
+        (["--evaluate.backend", "vllm"], True),
+        (["--evaluate.backend", "vllm", "--evaluate.tensor_parallel_size", "4"], False),
+        (["--evaluate.backend", "openai", "--evaluate.base_url", "http://localhost:8000/v1"], False),
+    ],
+)
+def test_evaluation_is_launched_where_a_process_has_a_gpu(
+    tmp_path: Path, pool_file: str, tiny_model: str, words: list[str], launched: bool
+):
+    steps = {step.name: step for step in steps_of([*recipes(tmp_path, pool_file, tiny_model), *words])}
+    assert steps["evaluate"].launch == launched
+
+
+def test_launch_only_where_it_is_asked_for(tmp_path: Path):
+    step = Step("x", "some.module", ["--a"], tmp_path / "p", [])
+    assert command(step, None, None) == [sys.executable, "-m", "some.module", "--a"]
+    words = command(step, Path("zero3.yaml"), 2)
+    assert words[1:] == [
+        *("-m", "accelerate.commands.launch", "--config_file", "zero3.yaml", "--num_processes", "2"),
+        *("-m", "some.module", "--a"),
+    ]
+
+
+def test_finished_steps_are_skipped_and_a_failure_stops(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("a: 1")
+
+    def step(name: str, target: Path) -> Step:
+        return Step(name, "zipfile", ["-c", str(target), str(recipe)], target, [recipe])
+
+    steps = [
+        step("first", tmp_path / "one"),
+        step("second", tmp_path / "no" / "two"),
+        step("third", tmp_path / "three"),
+    ]
+    assert run(steps, tmp_path, None, None) == 1
+    assert "[second] failed with status 1 after" in capfd.readouterr().err
+    assert not (tmp_path / "three").exists()
+
+    (tmp_path / "no").mkdir()
+    assert run(steps, tmp_path, None, None) == 0
+    assert "[first] finished before" in capfd.readouterr().out
+    assert (tmp_path / "three").exists()
+
+    recipe.write_text("a: 2")
+    assert run(steps, tmp_path, None, None) == 0
+    assert "finished before" not in capfd.readouterr().out
+
+
+@pytest.mark.engine
+def test_the_whole_chain_from_recipes(tmp_path: Path, pool_file: str, tiny_model: str):
+    benchmarks = tmp_path / "benchmarks" / "word_problems"
+    benchmarks.mkdir(parents=True)
+    problems = [{"problem": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(3)]
+    (benchmarks / "test.jsonl").write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+    words = ["reproduce", *recipes(tmp_path, pool_file, tiny_model), "--evaluate.benchmarks_dir", benchmarks.parent]
+    first = launch("circuitseer_trl.scripts.main", *words)
+    assert first.returncode == 0, first.stderr[-3000:] + first.stdout[-2000:]
+    results = read_json(tmp_path / "run" / "results.json")
+    assert "word_problems" in json.dumps(results)
+    assert "Highest scores:" in first.stdout
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Rows with the highest scores" in page
+    assert "heads selected" in page
+    for product in ("selection/heads.json", "selection/selection.json", "model/model.safetensors", "report.html"):
+        assert (tmp_path / "run" / product).is_file()
+    record = read_json(tmp_path / "run" / "steps.json")
+    assert list(record) == ["select", "train", "evaluate", "report"]
+    assert all(step["seconds"] > 0 for step in record.values())
+
+    again = launch("circuitseer_trl.scripts.main", *words)
+    assert again.returncode == 0
+    assert again.stdout.count("finished before") == 4
+
+
+def test_the_command_lists_its_steps(capsys: pytest.CaptureFixture[str]):
+    assert circuitseer(["--help"]) == 0
+    assert "find-heads" in capsys.readouterr().out
+    assert circuitseer(["fly"]) == 2
+    assert "There is no step 'fly'" in capsys.readouterr().err
