@@ -7,7 +7,7 @@ from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.distributed.processes import say
 from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.cost import cost_table, estimate, spent
+from circuitseer_trl.selection.cost import cost_table, estimate_heads, spent
 from circuitseer_trl.selection.steps import detect_heads, reference_from_config
 
 
@@ -36,11 +36,12 @@ def main(args: list[str] | None = None) -> None:
     pool_config, config, run = parse_recipe(
         PoolConfig, SelectionConfig, DryRunConfig, args=args, prog="circuitseer find-heads", description=__doc__
     )
-    reference, pool = reference_from_config(config), pool_from_config(pool_config)
+    reference = reference_from_config(config, pool_config.system_prompt)
+    pool = pool_from_config(pool_config)
     if run.dry_run:
-        say(cost_table(estimate(config, pool_config.system_prompt, pool, scores=False)))
+        say(cost_table(estimate_heads(config, pool, reference)))
         return
-    heads = detect_heads(config, pool_config.system_prompt, pool, reference)
+    heads = detect_heads(config, pool, reference)
     say(f"{describe(heads)}\nWritten to {config.output_dir}/heads.json. {spent(started)}")
 
 

@@ -11,7 +11,7 @@ from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.selection.card import length_warning
 from circuitseer_trl.selection.cost import cost_table, estimate, spent
 from circuitseer_trl.selection.examples import as_text, example_rows
-from circuitseer_trl.selection.steps import compute_scores, make_parts
+from circuitseer_trl.selection.steps import SelectionSteps
 
 
 def describe(scores: ScoreTable, pool: Pool) -> str:
@@ -31,12 +31,12 @@ def main(args: list[str] | None = None) -> None:
     pool_config, config, run = parse_recipe(
         PoolConfig, SelectionConfig, DryRunConfig, args=args, prog="circuitseer score-pool", description=__doc__
     )
-    make_parts(config, pool_config.system_prompt)  # what is wrong with the method is said before the pool is read
+    steps = SelectionSteps.from_config(config, pool_config.system_prompt)  # raises before the pool is read
     pool = pool_from_config(pool_config)
     if run.dry_run:
-        say(cost_table(estimate(config, pool_config.system_prompt, pool)))
+        say(cost_table(estimate(steps, pool)))
         return
-    scores = compute_scores(config, pool_config.system_prompt, pool)
+    scores = steps.score(pool)
     say(f"{describe(scores, pool)}\nWritten to {config.output_dir}/scores. {spent(started)}")
 
 

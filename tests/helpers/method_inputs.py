@@ -6,7 +6,9 @@ from typing import Any
 
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.pool.rows import Pool
-from circuitseer_trl.selection.steps import compute_scores
+from circuitseer_trl.sampling.base import Selection
+from circuitseer_trl.scoring.base import ScoreTable
+from circuitseer_trl.selection.steps import SelectionSteps
 from tests.helpers.evaluations import two_evaluations
 
 SYSTEM = "Think."
@@ -16,6 +18,14 @@ HEADER = "<|im_start|>assistant\n"
 def config(folder: Path, model: str, method: str, **values: object) -> SelectionConfig:
     defaults = {"reference_model": model, "budget_size": 3}
     return SelectionConfig(output_dir=str(folder), method=method, **(defaults | values))  # type: ignore[arg-type]
+
+
+def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Selection:
+    return SelectionSteps.from_config(config, system_prompt).select(pool).selection
+
+
+def compute_scores(config: SelectionConfig, system_prompt: str, pool: Pool) -> ScoreTable:
+    return SelectionSteps.from_config(config, system_prompt).score(pool)
 
 
 def chat_prompt(problem: str, system: str = SYSTEM) -> str:

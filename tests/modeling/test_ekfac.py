@@ -27,9 +27,9 @@ from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.scoring.influence import InfluenceScorer
 from circuitseer_trl.scoring.infra import InfraScorer
-from circuitseer_trl.selection.steps import select_rows
 from tests.helpers.evaluations import two_evaluations
 from tests.helpers.launch import launch
+from tests.helpers.method_inputs import select_rows
 
 pytest.importorskip("kronfluence")
 pytestmark = pytest.mark.thorough

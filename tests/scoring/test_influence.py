@@ -24,8 +24,8 @@ from circuitseer_trl.scoring.influence import MLP_LAYERS, InfluenceScorer
 from circuitseer_trl.scoring.judged_answers import first_by_name, read_answers, turned_answers
 from circuitseer_trl.selection.cost import estimate
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import compute_scores, select_rows
 from tests.helpers.evaluations import two_evaluations, write_evaluation
+from tests.helpers.method_inputs import compute_scores, select_rows
 from tests.helpers.tiny import tiny_model as build_tiny
 from tests.helpers.tiny import tiny_text
 

@@ -17,8 +17,7 @@ from circuitseer_trl.scoring.judge import label_ids
 from circuitseer_trl.scoring.quality import QUALITY_PROMPT, QualityScorer
 from circuitseer_trl.scoring.rating import greedy_answers, read_rating
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import compute_scores, select_rows
-from tests.helpers.method_inputs import HEADER, SYSTEM, chat_prompt, config
+from tests.helpers.method_inputs import HEADER, SYSTEM, chat_prompt, compute_scores, config, select_rows
 
 pytestmark = pytest.mark.thorough
 

@@ -14,8 +14,7 @@ from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scoring.combination import MiddleRank
 from circuitseer_trl.scoring.ifd import IFDScorer, answer_header
 from circuitseer_trl.scoring.max_loss import MaxLossScorer
-from circuitseer_trl.selection.steps import compute_scores, select_rows
-from tests.helpers.method_inputs import HEADER, SYSTEM, chat_prompt, config
+from tests.helpers.method_inputs import HEADER, SYSTEM, chat_prompt, compute_scores, config, select_rows
 
 pytestmark = pytest.mark.thorough
 

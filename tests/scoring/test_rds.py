@@ -12,8 +12,7 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scoring.rds import mean_hidden_states
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import select_rows
-from tests.helpers.method_inputs import SYSTEM, config
+from tests.helpers.method_inputs import SYSTEM, config, select_rows
 
 pytestmark = pytest.mark.thorough
 

@@ -16,7 +16,7 @@ from circuitseer_trl.scripts import select_data
 from circuitseer_trl.selection.budget import rows_within
 from circuitseer_trl.selection.methods import SAMPLERS
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import select_rows
+from tests.helpers.method_inputs import select_rows
 
 ORDERED = {name: sampler for name, sampler in SAMPLERS.items() if sampler.nested} | {
     "s1": StratifiedSampler("s1"),

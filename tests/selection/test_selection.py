@@ -21,8 +21,7 @@ from circuitseer_trl.scoring.base import check_scores
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 from circuitseer_trl.selection.methods import METHODS
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import compute_scores, select_rows
-from tests.helpers.method_inputs import needed_args
+from tests.helpers.method_inputs import compute_scores, needed_args, select_rows
 
 SYSTEM = "Think."
 
