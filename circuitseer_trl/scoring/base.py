@@ -69,7 +69,7 @@ class Scorer(ABC):
         """Raises where the scorer's own inputs do not belong to the pool; quick, since a dry run calls it too."""
 
     def fit(self, pool: Pool, output_dir: Path) -> None:  # noqa: B027
-        """Prepares for a whole pool, on every rank. Only `bind` calls it, on the bound copy.
+        """Prepares for a whole pool, on every rank.
 
         What it finds may only depend on the pool, the reference and the parameters. It is written to `output_dir`, from where
         another rank, a later run and an unpickled copy read it.
@@ -96,6 +96,13 @@ class Scorer(ABC):
             heads: The heads to look at, where the scorer needs them.
             output_dir: Folder of the run, for what is fitted.
         """
+        bound = self.attach(reference, heads)
+        bound.check(pool)
+        bound.fit(pool, Path(output_dir))
+        return bound
+
+    def attach(self, reference: Reference | None, heads: HeadSet | None) -> Self:
+        """A copy of the scorer with its inputs read, which `check` and `fit` make ready for a pool; see `bind`."""
         bound = copy.copy(self)
         if not self._is_bound:
             vars(bound).update(vars(self))  # inputs that were read already; what was made for another pool is left out
@@ -103,8 +110,6 @@ class Scorer(ABC):
         bound._reference = reference if self.needs != "text" else None
         bound._heads = heads if self.needs == "heads" else None
         bound.read_inputs()
-        bound.check(pool)
-        bound.fit(pool, Path(output_dir))
         return bound
 
     def __getstate__(self) -> dict[str, Any]:

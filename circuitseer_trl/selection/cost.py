@@ -21,7 +21,6 @@ from circuitseer_trl.modeling.losses import response_losses
 from circuitseer_trl.modeling.memory import KEPT_BY_A_CPU_SWEEP, activation_bytes, sweep_tokens
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example, Pool
-from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.selection.steps import SelectionSteps, shared_temporary_folder
 
 # Rows whose lengths stand for the pool's, and rows that are read for the time they take.
@@ -124,17 +123,11 @@ def scores_cost(steps: SelectionSteps, pool: Pool) -> StepCost:
     heads = None
     if scorer.needs == "heads" and reference is not None:
         heads = HeadSet([(configured_grid(reference)[0] - 1, 0)], {})
-    bound: Scorer | None = None
+    bound = scorer.attach(reference, heads)  # its files are of the whole pool, which `check` met
 
     def work() -> None:
-        nonlocal bound
         with shared_temporary_folder() as folder:
-            if bound is None:
-                bound = scorer.bind(sample, reference, heads, folder)
-            else:
-                bound.fit(
-                    sample, Path(folder)
-                )  # as a run does for its pool, with all that does not depend on one at hand
+            bound.fit(sample, Path(folder))
             bound.score_batch(rows)
 
     seconds, operations = timed(work)

@@ -1,11 +1,14 @@
 """What the tests of selection methods share: a recipe, the tiny model's chat prompt, and what a method cannot do without."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import datasets
+
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.sampling.base import Selection
 from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.selection.steps import SelectionSteps
@@ -26,6 +29,12 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
 
 def compute_scores(config: SelectionConfig, system_prompt: str, pool: Pool) -> ScoreTable:
     return SelectionSteps.from_config(config, system_prompt).score(pool)
+
+
+def pool_of(*examples: Example) -> Pool:
+    """A pool of these rows."""
+    rows = datasets.Dataset.from_list([asdict(example) for example in examples])
+    return Pool(rows, datasets.Dataset.from_dict({"row": [], "reason": []}), rows, "examples")
 
 
 def chat_prompt(problem: str, system: str = SYSTEM) -> str:

@@ -49,7 +49,7 @@ def test_weighted_states_count_later_tokens_more(tiny_model: str):
     ids = reference.tokenizer("Halve 18.")["input_ids"]
     states = reference.model()(torch.tensor([ids]), output_hidden_states=True).hidden_states[-1][0].double().numpy()
     expected = sum((place + 1) * row for place, row in enumerate(states))
-    [found] = mean_hidden_states(reference, [ids], "weighted", 100)
+    [found] = mean_hidden_states(reference.model(), [ids], "weighted", 100)
     assert found == pytest.approx(expected / np.linalg.norm(expected), rel=1e-4)
 
 
