@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -21,7 +22,9 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
             return super()._format_action_invocation(action)
-        value = "" if action.nargs == 0 else " " + self._format_args(action, self._get_default_metavar_for_optional(action))
+        value = (
+            "" if action.nargs == 0 else " " + self._format_args(action, self._get_default_metavar_for_optional(action))
+        )
         return action.option_strings[0] + value
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
@@ -29,7 +32,11 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""
-        if action.default in (None, argparse.SUPPRESS, "", [], False) or not action.option_strings or "%(default)" in text:
+        if (
+            action.default in (None, argparse.SUPPRESS, "", [], False)
+            or not action.option_strings
+            or "%(default)" in text
+        ):
             return text
         return f"{text} Default: %(default)s."
 
@@ -42,19 +49,24 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(*arguments, epilog="--debug shows the traceback of an error.", **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
+        raise ValueError(re.sub(r"(--\w+)/--[\w-]+", r"\1", message))  # one spelling of a flag
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        options, remaining = self.parse_known_args(args, namespace)
-        if remaining:
-            raise ValueError(self.unknown_words(remaining))
+        words = sys.argv[1:] if args is None else list(args)
+        self.check_flags(words)
+        options, remaining = self.parse_known_args(words, namespace)
+        self.check_remaining(remaining)
         return options
 
-    def unknown_words(self, words: Sequence[str]) -> str:
-        """What is wrong with the words that no flag has taken."""
+    def check_flags(self, words: Sequence[str]) -> None:
+        """Raises for flags that there are not; argparse would first miss the required ones."""
         flags = [word.split("=")[0] for word in words if word.startswith("--")]
-        hints = [self.hint(flag[2:], "the command line") for flag in flags]
-        return "\n".join(hints) or f"The command line has words that belong to no flag: {' '.join(words)}."
+        if unknown := [flag for flag in flags if flag not in self._option_string_actions]:
+            raise ValueError("\n".join(self.hint(flag[2:], "the command line") for flag in unknown))
+
+    def check_remaining(self, words: Sequence[str]) -> None:
+        if words:
+            raise ValueError(f"The command line has words that belong to no flag: {' '.join(words)}.")
 
     def hint(self, key: str, where: str) -> str:
         close = difflib.get_close_matches(key, [action.dest for action in self._actions], n=1)

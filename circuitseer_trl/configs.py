@@ -154,7 +154,10 @@ class SelectionConfig:
     }
 
     output_dir: str = field(metadata={"help": "Folder for what the selection steps write."})
-    method: str = field(default="circuitseer", metadata={"help": "Selection method, such as circuitseer, random or length; docs/methods.md has all."})
+    method: str = field(
+        default="circuitseer",
+        metadata={"help": "Selection method, such as circuitseer, random or length; docs/methods.md has all."},
+    )
     method_args: dict[str, Any] | str | None = field(
         default=None,
         metadata={"help": "Fields of the method's scorer, combination and sampler, as a mapping (or JSON)."},
@@ -219,9 +222,7 @@ class SelectionConfig:
     )
     report_to: ReportTo = field(
         default="none",
-        metadata={
-            "help": "wandb: logs the selection to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."
-        },
+        metadata={"help": "wandb: logs the selection to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."},
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Which file does a name stand for? Recipes and accelerate configs of the user's, of the checkout, or of the installed package."""
+"""Which file does a name stand for? Recipes and accelerate configs: the user's, the checkout's, or the installed package's."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,10 @@ _PACKAGE = Path(__file__).parent
 SHIPPED = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() else _PACKAGE / "shipped"
 
 RECIPE_KINDS = ("data", "selection", "ablations", "sft", "eval", "studies", "demo", "smollm2")
+# Where a name without its kind is looked for; the recipes of whole runs (demo, smollm2) are named with it.
+SELECTION_KINDS = ("data", "selection", "ablations")
+TRAINING_KINDS = ("data", "sft")
+PLAIN_KINDS = (*SELECTION_KINDS, "sft", "eval", "studies")
 FOLDERS = {
     **{kind: f"recipes/{kind}" for kind in RECIPE_KINDS},
     "accelerate_configs": "accelerate_configs",

@@ -39,7 +39,9 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             line = key.start_mark.line + 1
             if key.value in lines and key.tag != "tag:yaml.org,2002:merge":
-                raise ValueError(f"line {line}: the key `{key.value}` is there twice, first in line {lines[key.value]}.")
+                raise ValueError(
+                    f"line {line}: the key `{key.value}` is there twice, first in line {lines[key.value]}."
+                )
             lines[key.value] = line
         return super().construct_mapping(node, deep)
 
@@ -70,7 +72,9 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     """Reads one YAML recipe into a flat dict."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no recipe {path}. `circuitseer recipes` lists those that come with the package.")
+        raise FileNotFoundError(
+            f"There is no recipe {path}. `circuitseer recipes` lists those that come with the package."
+        )
     values = read_yaml(path)
     if "config" in values:
         raise ValueError(f"Recipe {path} has the key `config`, but a recipe cannot name others: give `--config` twice.")
@@ -89,13 +93,14 @@ class RecipeParser(CommandParser, TrlParser):
     def __init__(
         self, *dataclass_types: Any, kinds: Sequence[str] = (), hidden: Collection[str] = (), **kwargs: Any
     ) -> None:
-        super().__init__(dataclass_types, **kwargs)
+        super().__init__(dataclass_types, usage="%(prog)s [--config RECIPE]... [--KEY VALUE]...", **kwargs)
         self.kinds = kinds
         self.add_argument(
             "--config",
             action="append",
             default=[],
-            help="A recipe: a YAML file, or a name that `circuitseer recipes` lists. May be repeated; later recipes win "
+            metavar="RECIPE",
+            help="A YAML file, or a name that `circuitseer recipes` lists. May be repeated; later recipes win "
             "over earlier ones, flags win over recipes.",
         )
         for action in self._actions:
@@ -107,7 +112,9 @@ class RecipeParser(CommandParser, TrlParser):
 
     def _group(self, title: str, names: Collection[str]) -> None:
         """Moves the keys from argparse's one group of options to a group of their own."""
-        group = next((each for each in self._action_groups if each.title == title), None) or self.add_argument_group(title)
+        group = next((each for each in self._action_groups if each.title == title), None) or self.add_argument_group(
+            title
+        )
         for action in [each for each in self._optionals._group_actions if each.dest in names]:
             self._optionals._group_actions.remove(action)
             group._group_actions.append(action)
@@ -118,14 +125,14 @@ class RecipeParser(CommandParser, TrlParser):
             unknown = self.set_defaults_with_config(**read_recipe(path))
             if unknown:
                 raise ValueError("\n".join(self.hint(key[2:], f"recipe {path}") for key in unknown[::2]))
+        self.check_flags(rest)
         try:
             *parsed, _, remaining = self.parse_args_into_dataclasses(
                 args=rest, return_remaining_strings=True, look_for_args_file=False
             )
         except TypeError as error:  # a dataclass compares what it was given with a number
             raise ValueError(f"A value has the wrong type: {error}.") from error
-        if remaining:
-            raise ValueError(self.unknown_words(remaining))
+        self.check_remaining(remaining)
         return tuple(parsed)
 
     @staticmethod
