@@ -38,7 +38,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
             or "%(default)" in text
         ):
             return text
-        return f"{text} Default: %(default)s."
+        return f"{text} Default: %(default)s"
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -22,7 +22,7 @@ def first_sentence(path: Path) -> str:
     """Of the comment that a recipe begins with."""
     lines = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
     comment = " ".join(line.removeprefix("#").strip() for line in lines)
-    return re.split(r"(?<=[.:])\s", comment)[0].rstrip(":")
+    return re.split(r"(?<=\.)\s", comment)[0]
 
 
 def listing() -> str:
