@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from circuitseer_trl.answers import json_lines
+
 logger = logging.getLogger(__name__)
 
 BENCHMARKS_DIR_VARIABLE = "CIRCUITSEER_BENCHMARKS_DIR"
@@ -236,14 +238,7 @@ def content_checksum(problems: Iterable[Problem]) -> str:
 
 
 def _read_rows(path: Path) -> list[Row]:
-    rows = []
-    # Not `splitlines`: it also cuts at U+2028, which questions may contain.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"Line {number} of {path} is not JSON: {error}.") from error
+    rows = [row for _, row in json_lines(path)]
     if not rows:
         raise ValueError(f"{path} has no rows.")
     return rows
