@@ -223,6 +223,12 @@ TABLE = [
     (r"\text{(C)}", "C", True),
     (r"\text{(C)}", r"\text{C}", True),
     (r"\text{(C)}", "(C)", True),
+    (r"(-\infty, 0]", r"(\infty, 0]", False),  # no set of numbers
+    (r"(\infty, 0]", r"(-\infty, 0]", False),
+    (r"[a, \infty)", r"[a,+\infty)", True),
+    (r"[2a, b)", "[a+a, b)", True),
+    (r"[2a, b)", "[2a, b]", False),
+    (r"[2a, b)", "[2a, c)", False),
 ]
 
 
