@@ -8,8 +8,8 @@ from typing import Protocol
 
 from transformers import AutoConfig, GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
+from circuitseer_trl.answers import FinishReason, Sample
 from circuitseer_trl.evaluation.answering.backends.noise import sample_key
-from circuitseer_trl.evaluation.answering.store import FinishReason, Sample
 from circuitseer_trl.modeling.loading import model_path
 
 logger = logging.getLogger(__name__)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from circuitseer_trl.answers import FinishReason, Sample
 from circuitseer_trl.evaluation.answering.backends.base import (
     Request,
     SamplingSettings,
@@ -16,7 +17,6 @@ from circuitseer_trl.evaluation.answering.backends.base import (
 )
 from circuitseer_trl.evaluation.answering.backends.kv_cache import make_cache
 from circuitseer_trl.evaluation.answering.backends.noise import draw_tokens, sample_key
-from circuitseer_trl.evaluation.answering.store import FinishReason, Sample
 
 # Finished rows leave the batch, so that its last long answers run at the price of few rows. Leaving copies the cache of
 # those that stay, so it waits until a fifth of the rows is done.

@@ -16,6 +16,7 @@ from typing import Any
 import openai
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
+from circuitseer_trl.answers import FinishReason, Sample
 from circuitseer_trl.evaluation.answering.backends.base import (
     Draws,
     Request,
@@ -29,7 +30,6 @@ from circuitseer_trl.evaluation.answering.backends.base import (
 )
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
-from circuitseer_trl.evaluation.answering.store import FinishReason, Sample
 from circuitseer_trl.modeling.loading import model_path
 
 logger = logging.getLogger(__name__)
