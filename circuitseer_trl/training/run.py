@@ -28,7 +28,7 @@ from circuitseer_trl.training.preflight import (
 from circuitseer_trl.training.provenance import DocumentedTrainer, Provenance
 from circuitseer_trl.training.rope_scaling import check_length
 from circuitseer_trl.training.selected_rows import ChosenRows, Lengths, measure_lengths, training_rows
-from circuitseer_trl.training.target import Target, check_keeps_reasoning, warn_of_surprises
+from circuitseer_trl.training.target import Target, check_keeps_reasoning, model_init_kwargs, warn_of_surprises
 
 logger = get_logger(__name__)
 
@@ -79,7 +79,7 @@ def settings_of(
         "num_rows": len(chosen.indices),
         "rows": fingerprint(chosen.indices.tolist()),
         "system_prompt": system_prompt,
-        "model_init_kwargs": {key: str(value) for key, value in (args.model_init_kwargs or {}).items()},
+        "model_init_kwargs": {key: str(value) for key, value in model_init_kwargs(args).items()},
         "rope": target.rope,
     }
 
@@ -196,11 +196,13 @@ def train(
             f"saved in {output_dir}. Lower `learning_rate`, or try `bf16: false`; earlier checkpoints may be sound."
         )
 
-    trainer.model.config.use_cache = True  # gradient checkpointing turned it off; generation needs it
+    # Gradient checkpointing turned it off; generation needs it.
+    trainer.model.config.use_cache = True  # type: ignore[union-attr]  # typed as a module, which has no config
     trainer.save_model()  # on all processes: ZeRO-3 gathers the weights
     if state.is_main_process:
         trainer.create_model_card(model_name=output_dir.name)
         # TRL counts tokens from the step that was resumed from, and transformers its seconds.
+        assert isinstance(trainer.train_dataset, datasets.Dataset)
         counted = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
         num_tokens, seconds = int(counted[-1]), result.metrics["train_runtime"]
         write_json(
