@@ -42,7 +42,7 @@ class RecipeParser(TrlParser):
     """TRL's parser with `--config` as often as one likes, hints for unknown keys, and no abbreviated flags."""
 
     def __init__(self, *dataclass_types: type, **kwargs: Any) -> None:
-        super().__init__(dataclass_types, allow_abbrev=False, **kwargs)
+        super().__init__(dataclass_types, allow_abbrev=False, **kwargs)  # type: ignore[arg-type]  # a NewType of Any
         self.add_argument(
             "--config",
             action="append",

@@ -85,7 +85,8 @@ def load_model(
         model = AutoModelForCausalLM.from_pretrained(
             model_path(name), revision=revision, dtype=dtype, attn_implementation=attn_implementation
         )
-    return model.to(local_device()).eval().requires_grad_(False)
+    model.to(local_device())  # type: ignore[arg-type]  # transformers wraps `to` and loses its type
+    return model.eval().requires_grad_(False)
 
 
 @lru_cache(maxsize=8)

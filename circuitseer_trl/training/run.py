@@ -179,11 +179,13 @@ def train(
             f"saved in {output_dir}. Lower `learning_rate`, or try `bf16: false`; earlier checkpoints may be sound."
         )
 
-    trainer.model.config.use_cache = True  # gradient checkpointing turned it off; generation needs it
+    # Gradient checkpointing turned it off; generation needs it.
+    trainer.model.config.use_cache = True  # type: ignore[union-attr]  # typed as a module, which has no config
     trainer.save_model()  # on all processes: ZeRO-3 gathers the weights
     if state.is_main_process:
         trainer.create_model_card(model_name=output_dir.name)
         # TRL counts tokens from the step that was resumed from, and transformers its seconds.
+        assert isinstance(trainer.train_dataset, datasets.Dataset)
         counted = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
         num_tokens, seconds = int(counted[-1]), result.metrics["train_runtime"]
         write_json(
@@ -230,7 +232,7 @@ def run_training(
         rope_theta=training_config.rope_theta,
         max_position_embeddings=training_config.max_position_embeddings,
     )
-    if "wandb" in args.report_to:  # the trainer goes on with this run
+    if "wandb" in (args.report_to or []):  # the trainer goes on with this run
         start_run(
             "train",
             project=training_config.wandb_project,
