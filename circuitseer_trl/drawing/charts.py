@@ -3,6 +3,7 @@
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, floor, isnan, log, log10
 
 NUM_COLOURS = 8  # of series, defined in `html_pages.STYLE`
@@ -104,6 +105,17 @@ def histogram(
                 )
                 parts.append(f'<rect class="{mark}"{opacity} x="{left:.2f}%" {size}/>')
     return "".join(parts)
+
+
+def polyline(across: Axis, up: Axis, points: Sequence[tuple[float, float]], series: int) -> str:
+    """Dots at the points and lines between neighbours; the vertical axis starts at the bottom of the track."""
+    places = [(across.place(x), 100 - up.place(y)) for x, y in points]
+    lines = "".join(
+        f'<line stroke-width="2" x1="{x1:.2f}%" x2="{x2:.2f}%" y1="{y1:.1f}%" y2="{y2:.1f}%"/>'
+        for (x1, y1), (x2, y2) in pairwise(places)
+    )
+    dots = "".join(f'<circle cx="{x:.2f}%" cy="{y:.1f}%" r="3.5"/>' for x, y in places)
+    return f'<g class="s{colour(series)}">{lines}{dots}</g>'
 
 
 def row(

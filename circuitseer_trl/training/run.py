@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +11,41 @@ import datasets
 import numpy as np
 from accelerate.logging import get_logger
 from transformers import TrainerCallback
-from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
+from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
-from circuitseer_trl.artifacts import fingerprint, library_versions, write_json
+from circuitseer_trl.artifacts import library_versions, write_json
+from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.distributed.processes import process_state, say
+from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.selection.selection_panels import log_selection
+from circuitseer_trl.tracking import start_run
+from circuitseer_trl.training.decisive_settings import settings_of
+from circuitseer_trl.training.launch_selection import select_in_launch
 from circuitseer_trl.training.preflight import (
     RESULT_FILE,
     SETTINGS_FILE,
     check_engine,
+    check_environment,
     check_world_size,
     find_resume,
     is_finished,
+    set_total_batch,
 )
 from circuitseer_trl.training.provenance import DocumentedTrainer, Provenance
 from circuitseer_trl.training.rope_scaling import check_length
-from circuitseer_trl.training.selected_rows import ChosenRows, Lengths, measure_lengths, training_rows
-from circuitseer_trl.training.target import Target, check_keeps_reasoning, warn_of_surprises
+from circuitseer_trl.training.selected_rows import (
+    ChosenRows,
+    Lengths,
+    measure_lengths,
+    read_chosen_rows,
+    training_rows,
+    whole_pool,
+)
+from circuitseer_trl.training.target import Target, check_keeps_reasoning, inspect_target, warn_of_surprises
+from circuitseer_trl.training.training_config import TrainingConfig
 
 logger = get_logger(__name__)
-
-# What decides the weights that come out; the rest (logging, saving, devices) may differ when a run is resumed.
-# fmt: off
-DECISIVE = (
-    "max_length", "packing", "packing_strategy", "truncation_mode", "chat_template_path", "eos_token",
-    "completion_only_loss", "loss_type", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs",
-    "warmup_steps", "num_train_epochs", "max_steps", "optim", "optim_args", "weight_decay", "adam_beta1",
-    "adam_beta2", "adam_epsilon", "max_grad_norm", "label_smoothing_factor", "seed", "data_seed", "bf16", "fp16",
-)
-DECISIVE_OF_MODEL = (
-    "model_name_or_path", "model_revision", "dtype", "load_in_8bit", "load_in_4bit", "use_peft", "lora_r",
-    "lora_alpha", "lora_dropout", "lora_target_modules",
-)
-# fmt: on
 
 
 @dataclass(frozen=True)
@@ -64,24 +65,6 @@ def make_schedule(args: SFTConfig, num_rows: int, world_size: int) -> Schedule:
     num_steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * per_epoch)
     total = args.per_device_train_batch_size * args.gradient_accumulation_steps * world_size
     return Schedule(world_size, total, num_steps, args.get_warmup_steps(num_steps))
-
-
-def settings_of(
-    args: SFTConfig, target: Target, pool: Pool, chosen: ChosenRows, system_prompt: str, world_size: int
-) -> dict[str, Any]:
-    """What a run is: two runs of the same settings give the same weights, up to rounding."""
-    values = {key: getattr(args, key) for key in DECISIVE}
-    return {
-        **{key: value.value if isinstance(value, Enum) else value for key, value in values.items()},
-        **{key: getattr(target.model_config, key) for key in DECISIVE_OF_MODEL},
-        "total_batch_size": args.per_device_train_batch_size * args.gradient_accumulation_steps * world_size,
-        "pool": pool.fingerprint,
-        "num_rows": len(chosen.indices),
-        "rows": fingerprint(chosen.indices.tolist()),
-        "system_prompt": system_prompt,
-        "model_init_kwargs": {key: str(value) for key, value in (args.model_init_kwargs or {}).items()},
-        "rope": target.rope,
-    }
 
 
 def report_lengths(lengths: Lengths, num_rows: int, max_length: int | None) -> None:
@@ -231,3 +214,38 @@ def train(
     if hasattr(trainer, "end"):  # since transformers 5.18: closes trackers and the process group
         trainer.end()
     return output_dir
+
+
+def run_training(
+    pool_config: PoolConfig, args: SFTConfig, model_config: ModelConfig, training_config: TrainingConfig
+) -> Path:
+    """Checks, reads the pool, selects where the recipe says so, and trains; every process of a launch calls this."""
+    system_prompt = pool_config.system_prompt
+    check_environment(args, model_config)
+    set_total_batch(args, training_config.total_batch_size, process_state().num_processes)
+    target = inspect_target(
+        args,
+        model_config,
+        system_prompt=system_prompt,
+        rope_theta=training_config.rope_theta,
+        max_position_embeddings=training_config.max_position_embeddings,
+    )
+    if "wandb" in args.report_to:  # the trainer goes on with this run
+        start_run(
+            "train",
+            project=training_config.wandb_project,
+            entity=training_config.wandb_entity,
+            group=training_config.wandb_group,
+            name=args.run_name,
+        )
+    pool = pool_from_config(pool_config)
+    if training_config.selection_recipe:
+        folder = Path(str(args.output_dir)) / "selection"
+        chosen = select_in_launch(training_config.selection_recipe, pool, folder, system_prompt)
+    elif training_config.selection_file:
+        chosen = read_chosen_rows(training_config.selection_file, pool)
+    else:
+        chosen = whole_pool(pool)
+    if chosen.folder is not None:
+        log_selection(chosen.folder, pool)
+    return train(pool, chosen, target, args, system_prompt=system_prompt)
