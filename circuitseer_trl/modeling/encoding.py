@@ -1,4 +1,4 @@
-"""Puts text into the form in which a model reads it."""
+"""Turns a problem and its solution into the token ids that a model reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class EncodedExample:
     Attributes:
         uid: Name of the pool's row.
         input_ids: Prompt and completion, one after the other.
-        num_prompt_tokens: How many of them are the prompt's; the others are the completion's.
+        num_prompt_tokens: Number of tokens of the prompt; the others are the completion's.
         truncated: Whether the completion was cut to the maximum length.
     """
 
