@@ -14,7 +14,6 @@ from circuitseer_trl.pool.load import pool_from_config, pool_from_dataset
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.sampling.base import Selection
 from circuitseer_trl.selection.methods import get_method
-from circuitseer_trl.selection.selection_panels import log_selection
 from circuitseer_trl.selection.steps import make_parts, select_rows, shared_temporary_folder
 from circuitseer_trl.selection.trainable_rows import trainable_rows
 
@@ -115,6 +114,8 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
             return
         write_card(Path(str(args.output_dir)) / "selection.json", self.card)
         if self._kept is not None and "wandb" in (args.report_to or []):
+            from circuitseer_trl.selection.selection_panels import log_selection  # needs the extra `wandb`
+
             log_selection(*self._kept)  # the trainer's own callback came first, and has started the run
 
     def _check_resumed(self, state: TrainerState) -> None:

@@ -11,7 +11,8 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.modeling.encoding import chat_text, has_chat_template
-from circuitseer_trl.modeling.loading import check_model_folder, load_tokenizer, model_path
+from circuitseer_trl.modeling.loading import load_tokenizer
+from circuitseer_trl.modeling.model_folders import check_model_folder, model_path
 from circuitseer_trl.pool.chat import chat_messages
 from circuitseer_trl.training.rope_scaling import change_rope, check_length
 
