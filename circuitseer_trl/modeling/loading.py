@@ -1,4 +1,4 @@
-"""Loads models and tokenizers, and names their exact weights."""
+"""Loads models and tokenizers, and identifies their exact weights."""
 
 import hashlib
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ def local_device() -> torch.device:
 
 @contextmanager
 def zero3_init_disabled() -> Iterator[None]:
-    """Loads models whole while ZeRO-3 is configured.
+    """Loads models whole although ZeRO-3 is configured.
 
-    transformers keeps the DeepSpeed configuration of an `SFTConfig` in a module-level weak reference, and `from_pretrained`
-    builds empty, sharded parameters while it is set. accelerate's `zero3_init_context_manager` does not reach it.
+    transformers keeps the DeepSpeed configuration of an `SFTConfig` in a weak reference of the module. While it is set,
+    `from_pretrained` builds empty, sharded parameters. accelerate's `zero3_init_context_manager` does not change it.
     """
     reference = transformers_deepspeed._hf_deepspeed_config_weak_ref
     config = reference() if reference is not None else None
@@ -39,13 +39,13 @@ def zero3_init_disabled() -> Iterator[None]:
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(model_path(name), revision=revision)
     if not tokenizer("1 + 1 = 2", add_special_tokens=False)["input_ids"]:
-        # A Qwen2 config beside a tokenizer.json of another kind loads without a word and maps every text to nothing.
+        # A Qwen2 config beside a tokenizer.json of another kind loads without a warning and maps every text to no tokens.
         raise ValueError(f"The tokenizer of {name} turns text into no tokens. Save the tokenizer again in that folder.")
     return tokenizer
 
 
 def resolve_dtype(dtype: str, *, for_scores: bool = False) -> torch.dtype:
-    """`auto` is float32 on CPU, and on CUDA bfloat16 for losses and heads and float32 for scores."""
+    """The dtype of a name. `auto` is float32 on CPU; on CUDA it is bfloat16 for losses and heads, float32 for scores."""
     if dtype != "auto":
         return getattr(torch, dtype)
     return torch.bfloat16 if torch.cuda.is_available() and not for_scores else torch.float32
@@ -65,12 +65,13 @@ def load_model(
         model = AutoModelForCausalLM.from_pretrained(
             model_path(name), revision=revision, dtype=dtype, attn_implementation=attn_implementation
         )
-    return model.to(local_device()).eval().requires_grad_(False)
+    model.to(local_device())  # type: ignore[arg-type]  # transformers wraps `to` and loses its type
+    return model.eval().requires_grad_(False)
 
 
 @lru_cache(maxsize=8)
 def model_fingerprint(name: str, revision: str | None = None) -> str:
-    """Names a model's exact weights: the commit of a Hub model, or a hash of a folder's files."""
+    """Identifies a model's exact weights: the commit of a Hub model, or a hash of a folder's files."""
     folder = Path(name).expanduser()
     if not folder.is_dir():
         return f"{name}@{AutoConfig.from_pretrained(name, revision=revision)._commit_hash}"

@@ -4,7 +4,11 @@ from pathlib import Path
 
 
 def check_model_folder(name: str) -> None:
-    """Raises, before anything is loaded, where `name` looks like a folder but holds no model."""
+    """Checks, before anything is loaded, that a `name` that looks like a folder holds a model.
+
+    Raises:
+        FileNotFoundError: There is no such folder, or it has no configuration or no safetensors.
+    """
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -19,6 +23,6 @@ def check_model_folder(name: str) -> None:
 
 
 def model_path(name: str) -> str:
-    """Absolute path of a local model folder, or the Hub id: libraries take a relative path for a Hub id."""
+    """The absolute path of a local model folder, or the Hub id. Libraries mistake a relative path for a Hub id."""
     folder = Path(name).expanduser()
     return str(folder.resolve()) if folder.is_dir() else name
