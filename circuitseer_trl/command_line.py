@@ -78,7 +78,7 @@ def _without_debug(words: Sequence[str]) -> tuple[list[str], bool]:
     """The words without our `--debug`, and whether it was there; transformers has a training key of that name."""
     kept = [
         word
-        for word, after in zip(words, [*words[1:], ""], strict=True)
+        for word, after in zip(words, [*words[1:], ""], strict=False)
         if word != "--debug" or after in ("underflow_overflow", "tpu_metrics_debug")
     ]
     return kept, len(kept) < len(words)

@@ -60,7 +60,7 @@ def test_a_mistake_is_one_line(words: str, message: str, tmp_path: Path, monkeyp
         ("a: 1\nb: [2\nc: 3", "line 3: "),
         ("a: 1\n\nb: 2\na: 3", "line 4: the key `a` is there twice, first in line 1."),
         ("m:\n  x: 1\n  x: 2", "line 3: the key `x` is there twice, first in line 2."),
-        ("- a", "must be a YAML mapping of keys to values, got a list"),
+        ("- a", "must be a mapping of keys to values, got a list"),
         ("config: other.yaml", "has the key `config`"),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_typo_in_a_flag_is_found_before_anything_is_loaded():
 def test_training_shows_our_keys_before_those_of_trl():
     status, printed, _ = after_command("train-sft", "--help")
     assert status == 0
-    places = [printed.index(flag) for flag in ("--dataset_name", "--selection_file", "--learning_rate", "--lora_r ")]
+    places = [printed.index(f"\n  --{flag}") for flag in ("dataset_name", "selection_file", "learning_rate", "lora_r ")]
     assert places == sorted(places)
 
 
