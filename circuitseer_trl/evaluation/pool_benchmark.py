@@ -1,4 +1,4 @@
-"""`circuitseer pool-benchmark`: a pool as a benchmark, so that `circuitseer evaluate` measures how often a model solves each of its problems."""
+"""`circuitseer pool-benchmark`: a pool as a benchmark, to measure how often a model solves each of its problems."""
 
 import json
 from dataclasses import dataclass, field

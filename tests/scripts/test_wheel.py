@@ -124,9 +124,10 @@ def test_every_recipe_config_and_benchmark_is_there(bare: Installation):
     assert (bare.site / "circuitseer_trl" / "py.typed").is_file()
 
 
-def test_the_sdist_builds_again(built: Path):
+def test_the_sdist_holds_what_the_wheel_is_built_from(built: Path):
     [sdist] = built.glob("*.tar.gz")
-    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "LICENSE", "recipes/selection/circuitseer.yaml", "eval/benchmarks/math500.yaml"} <= names
     assert not any(name.startswith(("runs/", ".venv/")) for name in names)
 
