@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from bench.growth import bench_growth
 from bench.measure import example_of, matmul_rate, measure, operations, random_ids, spread
+from bench.page import bench_page
 from bench.peers import (
     heads_eager,
     heads_nnsight,
@@ -30,8 +31,7 @@ from bench.peers import (
     scores_eager,
     transformer_lens_bridge,
 )
-from bench.plot import write_plot
-from circuitseer_trl.artifacts import library_versions, write_json
+from circuitseer_trl.artifacts import library_versions, write_json, write_text
 from circuitseer_trl.circuits.attention import head_grid
 from circuitseer_trl.circuits.received import attention_received, attention_variance
 from circuitseer_trl.circuits.sweep import head_loss_increases
@@ -239,13 +239,8 @@ def main(arguments: list[str] | None = None) -> None:
         f"Scores of {options.num_texts} texts": {item.method: item.seconds for item in scores},
         f"Response losses of {options.num_texts} examples": {item.method: item.seconds for item in losses},
     }
-    write_plot(
-        options.output_dir / "bench.svg",
-        groups,
-        [(f"Head finding over {g.over}", g.values, g.seconds) for g in growth],
-        unit,
-    )
-    print(f"\nWritten to {options.output_dir}/bench.json and bench.svg")
+    write_text(options.output_dir / "bench.html", bench_page(groups, growth, unit))
+    print(f"\nWritten to {options.output_dir}/bench.json and bench.html")
 
 
 if __name__ == "__main__":

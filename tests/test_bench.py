@@ -1,12 +1,12 @@
 """The bench runs, its peers agree with each other, and its files hold what it prints."""
 
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
 from bench.run import main
 from circuitseer_trl.artifacts import read_json
+from tests.helpers.pages import read_page
 
 
 @pytest.mark.thorough
@@ -24,7 +24,8 @@ def test_a_small_bench(tmp_path: Path, tiny_model: str, capsys: pytest.CaptureFi
     assert (tokens["values"], processes["values"]) == ([8, 16], [1])
     for growth in (tokens, heads, probes):
         assert len(growth["seconds"]["ours"]) == len(growth["seconds"]["transformers"]) == len(growth["values"])
-    ElementTree.parse(tmp_path / "bench.svg")
+    page = read_page((tmp_path / "bench.html").read_text(encoding="utf-8"))
+    assert page.count("figure") == 3 + 3  # three groups of bars; of the growths the launches have a single size
     printed = capsys.readouterr().out
     assert "ours, float32" in printed
     assert "Written to" in printed

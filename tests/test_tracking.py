@@ -9,8 +9,7 @@ import pytest
 import yaml
 from trl import SFTConfig, SFTTrainer
 
-from circuitseer_trl.evaluation import run as eval_run
-from circuitseer_trl.scripts import select_data
+from circuitseer_trl.scripts import evaluate, select_data
 from circuitseer_trl.scripts.train_sft import main
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
 from circuitseer_trl.selection.selection_panels import PIXELS, heat_map
@@ -157,7 +156,7 @@ def test_evaluation_has_a_run_of_its_own(tmp_path, model, monkeypatch):
     arguments += ["--output_dir", tmp_path / "run", "--max_new_tokens", 8, "--num_samples", 2, "--report_to", "wandb"]
     monkeypatch.setattr("sys.argv", ["eval.run", *map(str, arguments)])
     with offline(tmp_path, WANDB_RUN_GROUP="ours"):
-        eval_run.main()
+        evaluate.main()
     run, results = read_offline(tmp_path), json.loads((tmp_path / "run" / "results.json").read_text())
     assert (run["run"].run_group, run["run"].job_type) == ("ours", "evaluate")
     assert run["config"]["evaluation"]["num_samples"] == 2

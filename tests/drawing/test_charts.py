@@ -5,7 +5,18 @@ import re
 import numpy as np
 import pytest
 
-from circuitseer_trl.drawing.charts import bar, figure, histogram, lanes, linear_axis, log_axis, matrix, row, whisker
+from circuitseer_trl.drawing.charts import (
+    bar,
+    figure,
+    histogram,
+    lanes,
+    linear_axis,
+    log_axis,
+    matrix,
+    polyline,
+    row,
+    whisker,
+)
 from tests.helpers.pages import read_page
 
 
@@ -75,3 +86,15 @@ def test_labels_are_text_and_colours_come_round():
     assert page.text.startswith("<b>& 5 < 6 <i>")
     assert page.text.endswith("a < b")
     assert "key k1" in source
+
+
+def test_a_line_through_points_by_hand():
+    across, up = linear_axis([0, 10]), log_axis(1, 100)
+    svg = polyline(across, up, [(0, 1), (5, 10), (10, 100)], series=2)
+    assert svg.startswith('<g class="s2">')
+    assert re.findall(r'cx="([\d.]+)%" cy="([\d.]+)%"', svg) == [
+        ("0.00", "100.0"),
+        ("50.00", "50.0"),
+        ("100.00", "0.0"),
+    ]
+    assert svg.count("<line") == 2

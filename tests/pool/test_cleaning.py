@@ -178,10 +178,10 @@ def test_bad_cleaning_is_refused(tmp_path: Path, dirty: PoolConfig):
     with pytest.raises(FileNotFoundError, match="There is no dataset file"):
         pool_from_config(PoolConfig(dirty.dataset_name, decontaminate_against=["./none.jsonl"]))
     with pytest.raises(
-        ValueError, match=r"has no column text; its columns are question, solution\. Name one as `column`"
+        ValueError, match=r"has no column text; its columns are question, solution\. Set `column` to one of them"
     ):
         read_texts({"dataset_name": str(tmp_path / "bench.jsonl"), "column": "text"})
-    with pytest.raises(ValueError, match=r"is left: all 15 overlap .* Is the pool itself among it"):
+    with pytest.raises(ValueError, match=r"is left: all 15 overlap .* Check that the pool is not one of them"):
         pool_from_config(PoolConfig(dirty.dataset_name, decontaminate_against=[dirty.dataset_name]))
 
 

@@ -122,7 +122,7 @@ class TestRefused:
         assert args.gradient_accumulation_steps == 4
         with pytest.raises(ValueError, match="`total_batch_size` must be a whole number"):
             TrainingConfig(total_batch_size=0)
-        with pytest.raises(ValueError, match=r"\(7\).*\(2\) both say how many rows"):
+        with pytest.raises(ValueError, match=r"\(7\).*\(2\) both set how many rows"):
             main(flags(tmp_path, model, "--total_batch_size", "7"))
 
     def test_two_sources_of_rows(self):
