@@ -6,7 +6,7 @@ from pathlib import Path
 
 from circuitseer_trl.artifacts import write_text
 from circuitseer_trl.configs import PoolConfig
-from circuitseer_trl.evaluation.benchmarks import BENCHMARKS
+from circuitseer_trl.evaluation.benchmark_files import benchmark_specs
 from circuitseer_trl.grading.extraction import extract_answer
 from circuitseer_trl.pool.load import pool_from_config
 
@@ -23,7 +23,7 @@ class PoolBenchmarkConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.name in (*BENCHMARKS, "paper"):
+        if self.name in (*benchmark_specs(), "paper"):
             raise ValueError(f"`name` must be one of your own, but {self.name!r} is a benchmark already.")
         if not self.name or Path(self.name).name != self.name:
             raise ValueError(f"`name` must be a plain name of a folder, got {self.name!r}.")

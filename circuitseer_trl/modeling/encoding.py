@@ -1,8 +1,9 @@
 """Turns a problem and its solution into the token ids that a model reads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from circuitseer_trl.pool.chat import chat_messages
 
@@ -32,6 +33,22 @@ def has_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer.chat_template is not None
 
 
+def chat_text(
+    tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, add_generation_prompt: bool = False
+) -> str:
+    """One conversation as its chat template writes it."""
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+    assert isinstance(text, str)  # lists are for batches
+    return text
+
+
+def decode_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+    """The text of token ids, with the spaces as they are."""
+    text = tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)  # lists are for batches
+    return text
+
+
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, form: str, system_prompt: str) -> list[int]:
     """Token ids of a text to be read by a model.
 
@@ -49,6 +66,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, form: str, syst
     encoded = tokenizer.apply_chat_template(
         chat_messages(text, system_prompt), add_generation_prompt=True, tokenize=True, return_dict=True
     )
+    assert isinstance(encoded, BatchEncoding)  # as `return_dict` asks
     return encoded["input_ids"]
 
 

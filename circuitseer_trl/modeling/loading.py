@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.integrations import deepspeed as transformers_deepspeed
 
 from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.modeling.model_folders import check_model_folder, model_path
 
 
 def local_device() -> torch.device:
@@ -33,31 +34,6 @@ def zero3_init_disabled() -> Iterator[None]:
     finally:
         if config is not None:
             transformers_deepspeed.set_hf_deepspeed_config(config)
-
-
-def check_model_folder(name: str) -> None:
-    """Checks, before anything is loaded, that a `name` that looks like a folder holds a model.
-
-    Raises:
-        FileNotFoundError: There is no such folder, or it has no configuration or no safetensors.
-    """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"The folder {name} holds no model: it has no config.json.")
-        if not any(folder.glob("*.safetensors")):
-            raise FileNotFoundError(
-                f"The folder {name} holds no weights: it has a config.json but no *.safetensors file. "
-                "If the weights are in another format, save them with `save_pretrained` first."
-            )
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise FileNotFoundError(f"There is no model folder {name}.")
-
-
-def model_path(name: str) -> str:
-    """The absolute path of a local model folder, or the Hub id. Libraries mistake a relative path for a Hub id."""
-    folder = Path(name).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else name
 
 
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
@@ -89,7 +65,8 @@ def load_model(
         model = AutoModelForCausalLM.from_pretrained(
             model_path(name), revision=revision, dtype=dtype, attn_implementation=attn_implementation
         )
-    return model.to(local_device()).eval().requires_grad_(False)
+    model.to(local_device())  # type: ignore[arg-type]  # transformers wraps `to` and loses its type
+    return model.eval().requires_grad_(False)
 
 
 @lru_cache(maxsize=8)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from weakref import WeakSet
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +23,8 @@ MIN_TRUNCATED_TOKENS = 16
 
 # So many examples may be without finite logits before the model is held to be broken.
 NUM_CHECKED = 8
+
+_checked: WeakSet[PreTrainedModel] = WeakSet()  # models whose losses were compared with their own logits
 
 
 LOSS_COLUMNS = pa.schema(
@@ -67,7 +70,7 @@ def checked_model(
         examples: The first of them on which the model's logits are finite is compared.
     """
     model = reference.model(for_scores=for_scores)
-    if not getattr(model, "_circuitseer_checked", False):
+    if model not in _checked:
         tried = examples[:NUM_CHECKED]
         if not any(check_head(model, example) for example in tried):
             raise ValueError(
@@ -75,7 +78,7 @@ def checked_model(
                 + (f", nor on the {len(tried) - 1} after it" if len(tried) > 1 else "")
                 + ". Are its weights whole? If its dtype is float16, use float32."
             )
-        model._circuitseer_checked = True
+        _checked.add(model)
     return model
 
 

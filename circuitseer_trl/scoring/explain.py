@@ -66,5 +66,5 @@ def explain(example: Example, reference: Reference, heads: HeadSet, scorer: Circ
     model = reference.model(for_scores=True)
     received = np.stack([attention_received(model, [ids], [head])[0] for head in heads.selected])
     score = attention_variance(received.mean(axis=0), scorer.sink_tokens)
-    tokens = [reference.tokenizer.decode([token]) for token in ids]
+    tokens = reference.tokenizer.batch_decode([[token] for token in ids])
     return Explanation(example, tokens, heads.selected, received, scorer.sink_tokens, score)

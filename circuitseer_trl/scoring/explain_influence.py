@@ -36,5 +36,5 @@ def explain_influence(example: Example, reference: Reference, scorer: InfraScore
     if encoded.num_completion_tokens < 1:
         raise ValueError(f"Row {example.row} has no token of its solution left, and so no influence.")
     [parts] = scorer.token_parts([encoded], reference)
-    tokens = [reference.tokenizer.decode([token]) for token in encoded.input_ids]
+    tokens = reference.tokenizer.batch_decode([[token] for token in encoded.input_ids])
     return InfluenceExplanation(example, tokens, parts, scorer.step_of_token(example, encoded, reference))

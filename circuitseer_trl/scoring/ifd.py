@@ -10,7 +10,7 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.modeling.encoding import EncodedExample, encode_prompt
+from circuitseer_trl.modeling.encoding import EncodedExample, chat_text, encode_prompt
 from circuitseer_trl.modeling.losses import response_losses
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.modeling.stored_losses import encode_all, probe_form
@@ -29,9 +29,7 @@ def answer_header(tokenizer: PreTrainedTokenizerBase, form: str) -> list[int]:
     if form == "plain":
         return encode_prompt(tokenizer, "\n", "plain", "")
     turn = [{"role": "user", "content": "1"}]
-    open_turn, closed_turn = (
-        tokenizer.apply_chat_template(turn, add_generation_prompt=flag, tokenize=False) for flag in (True, False)
-    )
+    open_turn, closed_turn = (chat_text(tokenizer, turn, add_generation_prompt=flag) for flag in (True, False))
     if not open_turn.startswith(closed_turn) or open_turn == closed_turn:
         raise ValueError(
             f"The chat template of {tokenizer.name_or_path} has no assistant's header apart from the prompt, which IFD puts "

@@ -8,7 +8,7 @@ from trl import SFTConfig
 from circuitseer_trl.artifacts import fingerprint
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.training.selected_rows import ChosenRows
-from circuitseer_trl.training.target import Target
+from circuitseer_trl.training.target import Target, model_init_kwargs
 
 # The other keys (logging, saving, devices) may change when a run is resumed.
 # fmt: off
@@ -38,6 +38,6 @@ def settings_of(
         "num_rows": len(chosen.indices),
         "rows": fingerprint(chosen.indices.tolist()),
         "system_prompt": system_prompt,
-        "model_init_kwargs": {key: str(value) for key, value in (args.model_init_kwargs or {}).items()},
+        "model_init_kwargs": {key: str(value) for key, value in model_init_kwargs(args).items()},
         "rope": target.rope,
     }

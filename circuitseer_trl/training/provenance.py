@@ -55,9 +55,9 @@ class DocumentedTrainer(SFTTrainer):
     A run that is resumed from the checkpoint of its last step trains no further and saves that checkpoint's weights.
     """
 
-    def __init__(self, *args: Any, provenance: Provenance, callbacks: list[TrainerCallback], **kwargs: Any):
+    def __init__(self, *, provenance: Provenance, callbacks: list[TrainerCallback], **kwargs: Any):
         self.provenance = provenance
-        super().__init__(*args, callbacks=[provenance, *callbacks], **kwargs)
+        super().__init__(callbacks=[provenance, *callbacks], **kwargs)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # transformers 5.23 compares with `max_steps` only after a step, so it trains one step more if the epoch has one left.
@@ -66,7 +66,7 @@ class DocumentedTrainer(SFTTrainer):
         else:
             super()._run_epoch(*args, **kwargs)
 
-    def create_model_card(
+    def create_model_card(  # type: ignore[override]  # TRL's own departs from transformers'
         self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
     ) -> None:
         super().create_model_card(model_name, dataset_name or self.provenance.hub_dataset, tags)

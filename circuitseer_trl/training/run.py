@@ -18,8 +18,7 @@ from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.distributed.processes import process_state, say
 from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.pool.rows import Pool
-from circuitseer_trl.selection.selection_panels import log_selection
-from circuitseer_trl.tracking import start_run
+from circuitseer_trl.tracking import check_tracker, start_run
 from circuitseer_trl.training.decisive_settings import settings_of
 from circuitseer_trl.training.launch_selection import select_in_launch
 from circuitseer_trl.training.preflight import (
@@ -186,11 +185,13 @@ def train(
             f"saved in {output_dir}. Lower `learning_rate`, or try `bf16: false`; earlier checkpoints may be sound."
         )
 
-    trainer.model.config.use_cache = True  # gradient checkpointing turned it off; generation needs it
+    # Gradient checkpointing turned it off; generation needs it.
+    trainer.model.config.use_cache = True  # type: ignore[union-attr]  # typed as a module, which has no config
     trainer.save_model()  # on all processes: ZeRO-3 gathers the weights
     if state.is_main_process:
         trainer.create_model_card(model_name=output_dir.name)
         # After a resume, TRL counts tokens and transformers counts seconds from the checkpoint's step on.
+        assert isinstance(trainer.train_dataset, datasets.Dataset)
         counted = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
         num_tokens, seconds = int(counted[-1]), result.metrics["train_runtime"]
         write_json(
@@ -234,6 +235,8 @@ def run_training(
         The folder of the model.
     """
     system_prompt = pool_config.system_prompt
+    tracked = "wandb" in (args.report_to or [])
+    check_tracker("wandb" if tracked else "none")
     check_environment(args, model_config)
     set_total_batch(args, training_config.total_batch_size, process_state().num_processes)
     target = inspect_target(
@@ -243,7 +246,7 @@ def run_training(
         rope_theta=training_config.rope_theta,
         max_position_embeddings=training_config.max_position_embeddings,
     )
-    if "wandb" in args.report_to:  # the trainer continues this run
+    if tracked:  # the trainer continues this run
         start_run(
             "train",
             project=training_config.wandb_project,
@@ -259,6 +262,8 @@ def run_training(
         chosen = read_chosen_rows(training_config.selection_file, pool)
     else:
         chosen = whole_pool(pool)
-    if chosen.folder is not None:
+    if chosen.folder is not None and tracked:
+        from circuitseer_trl.selection.selection_panels import log_selection  # needs the extra `wandb`
+
         log_selection(chosen.folder, pool)
     return train(pool, chosen, target, args, system_prompt=system_prompt)

@@ -1,6 +1,5 @@
 """Which rows are trained on? Those of a selection, as prompts and completions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.modeling.encoding import chat_text
 from circuitseer_trl.pool.chat import conversation
 from circuitseer_trl.pool.rows import Pool
 
@@ -126,17 +126,14 @@ class Lengths:
 
 def _count(batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, chat: bool) -> dict[str, list[int]]:
     if chat:
-        conversations = [p + c for p, c in zip(batch["prompt"], batch["completion"], strict=True)]
-        prompts: Sequence[str] = tokenizer.apply_chat_template(
-            batch["prompt"], tokenize=False, add_generation_prompt=True
-        )
-        texts: Sequence[str] = tokenizer.apply_chat_template(conversations, tokenize=False)
+        prompts = [chat_text(tokenizer, turns, add_generation_prompt=True) for turns in batch["prompt"]]
+        texts = [chat_text(tokenizer, p + c) for p, c in zip(batch["prompt"], batch["completion"], strict=True)]
     else:
         prompts = batch["prompt"]
         texts = [p + c + tokenizer.eos_token for p, c in zip(prompts, batch["completion"], strict=True)]
     # The template writes the special tokens itself.
     return {
-        key: [len(ids) for ids in tokenizer(list(values), add_special_tokens=not chat)["input_ids"]]
+        key: [len(ids) for ids in tokenizer(values, add_special_tokens=not chat)["input_ids"]]
         for key, values in (("num_prompt_tokens", prompts), ("num_tokens", texts))
     }
 

@@ -10,8 +10,9 @@ from accelerate.logging import get_logger
 from transformers import AutoConfig, PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig
 
-from circuitseer_trl.modeling.encoding import has_chat_template
-from circuitseer_trl.modeling.loading import check_model_folder, load_tokenizer, model_path
+from circuitseer_trl.modeling.encoding import chat_text, has_chat_template
+from circuitseer_trl.modeling.loading import load_tokenizer
+from circuitseer_trl.modeling.model_folders import check_model_folder, model_path
 from circuitseer_trl.pool.chat import chat_messages
 from circuitseer_trl.training.rope_scaling import change_rope, check_length
 
@@ -50,9 +51,14 @@ class Target:
             "revision": self.model_config.model_revision,
             "dtype": self.model_config.dtype,
             "attn_implementation": self.model_config.attn_implementation,
-            **(args.model_init_kwargs or {}),
+            **model_init_kwargs(args),
             **self.rope,
         }
+
+
+def model_init_kwargs(args: SFTConfig) -> dict[str, Any]:
+    """Arguments of `from_pretrained` that the config names; it has turned text into a dict."""
+    return args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
 
 
 def inspect_target(
@@ -77,7 +83,7 @@ def inspect_target(
         raise ValueError("`model_name_or_path` is not set: give the Hub id or the folder of the model to train.")
     name = model_config.model_name_or_path
     check_model_folder(name)
-    given = args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
+    given = model_init_kwargs(args)
     config = AutoConfig.from_pretrained(
         model_path(name),
         revision=model_config.model_revision,
@@ -129,7 +135,7 @@ def tokenizer_of_trainer(tokenizer: PreTrainedTokenizerBase, args: SFTConfig) ->
 def end_of_turn(tokenizer: PreTrainedTokenizerBase, system_prompt: str) -> list[str]:
     """The tokens that the chat template writes after an answer, and that are trained with it."""
     messages = [*chat_messages("1 + 1 = ?", system_prompt), {"role": "assistant", "content": "Two."}]
-    text = str(tokenizer.apply_chat_template(messages, tokenize=False))
+    text = chat_text(tokenizer, messages)
     if "Two." not in text:
         raise ValueError("The chat template does not write the answer. Set another with `chat_template_path`.")
     return tokenizer.tokenize(text.rpartition("Two.")[2])
@@ -148,7 +154,7 @@ def check_keeps_reasoning(target: Target, completions: Iterable[str]) -> None:
     if example is None or not target.chat:
         return
     messages = [*chat_messages("1 + 1 = ?", ""), {"role": "assistant", "content": example}]
-    text = str(target.ahead.apply_chat_template(messages, tokenize=False))
+    text = chat_text(target.ahead, messages)
     if example.partition("</think>")[0].removeprefix("<think>").strip() not in text:
         raise ValueError(
             f"The chat template of {target.name} leaves out the reasoning before `</think>` in the completions, so the "

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from circuitseer_trl.evaluation.answering.store import Sample
+from circuitseer_trl.answers import Sample
 from circuitseer_trl.evaluation.benchmarks import Problem
 from circuitseer_trl.evaluation.results import measure_average, measure_benchmark
 from circuitseer_trl.grading.grader import Verdict

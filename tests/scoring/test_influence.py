@@ -237,7 +237,7 @@ def test_bad_evaluations_are_refused_before_any_work(tmp_path: Path):
     )
     broken = Path(better) / "verdicts" / "word_problems.jsonl"
     broken.write_text(broken.read_text() + "{}\n")
-    with pytest.raises(ValueError, match=r"Line 13 of .*verdicts.* is not a line of an evaluation"):
+    with pytest.raises(ValueError, match=r"Line 13 of .*verdicts.* is not a verdict"):
         read_answers(better)
 
 
