@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LIBRARIES = ("circuitseer-trl", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets")
 
@@ -54,14 +54,19 @@ def write_card(path: str | Path, card: dict[str, Any]) -> None:
     write_json(path, card)
 
 
-def write_table(path: str | Path, table: pa.Table) -> None:
+def write_table(path: str | Path, table: "pa.Table") -> None:
     """Writes `table` as one Parquet file; the same table gives the same bytes."""
+    import pyarrow.parquet as pq  # a quarter of a second, which commands that write no table need not wait for
+
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_table(path: str | Path) -> pa.Table:
+def read_table(path: str | Path) -> "pa.Table":
     """Reads one Parquet file, or all Parquet files of a folder in the order of their names."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     path = Path(path)
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     return pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])

@@ -1,8 +1,9 @@
 """The keys of the pool and of selection, with their defaults (the paper's) and their checks."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -18,6 +19,7 @@ DifficultySource = Literal["judge", "column", "verdicts"]
 Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin", "prune", "reweight"]
 PruneStrategy = Literal["correct", "incorrect", "combined"]
 ReportTo = Literal["none", "wandb"]
+Groups = Mapping[str, tuple[str, ...]]  # titles of the help, and the keys under each
 
 
 def check_choice(name: str, value: Any, choices: Any) -> None:
@@ -85,6 +87,16 @@ def text_source(item: Any) -> dict[str, Any]:
 class PoolConfig:
     """Where the pool comes from and which of its columns are what: a data recipe, read by selection and training."""
 
+    groups: ClassVar[Groups] = {
+        "pool": ("dataset_name", "dataset_config", "dataset_split", "dataset_revision"),
+        "columns of the pool": (
+            *("prompt_column", "completion_column", "correct_column"),
+            *("id_column", "category_column", "difficulty_column"),
+        ),
+        "chat": ("system_prompt",),
+        "cleaning of the pool": ("dedup_similarity", "decontaminate_against", "ngram_size"),
+    }
+
     dataset_name: str = field(
         metadata={"help": "Hub id, or a local file or folder (JSONL, JSON, Parquet, CSV, or made by `save_to_disk`)."}
     )
@@ -146,8 +158,27 @@ class PoolConfig:
 class SelectionConfig:
     """All keys of the three selection steps (find heads, score, select), so that one recipe serves them all."""
 
+    groups: ClassVar[Groups] = {
+        "output": ("output_dir", "report_to"),
+        "method": ("method", "method_args", "scorer", "sampler"),
+        "reference model": (
+            *("reference_model", "reference_revision", "reference_dtype", "reference_max_length", "max_batch_tokens"),
+        ),
+        "probe and heads": (
+            *("probe_strategy", "probe_size", "probe_candidates", "probe_format"),
+            *("head_ratio", "head_detection", "head_set", "heads_file", "head_seed"),
+        ),
+        "score": ("score_format", "score_on", "statistic", "sink_tokens", "length_control"),
+        "budget and draw": ("sampling", "budget_ratio", "budget_size", "budget_tokens", "selection_seed"),
+    }
+
     output_dir: str = field(metadata={"help": "Folder for what the selection steps write."})
-    method: str = field(default="", metadata={"help": "Selection method (circuitseer); see `METHODS`."})
+    method: str = field(
+        default="",
+        metadata={
+            "help": "Selection method, such as random or length (circuitseer by default); docs/methods.md has all."
+        },
+    )
     scorer: str | None = field(
         default=None,
         metadata={"help": "A scorer of your own in place of a method, such as my_package.my_module:MyScorer."},
@@ -219,9 +250,7 @@ class SelectionConfig:
     )
     report_to: ReportTo = field(
         default="none",
-        metadata={
-            "help": "wandb: select_data logs the selection to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."
-        },
+        metadata={"help": "wandb: logs the selection to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."},
     )
 
     def __post_init__(self) -> None:
@@ -281,6 +310,18 @@ class SelectionConfig:
 class DryRunConfig:
     """The key of the selection steps that is no recipe's."""
 
+    groups: ClassVar[Groups] = {"output": ("dry_run",)}
+
     dry_run: bool = field(
         default=False, metadata={"help": "Print what the run would cost, by trying each step on a few rows, and stop."}
     )
+
+
+# What a selection step accepts and does not use, so that one recipe serves all three.
+UNUSED_BY_SCORES = (*SelectionConfig.groups["budget and draw"], "length_control", "sampler", "report_to")
+UNUSED_BY_HEADS = (
+    *UNUSED_BY_SCORES,
+    *SelectionConfig.groups["method"],
+    *SelectionConfig.groups["score"],
+    *("head_set", "heads_file"),
+)

@@ -1,13 +1,17 @@
 """Reads recipes: YAML files and command-line flags into the dataclasses of a step."""
 
-import difflib
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
 from trl import TrlParser
+
+from circuitseer_trl.command_line import CommandParser
+from circuitseer_trl.named_files import find_file, shipped_path
+from circuitseer_trl.yaml_files import read_yaml
 
 # Keys that transformers 5 and TRL 1 took away, and what says the same thing now (their release notes; TRL's parser).
 RENAMED = {
@@ -27,44 +31,79 @@ RENAMED = {
 }
 
 
+def _with_shipped_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_shipped_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_shipped_paths(item) for item in value]
+    return shipped_path(value) if isinstance(value, str) else value
+
+
 def read_recipe(path: str | Path) -> dict[str, Any]:
     """Reads one YAML recipe into a flat dict."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no recipe {path}. Recipes are YAML files; see the folder recipes/.")
-    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    if not isinstance(values, dict):
-        raise ValueError(f"Recipe {path} must be a YAML mapping of keys to values, got a {type(values).__name__}.")
-    return values
+        raise FileNotFoundError(
+            f"There is no recipe {path}. `circuitseer recipes` lists those that come with the package."
+        )
+    values = read_yaml(path)
+    if "config" in values:
+        raise ValueError(f"Recipe {path} has the key `config`, but a recipe cannot name others: give `--config` twice.")
+    return _with_shipped_paths(values)
 
 
-class RecipeParser(TrlParser):
-    """TRL's parser with `--config` as often as one likes, hints for unknown keys, and no abbreviated flags."""
+class RecipeParser(CommandParser, TrlParser):
+    """TRL's parser with `--config` as often as one likes, hints for unknown keys, and groups in its help.
 
-    def __init__(self, *dataclass_types: type, **kwargs: Any) -> None:
-        super().__init__(dataclass_types, allow_abbrev=False, **kwargs)
+    Args:
+        dataclass_types: Their fields are the keys. A `groups` of a class, titles to names of fields, orders the help.
+        kinds: Kinds of recipe that `--config NAME` is looked for in.
+        hidden: Keys that this step accepts, so that one recipe serves several, but does not use.
+    """
+
+    def __init__(
+        self, *dataclass_types: Any, kinds: Sequence[str] = (), hidden: Collection[str] = (), **kwargs: Any
+    ) -> None:
+        super().__init__(dataclass_types, usage="%(prog)s [--config RECIPE]... [--KEY VALUE]...", **kwargs)
+        self.kinds = kinds
         self.add_argument(
             "--config",
             action="append",
             default=[],
-            metavar="RECIPE.yaml",
-            help="A recipe; may be repeated. Later recipes win over earlier ones, flags win over recipes.",
+            metavar="RECIPE",
+            help="A YAML file, or a name that `circuitseer recipes` lists. May be repeated; later recipes win "
+            "over earlier ones, flags win over recipes.",
         )
+        for action in self._actions:
+            if action.dest in hidden:
+                action.help = argparse.SUPPRESS
+        for kind in self.dataclass_types:
+            for title, names in getattr(kind, "groups", {kind.__name__: [item.name for item in fields(kind)]}).items():
+                self._group(title, names)
+
+    def _group(self, title: str, names: Collection[str]) -> None:
+        """Moves the keys from argparse's one group of options to a group of their own."""
+        group = next((each for each in self._action_groups if each.title == title), None) or self.add_argument_group(
+            title
+        )
+        for action in [each for each in self._optionals._group_actions if each.dest in names]:
+            self._optionals._group_actions.remove(action)
+            group._group_actions.append(action)
 
     def parse(self, args: Sequence[str] | None = None) -> tuple[Any, ...]:
-        arguments = list(sys.argv[1:] if args is None else args)
-        recipes, rest = self._split(arguments)
-        for path in recipes:
+        recipes, rest = self._split(list(sys.argv[1:] if args is None else args))
+        for path in (find_file(name, self.kinds) for name in recipes):
             unknown = self.set_defaults_with_config(**read_recipe(path))
             if unknown:
                 raise ValueError("\n".join(self.hint(key[2:], f"recipe {path}") for key in unknown[::2]))
-        *parsed, _, remaining = self.parse_args_into_dataclasses(
-            args=rest, return_remaining_strings=True, look_for_args_file=False
-        )
-        flags = [text.split("=")[0] for text in remaining if text.startswith("--")]
-        if remaining:
-            hints = [self.hint(flag[2:], "the command line") for flag in flags]
-            raise ValueError("\n".join(hints) or f"The command line has words that belong to no flag: {remaining}.")
+        self.check_flags(rest)
+        try:
+            *parsed, _, remaining = self.parse_args_into_dataclasses(
+                args=rest, return_remaining_strings=True, look_for_args_file=False
+            )
+        except TypeError as error:  # a dataclass compares what it was given with a number
+            raise ValueError(f"A value has the wrong type: {error}.") from error
+        self.check_remaining(remaining)
         return tuple(parsed)
 
     @staticmethod
@@ -80,29 +119,24 @@ class RecipeParser(TrlParser):
             else:
                 position += 1
                 if position == len(arguments):
-                    raise ValueError("`--config` needs the path of a recipe after it.")
+                    raise ValueError("`--config` needs the path or the name of a recipe after it.")
                 recipes.append(arguments[position])
             position += 1
         return recipes, rest
 
     def hint(self, key: str, where: str) -> str:
-        known = [action.dest for action in self._actions]
         if key in RENAMED:
-            advice = f"It is now: {RENAMED[key]}."
-        elif close := difflib.get_close_matches(key, known, n=1):
-            advice = f"Did you mean `{close[0]}`?"
-        else:
-            advice = "See `--help` for the keys of this step."
-        return f"Unknown key `{key}` in {where}. {advice}"
+            return f"Unknown key `{key}` in {where}. It is now: {RENAMED[key]}."
+        return super().hint(key, where)
 
 
-def parse_recipe(*dataclass_types: type, args: Sequence[str] | None = None, **kwargs: Any) -> Any:
+def parse_recipe(*dataclass_types: Any, args: Sequence[str] | None = None, **kwargs: Any) -> Any:
     """Reads recipes and flags into one instance of each dataclass (one type gives the instance itself).
 
     Args:
         dataclass_types: The dataclasses of the step; their fields are its keys.
         args: The command line; by default that of the process.
-        kwargs: For the parser: `prog`, `description`.
+        kwargs: For the parser: `prog`, `description`, `kinds`, `hidden`.
     """
     parsed = RecipeParser(*dataclass_types, **kwargs).parse(args)
     return parsed[0] if len(parsed) == 1 else parsed

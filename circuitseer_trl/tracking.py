@@ -2,11 +2,16 @@
 
 import os
 
-import wandb
-
 from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.extras import require_extra
 
 PROJECT = "circuitseer"
+
+
+def check_tracker(report_to: str) -> None:
+    """Raises where W&B is asked for and not installed."""
+    if report_to == "wandb":
+        require_extra("wandb", "`report_to: wandb`", "wandb", "PIL")
 
 
 def start_run(
@@ -25,6 +30,10 @@ def start_run(
         job_type: select, train or evaluate.
         group: Name that ties together the runs of one comparison.
     """
-    if process_state().is_main_process and wandb.run is None:
+    if not process_state().is_main_process:
+        return
+    import wandb  # of the extra `wandb`
+
+    if wandb.run is None:
         project = project or os.environ.get("WANDB_PROJECT", PROJECT)
         wandb.init(project=project, entity=entity, group=group, job_type=job_type, name=name)

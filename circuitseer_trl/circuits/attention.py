@@ -1,8 +1,8 @@
-"""Reaches into a model's attention for the length of a `with` block: reads queries and keys, or silences heads.
+"""Reads queries and keys of a model's attention, or silences heads, for the length of a `with` block.
 
-An attention module of transformers looks its kernel up by name in `AttentionInterface`, and hands it queries and keys
-after their norms and RoPE. A wrapper under the implementation's own name sees them all, and leaves masks,
-configuration and weights alone (under a new name, transformers would build no mask).
+An attention module of transformers looks up its kernel by name in `AttentionInterface`, and hands it queries and keys
+after their norms and RoPE. A wrapper under the implementation's own name sees every call and leaves masks,
+configuration and weights unchanged. (Under a new name, transformers builds no mask.)
 """
 
 import sys
@@ -18,8 +18,8 @@ from transformers import AttentionInterface, PreTrainedModel
 # B batch, H query heads, G key-value heads, T tokens, D head dimension
 Head = tuple[int, int]  # layer, query head
 
-# What a kernel may be handed that adds to the logits or chooses keys by content: where it is there, a query of zeros is
-# not undifferentiated attention.
+# Arguments of a kernel that add to the logits or choose keys by content. With one of them, a query of zeros does not give
+# undifferentiated attention.
 UNSUPPORTED = {
     "s_aux": "learned attention sinks",
     "sinks": "learned attention sinks",
@@ -40,13 +40,13 @@ class Ablation(NamedTuple):
 
 @dataclass(frozen=True)
 class AttentionCall:
-    """What an attention module hands to its kernel.
+    """The arguments that an attention module hands to its kernel.
 
     Attributes:
         implementation: Name of the kernel, such as `sdpa`.
         query (`torch.Tensor` of shape `(B, H, T, D)`): After norm and RoPE.
         key (`torch.Tensor` of shape `(B, G, T, D)`): After norm and RoPE; query head h reads key head h // (H / G).
-        mask: The kernel's own form of the mask: boolean (True is visible), additive, or None for causal.
+        mask: In the format of the kernel: boolean (True is visible), additive, or None for causal.
         options: The kernel's other arguments: `scaling`, `softcap`, `sliding_window`, ...
     """
 
@@ -62,7 +62,7 @@ Attend = Callable[[int, AttentionCall, Callable[[torch.Tensor], Any]], Any]
 
 
 def head_grid(model: PreTrainedModel) -> tuple[int, int]:
-    """Number of layers, and of query heads in each."""
+    """The number of layers, and of query heads in each layer."""
     config = model.config.get_text_config()
     if not isinstance(config.num_attention_heads, int):
         raise ValueError(
@@ -97,7 +97,7 @@ def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def _eager_kernel(module: nn.Module) -> Callable[..., Any]:
-    """The default that modules pass for "eager", which is not in the registry: a function of their modeling file."""
+    """The kernel for "eager", which is not in the registry but a function of each modeling file."""
     for base in type(module).__mro__:
         names = vars(sys.modules[base.__module__])
         if "eager_attention_forward" in names:
@@ -114,26 +114,26 @@ def _refuse_unsupported(call: AttentionCall) -> None:
         reasons.append("a mask that weighs tokens instead of hiding them (such as ALiBi)")
     if reasons:
         raise ValueError(
-            f"{type(call.module).__name__} uses {reasons[0]}: a query of zeros would not give undifferentiated "
-            "attention there, and attention received would not be all there is. Use another reference model."
+            f"{type(call.module).__name__} uses {reasons[0]}: a query of zeros does not give undifferentiated "
+            "attention there, and queries and keys alone do not decide the weights. Use another reference model."
         )
 
 
 @contextmanager
 def intercept(model: PreTrainedModel, layers: Collection[int], attend: Attend) -> Iterator[None]:
-    """Lets `attend(layer, call, kernel)` stand for the attention of each of the `layers`; `kernel(query)` is the real one.
+    """Replaces the attention of each of the `layers` by `attend(layer, call, kernel)`; `kernel(query)` is the model's own.
 
-    One block is one forward of the model. The registry is shared by the process: attention of other models passes
-    through, and afterwards the registry is as it was, also after an exception. Not for several threads at once.
+    One block holds one forward of the model. All models of the process share the registry: the attention of other models
+    passes through, and the registry is restored at the end, also after an exception. Do not use it in several threads.
 
     Raises:
-        ValueError: The attention has a form in which queries and keys are not all there is, or a layer does not go
-            through transformers' attention interface (linear attention, old modeling files).
+        ValueError: The attention depends on more than queries and keys, or a layer does not go through transformers'
+            attention interface (linear attention, old modeling files).
     """
     name = model.config.get_text_config()._attn_implementation
     blocks = decoder_layers(model)
     owner = {id(module): layer for layer in layers for module in blocks[layer].modules()}
-    mapping = AttentionInterface._global_mapping  # `register` writes it, but nothing public takes "eager" out again
+    mapping = AttentionInterface._global_mapping  # `register` writes to it; no public function removes "eager" again
     before = mapping.get(name)
     fired: set[int] = set()
 
@@ -182,19 +182,21 @@ def intercept(model: PreTrainedModel, layers: Collection[int], attend: Attend) -
 def observe(
     model: PreTrainedModel, layers: Collection[int], visit: Callable[[int, AttentionCall], torch.Tensor]
 ) -> AbstractContextManager[None]:
-    """Calls `visit(layer, call)` as each of the `layers` attends; the layer goes on with the query that it returns.
+    """Calls `visit(layer, call)` when each of the `layers` attends; the layer continues with the query that it returns.
 
-    See `intercept` for what is refused.
+    Raises:
+        ValueError: As `intercept`.
     """
     return intercept(model, layers, lambda layer, call, kernel: kernel(visit(layer, call)))
 
 
 @contextmanager
 def ablate(model: PreTrainedModel, ablations: Collection[Ablation]) -> Iterator[None]:
-    """Makes the attention of some heads undifferentiated: every token attends equally to all it can see.
+    """Makes the attention of some heads undifferentiated: every token attends equally to all tokens that it can see.
 
-    The paper scales the query by a small number (CircuitSeer, equation 2); a query of zeros is the exact limit, under
-    any mask, window, kernel and bias. Keys stay, as under GQA other heads read them. One block is one forward.
+    The paper scales the query by a small number (CircuitSeer, equation 2). A query of zeros is the exact limit, with
+    any mask, window, kernel and bias. Keys stay unchanged, because other heads read them under GQA. One block holds one
+    forward.
     """
     by_layer: dict[int, list[Ablation]] = {}
     for ablation in ablations:

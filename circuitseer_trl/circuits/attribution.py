@@ -1,4 +1,4 @@
-"""What would each head be worth to first order? Attribution patching, from one forward and one backward."""
+"""How important is each head to first order? Attribution patching, from one forward and one backward."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,15 +12,15 @@ from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, response_span, token_losses
 
 # H query heads, T tokens, D head dimension
-# Forward and backward, in forwards of the example alone: gradients of weights are not made.
+# The cost of forward and backward, in forwards of the example alone: no gradients of weights are computed.
 ATTRIBUTION_FORWARDS = 2
 
 
 def head_attributions(model: PreTrainedModel, example: EncodedExample) -> HeadSweep:
-    """First-order estimates of `head_loss_increases`: the loss's gradient times what ablation changes of a head's output.
+    """First-order estimates of `head_loss_increases`: the loss's gradient times the change of a head's output by ablation.
 
-    They must not choose heads: on SmolLM2-135M they give the two most important ones negative values. Over examples they
-    go along with the increases of most heads, though (a median correlation of .94 there), which makes them control variates.
+    The estimates must not choose heads: on SmolLM2-135M the two most important heads get negative values. But over
+    examples they follow the increases of most heads (median correlation 0.94 there), so they serve as control variates.
     """
     check_ready(model)
     span = response_span(example)
@@ -41,7 +41,7 @@ def head_attributions(model: PreTrainedModel, example: EncodedExample) -> HeadSw
     ids = torch.tensor([example.input_ids], device=model.device)
     with torch.enable_grad(), intercept(model, range(num_layers), attend):
         hidden = last_hidden_states(model, ids)
-    # The gradient of the loss with respect to the last hidden states, in chunks as the losses are.
+    # The loss has a graph of its own that ends at the last hidden states.
     rows = hidden[0, span].detach().requires_grad_()
     with torch.enable_grad():
         loss = token_losses(model, rows, ids[0, span.start + 1 :]).mean()

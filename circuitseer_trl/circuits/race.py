@@ -1,9 +1,9 @@
-"""Which heads are among the best, without evaluating every head on the whole probe?
+"""Which heads are the best ones, without evaluating every head on the whole probe?
 
-Exact sweeps on growing random parts of the probe: 8 examples, 12, 18, ... After each, a head that is surely below the k-th
-best is evaluated no further, nor is one that is surely among the best; what is in doubt to the end has been evaluated on the
-whole probe. First-order estimates (attribution patching) must not choose, as they give the most important heads negative
-importance; but they are cheap enough to be had for the whole probe, and take most of the chance out of a part of it.
+Exact sweeps run on growing random parts of the probe: 8 examples, 12, 18, ... After each round, heads that are surely among
+the k best, and heads that are surely not, leave the race. A head that stays in doubt is evaluated on the whole probe.
+First-order estimates (attribution patching) must not choose heads, because they give the most important heads negative
+importance. But they are cheap enough for the whole probe, and as control variates they remove most of the sampling noise.
 """
 
 import math
@@ -30,8 +30,8 @@ class Round:
     """One round of a race.
 
     Attributes:
-        stop: Number of examples evaluated after it.
-        heads: Indices of the heads that took part.
+        stop: Number of examples evaluated when the round ends.
+        heads (`np.ndarray` of shape `(K,)`): Indices of the heads that took part.
     """
 
     stop: int
@@ -40,11 +40,11 @@ class Round:
 
 @dataclass(frozen=True)
 class Race:
-    """What a race found.
+    """The result of a race over columns of numbers.
 
     Attributes:
-        selected: Indices of the heads of highest mean, the highest first.
-        increases (`np.ndarray` of shape `(N, K)`): In the order of evaluation; NaN where a head took no part any more.
+        selected (`np.ndarray` of shape `(size,)`): Indices of the heads of highest mean, the highest first.
+        increases (`np.ndarray` of shape `(N, K)`): In the order of evaluation; NaN where a head had left the race.
         rounds: In their order.
     """
 
@@ -55,13 +55,13 @@ class Race:
 
 @dataclass(frozen=True)
 class RaceResult:
-    """What a race over a model's heads found.
+    """The result of a race over a model's heads.
 
     Attributes:
         selected: The heads found, the highest mean first.
         increases: The increases that were evaluated, as `sweep` gives them.
-        estimates: Those of all heads on all examples, to first order.
-        card: What `heads.json` says of the race.
+        estimates: First-order estimates for all heads on all examples.
+        card: The entry of the race in `heads.json`.
     """
 
     selected: list[Head]
@@ -71,7 +71,7 @@ class RaceResult:
 
 
 def standard_errors(values: np.ndarray, num_examples: int) -> np.ndarray:
-    """Standard error of the mean over n of `num_examples` rows drawn without replacement; 0 once all are there."""
+    """Standard error of the mean over n of `num_examples` rows drawn without replacement; 0 when all are drawn."""
     n = len(values)
     if n < 2:
         return np.full(values.shape[1:], np.inf if n < num_examples else 0.0)
@@ -79,15 +79,15 @@ def standard_errors(values: np.ndarray, num_examples: int) -> np.ndarray:
 
 
 def with_control(increases: np.ndarray, controls: np.ndarray) -> np.ndarray:
-    """Increases of a part of the probe, less what the choice of the part made of them.
+    """Increases on a part of the probe, corrected for the choice of the part.
 
     Args:
         increases (`np.ndarray` of shape `(n, K)`): Loss increases of the first n examples.
-        controls (`np.ndarray` of shape `(N, K)`): Estimates of them for all examples. How far an example's estimate is from
-            the head's mean is taken off where that lowers the head's variance; over all examples that is nothing.
+        controls (`np.ndarray` of shape `(N, K)`): Estimates of them for all examples. The distance of an example's estimate
+            from the head's mean is subtracted where that lowers the head's variance. Over all examples it adds up to 0.
 
     Returns:
-        `np.ndarray` of shape `(n, K)`.
+        `np.ndarray` of shape `(n, K)`: The corrected increases.
     """
     chance = controls[: len(increases)] - controls.mean(axis=0)
     lower = (increases - chance).var(axis=0) < increases.var(axis=0)
@@ -95,10 +95,11 @@ def with_control(increases: np.ndarray, controls: np.ndarray) -> np.ndarray:
 
 
 def decide(values: np.ndarray, size: int, num_examples: int, z: float = Z) -> tuple[np.ndarray, np.ndarray]:
-    """Which heads are among the `size` best, and which are not, with confidence.
+    """Decides which heads are surely among the `size` best, and which are surely not.
 
-    A head of the best so far is compared with the one after them, another with the last of them, example by example: what
-    makes an example hard for both cancels. Decided is where the mean difference exceeds z standard errors.
+    A head among the best so far is compared with the first one after them, any other head with the last of the best. The
+    comparison is example by example, so the common difficulty of an example cancels. A head is decided where the mean
+    difference exceeds z standard errors.
 
     Args:
         values (`np.ndarray` of shape `(n, K)`): Loss increases of the heads still in the race.
@@ -129,8 +130,8 @@ def race(
     """Finds the `size` heads of highest mean over all examples, which come in random order.
 
     Args:
-        evaluate: Given the round, a range of examples and head indices, the increases, one row an example.
-        controls (`np.ndarray` of shape `(N, K)`): Estimates of the increases, in the same order; zeros are none.
+        evaluate: Gives the increases of a round, a range of examples and head indices; one row for each example.
+        controls (`np.ndarray` of shape `(N, K)`): Estimates of the increases, in the same order; zeros have no effect.
     """
     num_examples, num_heads = controls.shape
     increases = np.full((num_examples, num_heads), np.nan)
@@ -145,7 +146,7 @@ def race(
         accepted = np.concatenate([accepted, active[surely_in]])
         active = active[~surely_in & ~surely_out] if len(accepted) < size else active[:0]
         start = stop
-    # Heads of the same mean to the last bit are left where all examples did not tell them apart.
+    # After all examples, only heads with exactly the same mean are still in doubt.
     tied = active[np.argsort(-increases[:, active].mean(axis=0), kind="stable")][: size - len(accepted)]
     selected = np.sort(np.concatenate([accepted, tied]))
     means = np.nanmean(increases[:, selected], axis=0)
@@ -153,7 +154,7 @@ def race(
 
 
 def sweep_cost(heads: Sequence[Head], num_layers: int) -> int:
-    """Rows that a sweep over these heads puts through each layer, summed: a row grows at its head's layer."""
+    """Rows that a sweep over these heads puts through the layers, summed: a row joins at its head's layer."""
     return num_layers + sum(num_layers - layer for layer, _ in heads)
 
 
@@ -186,14 +187,14 @@ def run_race(
     made_from: dict[str, Any],
     output_dir: Path,
 ) -> RaceResult:
-    """Races the heads of a model over a probe, with every example of a round a shard.
+    """Races the heads of a model over a probe; every example of a round is a shard.
 
     Args:
-        sweep: Given a probe example's index and heads, the table of their loss increases in the order of the heads.
-        attribute: The same for all heads, to first order.
+        sweep: Gives the table of loss increases for the index of a probe example and heads, in the order of the heads.
+        attribute: Gives the first-order estimates of all heads for the index of a probe example.
         plan: What is raced.
         made_from: Everything that the sweeps depend on.
-        output_dir: Gets the folder `race/` with one folder a round, and one of the estimates.
+        output_dir: Gets the folder `race/`, with one folder for each round and one for the estimates.
     """
     lengths, grid = plan.lengths, plan.grid
     num_layers, width = grid

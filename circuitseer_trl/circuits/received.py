@@ -1,4 +1,4 @@
-"""How unevenly are a text's tokens attended to? Attention received, and the statistics of it."""
+"""How unevenly do the tokens of a text receive attention? Attention received, and its statistics."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,7 +11,7 @@ from circuitseer_trl.circuits.attention import AttentionCall, Head, check_heads,
 from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, pad_right
 
 # B batch, S selected heads of a layer, Q queries of a block, T tokens, D head dimension
-# Weights held at once: 64 MB in float32 on CUDA, and what a cache holds on a CPU, which is twice as fast there.
+# Attention weights held at once: 64 MB in float32 on CUDA; on a CPU as many as a cache holds, which is twice as fast.
 MAX_WEIGHTS = {"cuda": 2**24, "cpu": 2**20}
 MEAN_TOLERANCE = 1e-4
 
@@ -20,12 +20,12 @@ class NotFiniteError(ValueError):
     """Some attention of a batch is not finite: broken weights, or a dtype that is too narrow for a text."""
 
 
-class _DeepEnough(Exception):  # noqa: N818
-    """Ends a forward after the deepest selected layer: what follows does not change the attention."""
+class _EarlyExit(Exception):  # noqa: N818
+    """Ends a forward after the deepest selected layer: later layers do not change the attention."""
 
 
 def _block_logits(call: AttentionCall, query: torch.Tensor, key: torch.Tensor, start: int) -> torch.Tensor:
-    """Attention logits of a block of queries, of shape `(B, S, Q, T)`, as the kernel has them; -inf where hidden."""
+    """Attention logits of a block of queries, of shape `(B, S, Q, T)`, as the kernel computes them; -inf where hidden."""
     options, stop = call.options, start + query.shape[2]
     scaling = options.get("scaling")
     logits = query @ key.mT * (scaling if scaling is not None else query.shape[-1] ** -0.5)
@@ -42,7 +42,7 @@ def _block_logits(call: AttentionCall, query: torch.Tensor, key: torch.Tensor, s
     queries = torch.arange(start, stop, device=key.device)[:, None]
     keys = torch.arange(key.shape[2], device=key.device)
     hidden = keys > queries
-    # Flash kernels take the window as a number; with the others a mask would be there if it hid anything.
+    # Flash kernels take the window as a number. The other kernels get a mask whenever a window hides a token.
     if "flash" in call.implementation and options.get("sliding_window") is not None:
         hidden |= keys <= queries - options["sliding_window"]
     return logits.masked_fill(hidden, -torch.inf)
@@ -62,9 +62,9 @@ def _column_sums(call: AttentionCall, heads: Sequence[int], lengths: torch.Tenso
     size = max(1, MAX_WEIGHTS[query.device.type] // (num_rows * num_heads * num_tokens))
     for start in range(0, num_tokens, size):
         stop = min(start + size, num_tokens)
-        # Causal: no query of the block sees a key after it.
+        # Causal: no query of the block sees a key after the block.
         weights = _block_logits(call, query[:, :, start:stop], key[:, :, :stop], start).softmax(dim=-1)
-        # Padding still asks; its rows are left out, or a score would depend on its batch.
+        # Queries of padding are left out, or a score would depend on its batch.
         real = torch.arange(start, stop, device=lengths.device) < lengths[:, None]
         sums[:, :stop] += (weights * real[:, None, :, None]).sum(dim=(1, 2), dtype=torch.float64)
     return sums
@@ -79,11 +79,11 @@ def attention_received(
     Equation 4 as printed sums a row of weights, which is 1 for every token; the text says attention *on* a token. So
     alpha_k is the sum over queries of the attention on token k, averaged over `heads`. Its mean over a text is 1.
 
-    Softmax in float32 (float64 for a float64 model) and sums in float64. Batch-mates change a value by rounding only:
-    relatively less than 1e-5 in float32, as tested. The forward stops after the deepest of the `heads`.
+    Softmax is in float32 (float64 for a float64 model), sums are in float64. Batch-mates change a value by rounding
+    only: by a relative difference below 1e-5 in float32, as tested. The forward stops after the deepest of the `heads`.
 
     Args:
-        batch: Token ids of the texts; they are padded together, so let them be of like length.
+        batch: Token ids of the texts. They are padded to one length, so texts of similar length are cheaper.
         heads: (layer, query head) pairs.
 
     Returns:
@@ -91,7 +91,7 @@ def attention_received(
 
     Raises:
         NotFiniteError: The attention of some text is not finite.
-        ValueError: A text is empty, a head does not exist, or the attention is not of a supported form.
+        ValueError: A text is empty, a head does not exist, or the attention is not supported (see `intercept`).
     """
     check_ready(model)
     check_heads(model, heads)
@@ -111,15 +111,15 @@ def attention_received(
     def visit(layer: int, call: AttentionCall) -> torch.Tensor:
         sums.add_(_column_sums(call, by_layer[layer], lengths.to(call.query.device)).cpu())
         if layer == max(by_layer):
-            raise _DeepEnough
+            raise _EarlyExit
         return call.query
 
-    with observe(model, by_layer, visit), suppress(_DeepEnough):
+    with observe(model, by_layer, visit), suppress(_EarlyExit):
         last_hidden_states(model, ids)
     alphas = [row[: len(text)].numpy() / len(heads) for row, text in zip(sums, batch, strict=True)]
     if not all(np.isfinite(alpha).all() for alpha in alphas):
         raise NotFiniteError(
-            "The attention is not finite. Are the model's weights whole? If its dtype is float16, use float32."
+            "The attention is not finite. Check that the model's weights are whole; if its dtype is float16, use float32."
         )
     for alpha in alphas:
         assert abs(alpha.mean() - 1) < MEAN_TOLERANCE, f"Attention received must average 1 a token, got {alpha.mean()}."
@@ -131,7 +131,7 @@ def attention_variance(alpha: np.ndarray, sink_tokens: int = 0) -> float:
 
     Args:
         alpha (`np.ndarray` of shape `(tokens,)`): From `attention_received`.
-        sink_tokens: So many first tokens are left out; the variance of the others is about their own mean, without
+        sink_tokens: Number of first tokens to leave out. The variance of the others is about their own mean, without
             renormalising.
 
     Returns:
@@ -142,7 +142,7 @@ def attention_variance(alpha: np.ndarray, sink_tokens: int = 0) -> float:
 
 
 def variance_without_first(alpha: np.ndarray) -> float:
-    """The score without the first token, which most attention falls on: `score_without_sink`."""
+    """The score without the first token, which receives most attention: `score_without_sink`."""
     return attention_variance(alpha, sink_tokens=1)
 
 
@@ -152,10 +152,10 @@ def sink_share(alpha: np.ndarray) -> float:
 
 
 def attention_entropy(alpha: np.ndarray, sink_tokens: int = 0) -> float:
-    """How far attention received is from even, in [0, 1] at any length: 1 - H(p) / log(m).
+    """How uneven the attention received is, in [0, 1] at any length: 1 - H(p) / log(m).
 
-    m is the number of tokens after the first `sink_tokens`, p their alpha, renormalised to sum 1. The result is 0 where
-    at most one token is left, or none of them receives any attention.
+    m is the number of tokens after the first `sink_tokens`; p is their alpha, normalised to the sum 1. The result is 0
+    where at most one token is left, or none of them receives attention.
     """
     rest = alpha[sink_tokens:]
     if len(rest) <= 1 or rest.sum() == 0:

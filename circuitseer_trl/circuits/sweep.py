@@ -1,4 +1,4 @@
-"""What is each head worth on one example? The loss increase of every head, from one forward."""
+"""How important is each head on one example? The loss increase of every head, from one forward."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from circuitseer_trl.modeling.memory import sweep_tokens
 
 @dataclass(frozen=True)
 class HeadSweep:
-    """What silencing each head does to one example.
+    """The effect of silencing each head on one example.
 
     Attributes:
         base_loss: Mean response loss with no head silenced, in nats per token.
-        increase (float64 `np.ndarray` of shape `(layers, query heads)`): How much higher the loss is with this head
-            silenced; NaN where it was not evaluated.
+        increase (float64 `np.ndarray` of shape `(layers, query heads)`): Increase of the loss when this head is silenced;
+            NaN where it was not evaluated.
     """
 
     base_loss: float
@@ -80,21 +80,21 @@ def head_loss_increases(
     """The increase of an example's mean response loss when a head's attention is undifferentiated, for each head.
 
     This is the difference in CircuitSeer's equation 3. A head changes nothing before its own layer. So the batch starts
-    as the example alone and grows by one copy a head as the forward reaches the head's layer: exact, each layer's
-    weights read once, and about half the work of one forward a head.
+    with the example alone, and grows by one copy for each head when the forward reaches the head's layer. The result is
+    exact, each layer's weights are read once, and the work is about half of one forward for each head.
 
     Args:
-        heads: (layer, query head) pairs to evaluate; None is all.
-        max_tokens: Rows x tokens of the batch at most, the unchanged row included, but always two rows; more heads take
-            more forwards. None is what memory holds (`sweep_tokens`). Groups depend on `heads`, `max_tokens` and the
-            example's length only.
+        heads: (layer, query head) pairs to evaluate; None evaluates all.
+        max_tokens: The largest number of rows x tokens in a batch, the unchanged row included. A batch has at least two
+            rows. More heads take more forwards. None takes what memory holds (`sweep_tokens`). Groups depend on `heads`,
+            `max_tokens` and the example's length only.
 
     Returns:
         The losses; not finite where the model's own output is not.
 
     Raises:
-        ValueError: The example has no prompt or no response token; a head does not exist; the model's attention has a
-            form that is not supported (see `observe`).
+        ValueError: The example has no prompt or no response token, a head does not exist, or the model's attention is not
+            supported (see `intercept`).
     """
     check_ready(model)
     response_span(example)
@@ -112,7 +112,7 @@ def head_loss_increases(
         losses = _group_losses(model, example, group)
         base_loss = losses[0].item() if base_loss is None else base_loss
         for (layer, head), loss in zip(group, losses[1:], strict=True):
-            # Against the unchanged row of the same forward, which was rounded in the same way.
+            # Compared with the unchanged row of the same forward, which is rounded in the same way.
             increase[layer, head] = (loss - losses[0]).item()
     assert base_loss is not None
     return HeadSweep(base_loss, increase)

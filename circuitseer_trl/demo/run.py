@@ -1,21 +1,20 @@
 """The whole chain on two CPU cores, without a network: does a selected tenth beat a random one?
 
-    make demo                      # base, random 10%, length 10%, CircuitSeer 10%
-    make demo DEMO_ARGS=--full     # and the whole pool
+    circuitseer demo               # base, random 10%, length 10%, CircuitSeer 10%
+    circuitseer demo --full        # and the whole pool
 
-A base model of 0.8M parameters (trained by `train_base.py`, committed here) is fine-tuned on a tenth of 2,000 generated word
+A base model of 0.8M parameters (trained by `circuitseer_trl.demo.train_base`) is fine-tuned on a tenth of 2,000 generated word
 problems, chosen in three ways, and asked 90 others. One seed and 90 problems: the intervals say how little that can tell.
 """
 
-import argparse
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.demo import word_problems
+from circuitseer_trl.studies.reproduce import run_step
 
-HERE = Path("recipes/demo")
 OUTPUT = Path("runs/demo")  # named by the recipes too
 LABELS = {
     "zero_shot": "base",
@@ -26,16 +25,13 @@ LABELS = {
 }
 
 
-def run_method(method: str) -> None:
-    """Runs the chain for one method with the demo's recipes; ends the demo where a step fails."""
+def run_method(method: str) -> int:
+    """Runs the chain for one method with the demo's recipes, and gives its exit status."""
     print(f"\n=== {LABELS[method]}", flush=True)
-    arguments = [
-        *("--data", str(HERE / "data.yaml"), "--selection", str(HERE / f"{method}.yaml")),
-        *("--sft", str(HERE / "sft.yaml"), "--eval", str(HERE / "eval.yaml")),
-        *("--output_dir", str(OUTPUT / method)),
-    ]
-    if status := subprocess.run([sys.executable, "-m", "circuitseer_trl.scripts.reproduce", *arguments]).returncode:
-        sys.exit(status)
+    recipes = ["--data", "demo/data", "--selection", f"demo/{method}", "--sft", "demo/sft", "--eval", "demo/eval"]
+    return run_step(
+        [sys.executable, "-m", "circuitseer_trl.scripts.reproduce", *recipes, "--output_dir", str(OUTPUT / method)]
+    )
 
 
 def seconds_table(methods: list[str]) -> str:
@@ -65,23 +61,18 @@ def circuit_facts() -> str:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="train on the whole pool too (some minutes more)")
-    options = parser.parse_args()
+def run_demo(*, full: bool) -> int:
+    """Runs the demo in `runs/demo`; returns the exit status of the first step that fails, or 0."""
     started = time.monotonic()
-    methods = ["zero_shot", "random", "length", "circuitseer", *(["full"] if options.full else [])]
-    subprocess.run(
-        [sys.executable, "-m", "circuitseer_trl.demo.word_problems", "--output_dir", str(OUTPUT / "data")], check=True
-    )
+    methods = ["zero_shot", "random", "length", "circuitseer", *(["full"] if full else [])]
+    word_problems.main(["--output_dir", str(OUTPUT / "data")])
     for method in methods:
-        run_method(method)
+        if status := run_method(method):
+            return status
     print("\n=== Results", flush=True)
     folders = [str(OUTPUT / method) for method in methods]
     report = ["--baseline", str(OUTPUT / "random"), "--output", str(OUTPUT / "report.html")]
-    subprocess.run([sys.executable, "-m", "eval.report", *folders, *report], check=True)
+    if status := run_step([sys.executable, "-m", "circuitseer_trl.scripts.report", *folders, *report]):
+        return status
     print(f"\n{circuit_facts()}\n\n{seconds_table(methods)}\n\nThe demo took {time.monotonic() - started:.0f} s.")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

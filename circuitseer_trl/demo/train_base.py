@@ -18,9 +18,10 @@ from pathlib import Path
 import tokenizers
 import torch
 import transformers
-from transformers import AutoTokenizer, GenerationConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
+from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from circuitseer_trl.demo.word_problems import Row, problems
+from circuitseer_trl.modeling.encoding import chat_text
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,11 @@ def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
 def encode(rows: list[Row], tokenizer: Qwen2Tokenizer) -> list[tuple[list[int], int]]:
     """Token ids of each conversation, and how many of them are the prompt."""
     chats = [
-        [{"role": "user", "content": row["problem"]}, {"role": "assistant", "content": row["solution"]}] for row in rows
+        [{"role": "user", "content": str(row["problem"])}, {"role": "assistant", "content": str(row["solution"])}]
+        for row in rows
     ]
-    prompts = [tokenizer.apply_chat_template(chat[:1], tokenize=False, add_generation_prompt=True) for chat in chats]
-    wholes = [tokenizer.apply_chat_template(chat, tokenize=False) for chat in chats]
+    prompts = [chat_text(tokenizer, chat[:1], add_generation_prompt=True) for chat in chats]
+    wholes = [chat_text(tokenizer, chat) for chat in chats]
     return [
         (ids, len(prompt))
         for ids, prompt in zip(tokenizer(wholes).input_ids, tokenizer(prompts).input_ids, strict=True)
@@ -163,12 +165,13 @@ def run_stage(index: int, folder: Path) -> None:
         tokenizer = train_tokenizer([f"user\n{row['problem']}\nassistant\n{row['solution']}" for row in rows[:20_000]])
         model, records = build_model(tokenizer), []
     else:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = Qwen2Tokenizer.from_pretrained(folder)
         model = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
         records = json.loads((folder / "training.json").read_text(encoding="utf-8"))["stages"][:index]
     history = train(model, encode(rows, tokenizer), tokenizer.pad_token_id, stage.learning_rate)
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.to(torch.bfloat16)  # type: ignore[arg-type]  # transformers wraps `to` and loses its type
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     result = {"num_optimizer_steps": len(history), "final_loss_nats": sum(history[-50:]) / len(history[-50:])}
     records.append(asdict(stage) | result | {"seconds": round(time.perf_counter() - began)})

@@ -7,7 +7,7 @@ import argparse
 import hashlib
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -172,7 +172,7 @@ def write_jsonl(path: Path, rows: list[Row]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write the demo's pool and benchmark.", allow_abbrev=False)
     parser.add_argument(
         "--output_dir", type=Path, required=True, help="Gets pool.jsonl and benchmark/word_problems/test.jsonl."
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--pool_size", type=int, default=2000)
     parser.add_argument("--benchmark_size", type=int, default=90)
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     benchmark = [
         {key: value for key, value in row.items() if key != "solution"}
         for row in make_benchmark(args.benchmark_size, args.seed)

@@ -1,4 +1,4 @@
-"""How is freed memory used again?"""
+"""How does the C library reuse freed memory?"""
 
 import ctypes
 import platform
@@ -9,17 +9,15 @@ import torch
 
 # mallopt(3) of glibc
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
-
-
 _GLIBC_MMAP_MAX, _GLIBC_LARGEST_MMAP_THRESHOLD = 65536, 32 * 2**20
 
 
 @contextmanager
 def reuse_freed_memory() -> Iterator[None]:
-    """Lets the C library keep what tensors free, for the tensors of the next layer.
+    """Lets the C library keep the memory that tensors free, for the tensors of the next layer.
 
-    By default glibc gives blocks of over 32 MB back to the system at once, and gets them again page by page: that is 15% of
-    a head sweep on a CPU. Afterwards all is given back. Without glibc, and with CUDA, nothing is done.
+    By default glibc returns blocks above 32 MB to the system at once and gets them again page by page, which takes 15% of
+    a head sweep on a CPU. At the end all memory is returned. Without glibc or with CUDA this does nothing.
     """
     if platform.libc_ver()[0] != "glibc" or torch.cuda.is_available():
         yield
@@ -30,7 +28,7 @@ def reuse_freed_memory() -> Iterator[None]:
     try:
         yield
     finally:
-        # What glibc's own adjustment comes to once a large block was freed; setting it has ended the adjustment.
+        # Setting a threshold ends glibc's automatic adjustment. These are the values that the adjustment reaches.
         libc.mallopt(_MMAP_MAX, _GLIBC_MMAP_MAX)
         libc.mallopt(_MMAP_THRESHOLD, _GLIBC_LARGEST_MMAP_THRESHOLD)
         libc.mallopt(_TRIM_THRESHOLD, 2 * _GLIBC_LARGEST_MMAP_THRESHOLD)

@@ -1,4 +1,4 @@
-"""The processes of one launch: what one of them does for all, and what all of them do."""
+"""The processes of one launch: which work runs on rank 0, and which on all ranks."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -11,15 +11,15 @@ Result = TypeVar("Result")
 
 
 def process_state() -> PartialState:
-    """The processes of this launch, joined on first use.
+    """The processes of this launch; the first call joins them.
 
-    Without CUDA accelerate has to be told so: else it takes every process of a launch for a launch of one, without a word.
+    Without CUDA accelerate needs `cpu=True`. Otherwise each process silently becomes a launch of its own.
     """
     return PartialState() if PartialState._shared_state else PartialState(cpu=not torch.cuda.is_available())
 
 
 def on_all_ranks(work: Callable[[], Result]) -> Result:
-    """Runs `work` on every rank; where it fails on any, all of them raise, so that none waits for the others for ever."""
+    """Runs `work` on every rank. If it fails on one of them, all of them raise, so that none waits without end."""
     result, error = None, None
     try:
         result = work()
@@ -37,7 +37,7 @@ def on_all_ranks(work: Callable[[], Result]) -> Result:
 
 
 def on_main_rank(work: Callable[[], Result]) -> Result:
-    """Runs `work` on rank 0 and gives its result to every rank; an error there is raised everywhere."""
+    """Runs `work` on rank 0 and gives its result to every rank; an error there is raised on all of them."""
     state = process_state()
     holder: list[Any] = [on_all_ranks(lambda: work() if state.is_main_process else None)]
     if state.num_processes > 1:

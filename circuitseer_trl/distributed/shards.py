@@ -1,7 +1,7 @@
-"""Long work in fixed shards: any number of processes, killed and run again, gives the same bytes.
+"""Long work in fixed shards: the bytes are the same for any number of processes, and after a kill and a restart.
 
-Which rows make a shard follows from data and parameters alone. A shard is one Parquet file, written whole; the manifest
-beside the folder says what the shards were made from, so that a changed input is refused instead of mixed in.
+Data and parameters alone decide which rows make a shard. A shard is one Parquet file, written whole. The manifest beside
+the folder records the inputs of the shards, so that changed inputs are refused and never mixed.
 """
 
 import time
@@ -21,7 +21,11 @@ MAX_ERROR_SHARE = 0.01
 
 
 def check_manifest(path: Path, made_from: dict[str, Any]) -> None:
-    """Writes what a folder of shards is made from, or raises where it was made from something else."""
+    """Writes the inputs of a folder of shards, or compares them with the recorded ones.
+
+    Raises:
+        ValueError: The folder was made from other inputs; the message names each one.
+    """
     expected = {"fingerprint": fingerprint(made_from), "made_from": made_from}
     if not path.exists():
         write_json(path, expected)
@@ -47,17 +51,17 @@ def run_shards(
     compute: Callable[[int], pa.Table],
     description: str,
 ) -> pa.Table:
-    """Computes the missing shards of a folder, spread over the ranks, and reads them all.
+    """Computes the missing shards of a folder, divided among the ranks, and reads all shards.
 
     Args:
-        folder: Where the shards are; with more than one node, on a disk that all of them see.
-        num_shards: How many there are.
-        made_from: Everything the result depends on (JSON-able): data, model, parameters.
-        compute: Makes the table of one shard; must depend on nothing else.
-        description: For the progress bar of rank 0.
+        folder: The folder of the shards. With more than one node it is on a disk that all nodes see.
+        num_shards: The number of shards.
+        made_from: Everything that the result depends on, as JSON values: data, model, parameters.
+        compute: Makes the table of one shard, from nothing but these inputs.
+        description: Text of the progress bar of rank 0.
 
     Returns:
-        The shards' tables, one after the other, on every rank.
+        The tables of the shards in their order, on every rank.
     """
     folder = Path(folder)
     state = process_state()
@@ -65,11 +69,11 @@ def run_shards(
 
     def prepare() -> list[int]:
         check_manifest(manifest_path(folder), made_from)
-        for abandoned in folder.glob(".*.tmp"):  # of processes that were killed while they wrote
+        for abandoned in folder.glob(".*.tmp"):  # left by processes that were killed while they wrote
             abandoned.unlink(missing_ok=True)
         return [shard for shard in range(num_shards) if not shard_path(folder, shard).exists()]
 
-    # One list for all: what a killed run left is spread over the ranks of this one, however many there were before.
+    # Shards that are missing are divided among the ranks. Their number may differ from the run that was killed.
     todo = on_main_rank(prepare)
 
     def work() -> None:
@@ -92,7 +96,7 @@ def shard_path(folder: Path, shard: int) -> Path:
 
 
 def wait_for(paths: list[Path], seconds: float = 60.0) -> None:
-    """Waits until files of other ranks are to be seen; network disks show them late."""
+    """Waits until this rank sees the files of other ranks; network disks show them late."""
     deadline = time.monotonic() + seconds
     while missing := [path for path in paths if not path.exists()]:
         if time.monotonic() > deadline:

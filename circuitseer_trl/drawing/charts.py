@@ -1,4 +1,4 @@
-"""Charts as HTML with inline SVG: places are in percent of the width, so that text keeps its size on narrow screens."""
+"""Charts as HTML with inline SVG. Positions are in percent of the width, so that text keeps its size on narrow screens."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor, isnan, log, log10
 
-NUM_COLOURS = 8  # of series; page.STYLE has them
+NUM_COLOURS = 8  # of series, defined in `html_pages.STYLE`
 
 
 def colour(series: int) -> int:
@@ -20,8 +20,8 @@ class Axis:
     Attributes:
         low: Value at the left end.
         high: Value at the right end.
-        ticks: Values to name, with their names.
-        is_log: Whether distances are ratios.
+        ticks: Values with a label, and their labels.
+        is_log: Whether the axis is logarithmic.
     """
 
     low: float
@@ -30,13 +30,13 @@ class Axis:
     is_log: bool = False
 
     def place(self, value: float) -> float:
-        """Percent of the way from left to right."""
+        """The position of a value, in percent from left to right."""
         low, high, value = (log(self.low), log(self.high), log(value)) if self.is_log else (self.low, self.high, value)
         return 100 * (value - low) / (high - low)
 
 
 def linear_axis(values: Iterable[float], *, unit: str = "", signed: bool = False) -> Axis:
-    """Round ends around the values, and about five ticks between them."""
+    """An axis with round ends around the values, and about five ticks."""
     values = list(values)
     low, high = min(values), max(values)
     if high == low:
@@ -54,7 +54,7 @@ def linear_axis(values: Iterable[float], *, unit: str = "", signed: bool = False
 
 
 def log_axis(low: float, high: float) -> Axis:
-    """From low to high, both above 0, with ticks at round multiples of the powers of ten between them."""
+    """A logarithmic axis from low to high, both above 0, with ticks at round multiples of powers of ten."""
     powers = range(floor(log10(low)), ceil(log10(high)) + 1)
     factors = (1, 1.5, 2, 3, 4, 5, 7) if high < 10 * low else (1, 2, 5) if high < 1000 * low else (1,)
     values = [factor * 10.0**power for power in powers for factor in factors]
@@ -75,7 +75,7 @@ def bar(axis: Axis, value: float, series: int) -> str:
 
 
 def lanes(axis: Axis, values: Sequence[float], reference: float) -> str:
-    """A dot for each of the values, below each other, and a line through all at the reference."""
+    """One dot for each value, from top to bottom, and a line through all of them at the reference."""
     place = axis.place(reference)
     parts = [f'<line class="pool-mark" stroke-width="2" x1="{place:.2f}%" x2="{place:.2f}%" y1="0" y2="100%"/>']
     for series, value in enumerate(values):
@@ -91,7 +91,7 @@ def lanes(axis: Axis, values: Sequence[float], reference: float) -> str:
 def histogram(
     axis: Axis, edges: Sequence[float], shares: Sequence[float], pool: Sequence[float], top: float, series: int
 ) -> str:
-    """Shares of bins as bars, in front of those of the pool; `top` is the share as high as the track."""
+    """Shares of bins as bars in front of the pool's; a share of `top` fills the height."""
     places = [axis.place(edge) for edge in edges]
     parts = []
     for left, right, share, of_pool in zip(places[:-1], places[1:], shares, pool, strict=True):
@@ -121,12 +121,12 @@ def polyline(across: Axis, up: Axis, points: Sequence[tuple[float, float]], seri
 def row(
     axis: Axis, label: str, marks: str, value: str, *, note: str = "", series: int | None = None, height: int = 22
 ) -> str:
-    """One line of a figure: what it is about, the marks, and the same in figures.
+    """One line of a figure: a label, the marks, and the value as text.
 
     Args:
         marks: SVG from the functions above.
-        note: What follows the value in small print.
-        series: Colour of the key before the label.
+        note: Small print after the value.
+        series: Number of the colour of the key before the label; None leaves the key out.
     """
     key = "" if series is None else f'<i class="key k{colour(series)}"></i>'
     lines = "".join(
@@ -146,7 +146,7 @@ def heading(text: str) -> str:
 
 
 def figure(axis: Axis, rows: Iterable[str], caption: str) -> str:
-    """Rows above each other over one axis."""
+    """Rows from top to bottom over one axis."""
     names = "".join(
         f'<text x="{axis.place(tick):.2f}%" y="13" text-anchor="middle">{html.escape(name)}</text>'
         for tick, name in axis.ticks
@@ -161,7 +161,7 @@ def legend(names: Sequence[str]) -> str:
 
 
 def matrix(names: Sequence[str], values: Iterable[Iterable[float]], texts: Iterable[Iterable[str]]) -> str:
-    """A square table of values in [-1, 1] as a heat map: more colour for more, another one below 0, none where there is none."""
+    """A square table of values in [-1, 1] as a heat map: stronger colour for larger values, another colour below 0."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     body = []
     for name, line, words in zip(names, values, texts, strict=True):
@@ -178,7 +178,7 @@ def matrix(names: Sequence[str], values: Iterable[Iterable[float]], texts: Itera
 
 
 def head_map(importance: Sequence[Sequence[float]], selected: Iterable[Sequence[int]]) -> str:
-    """The importance of every head: layers below each other, the selected heads framed."""
+    """The importance of every head: one line for each layer, with a frame around the selected heads."""
     framed = {(layer, head) for layer, head in selected}
     largest = max((abs(value) for line in importance for value in line), default=0.0) or 1.0
     cell, left, top = 22, 58, 22
@@ -186,7 +186,7 @@ def head_map(importance: Sequence[Sequence[float]], selected: Iterable[Sequence[
     for layer, line in enumerate(importance):
         parts.append(f'<text x="{left - 8}" y="{top + layer * cell + 15}" text-anchor="end">layer {layer}</text>')
         for head, value in enumerate(line):
-            # Losing a head that matters raises the loss: the warm colour. Heads of the cool one are better lost.
+            # Warm colour: silencing the head raises the loss. Cool colour: silencing it lowers the loss.
             tint = f"fill:rgba(var(--{'less' if value > 0 else 'more'}),{abs(value) / largest:.3f})"
             frame = f"stroke:var(--{'text' if (layer, head) in framed else 'line'})"
             width = 2 if (layer, head) in framed else 1

@@ -1,9 +1,9 @@
-"""What reports look like: one HTML file that needs no network, for wide and narrow screens, light and dark."""
+"""The style of reports: one HTML file that needs no network, for wide and narrow screens, light and dark."""
 
 import html
 from collections.abc import Iterable, Sequence
 
-# Colours of series differ for colour-blind readers too (after Okabe and Ito), and stand out from either background.
+# Colour-blind readers can tell the colours of series apart (after Okabe and Ito), on the light and the dark background.
 STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1d2330; --soft: #5b6475; --line: #dde1e8; --band: #f5f7fa;
   --more: 31,98,180; --less: 196,74,28; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b6589a; --c4: #b98300;
@@ -53,7 +53,7 @@ def html_page(title: str, body: str) -> str:
 
 
 def html_table(heading: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[str] = ()) -> str:
-    """A table that scrolls by itself where it is too wide; columns in `text_columns` wrap."""
+    """A table that scrolls on its own where it is too wide; cells of `text_columns` wrap."""
     marks = [' class="text"' if name in text_columns else "" for name in heading]
     head = "".join(f"<th{mark}>{html.escape(cell)}</th>" for mark, cell in zip(marks, heading, strict=True))
     body = "".join(

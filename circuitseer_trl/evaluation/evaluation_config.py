@@ -5,14 +5,11 @@ from typing import Any, Literal
 
 from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, ReportTo, check_choice, check_count, check_share
 from circuitseer_trl.evaluation.answering.schedule import BackendName
-from circuitseer_trl.evaluation.benchmarks import benchmark_names
+from circuitseer_trl.evaluation.benchmark_files import benchmark_named, benchmark_names
 
 Preset = Literal["default", "paper"]
 Vote = Literal["classes", "raw"]
 
-# The paper draws 16 answers where a benchmark has few problems, and decodes greedily elsewhere (section 5.1).
-SAMPLED_BENCHMARKS = ("aime24", "aime25", "amc23")
-PAPER_NUM_SAMPLES = 16
 # The penalty and the vote over raw strings are in the evaluation code that the paper builds on, not in its text.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"repetition_penalty": 1.0, "vote": "classes"},
@@ -157,4 +154,5 @@ class EvaluationConfig:
         """Whether a benchmark gets a greedy answer, and how many sampled ones."""
         if self.num_samples is not None:
             return True, self.num_samples
-        return (False, PAPER_NUM_SAMPLES) if benchmark in SAMPLED_BENCHMARKS else (True, 0)
+        samples = benchmark_named(benchmark).samples
+        return (False, samples) if samples else (True, 0)

@@ -1,12 +1,12 @@
 """What was measured, on Weights & Biases."""
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import wandb
 
+from circuitseer_trl.answers import read_samples, read_verdict_lines
 from circuitseer_trl.artifacts import fingerprint
 from circuitseer_trl.evaluation.benchmarks import Problem
 from circuitseer_trl.evaluation.results import RunResults
@@ -46,16 +46,10 @@ def sample_table(folder: Path, benchmarks: Mapping[str, Sequence[Problem]]) -> w
     table = wandb.Table(columns=[*COLUMNS, "problem", "answer"])
     for name, problems in benchmarks.items():
         by_id = {problem.id: problem for problem in problems}
-        answers = {(line["id"], line["greedy"], line["sample"]): line for line in _lines(folder, "generations", name)}
-        for line in _lines(folder, "verdicts", name)[:MAX_ROWS]:
-            answer = answers[line["id"], line["greedy"], line["sample"]]
-            problem = by_id[line["id"]]
-            row = line | {"benchmark": name, "gold": problem.gold, "num_tokens": answer["num_tokens"]}
-            texts = problem.question[:MAX_TEXT], answer["text"][-MAX_TEXT:]
+        samples = read_samples(folder / "generations" / f"{name}.jsonl")
+        for line in read_verdict_lines(folder / "verdicts" / f"{name}.jsonl")[:MAX_ROWS]:
+            sample, problem = samples[line.key], by_id[line.id]
+            row = asdict(line) | {"benchmark": name, "gold": problem.gold, "num_tokens": sample.num_tokens}
+            texts = problem.question[:MAX_TEXT], sample.text[-MAX_TEXT:]
             table.add_data(*[row[column] for column in COLUMNS], *texts)
     return table
-
-
-def _lines(folder: Path, kind: str, benchmark: str) -> list[dict[str, Any]]:
-    text = (folder / kind / f"{benchmark}.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.split("\n")[:-1]]

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from circuitseer_trl.answers import json_lines
 from circuitseer_trl.artifacts import atomic_path
 from circuitseer_trl.grading.grader import Grader, Question
 
@@ -38,20 +39,11 @@ class GradeConfig:
 
 
 def _read(path: str) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8", newline="\n") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"Line {number} of {path} is not JSON: {error}.") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"Line {number} of {path} is not a JSON object: {line[:80]!r}.")
-            for name in ("response", "gold"):
-                if not isinstance(row.get(name), str):
-                    raise ValueError(f"Line {number} of {path}: `{name}` must be text, got {row.get(name)!r}.")
-            yield row
+    for place, row in json_lines(path):
+        for name in ("response", "gold"):
+            if not isinstance(row.get(name), str):
+                raise ValueError(f"{place}: `{name}` must be text, got {row.get(name)!r}.")
+        yield row
 
 
 def grade_file(config: GradeConfig) -> tuple[int, int]:

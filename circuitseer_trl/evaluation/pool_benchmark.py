@@ -1,4 +1,4 @@
-"""`python -m eval.pool`: a pool as a benchmark, so that `eval.run` measures how often a model solves each of its problems."""
+"""`circuitseer pool-benchmark`: a pool as a benchmark, to measure how often a model solves each of its problems."""
 
 import json
 from dataclasses import dataclass, field
@@ -6,9 +6,8 @@ from pathlib import Path
 
 from circuitseer_trl.artifacts import write_text
 from circuitseer_trl.configs import PoolConfig
-from circuitseer_trl.evaluation.benchmarks import BENCHMARKS
+from circuitseer_trl.evaluation.benchmark_files import benchmark_specs
 from circuitseer_trl.grading.extraction import extract_answer
-from circuitseer_trl.pool.load import pool_from_config
 
 
 @dataclass
@@ -23,7 +22,7 @@ class PoolBenchmarkConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.name in (*BENCHMARKS, "paper"):
+        if self.name in (*benchmark_specs(), "paper"):
             raise ValueError(f"`name` must be one of your own, but {self.name!r} is a benchmark already.")
         if not self.name or Path(self.name).name != self.name:
             raise ValueError(f"`name` must be a plain name of a folder, got {self.name!r}.")
@@ -35,6 +34,8 @@ def write_pool(pool_config: PoolConfig, config: PoolBenchmarkConfig) -> tuple[Pa
     Returns:
         The file, how many problems it has, and how many were left out.
     """
+    from circuitseer_trl.pool.load import pool_from_config  # slow to import, and `--help` need not wait for it
+
     pool = pool_from_config(pool_config)
     if config.answer_column is not None and config.answer_column not in pool.source.column_names:
         raise ValueError(

@@ -1,10 +1,9 @@
 """What the samples of a benchmark come to: the content of `verdicts/` and of `results.json`."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from circuitseer_trl.evaluation.answering.store import Sample, SampleKey
+from circuitseer_trl.answers import Sample, SampleKey, VerdictLine, json_line
 from circuitseer_trl.evaluation.benchmarks import Problem
 from circuitseer_trl.evaluation.metrics import average_interval, majority, mean_interval, pass_at_k
 from circuitseer_trl.grading.grader import Grader, Question, Verdict
@@ -37,16 +36,16 @@ def measure_benchmark(
     lines, by_problem = [], {problem.id: list[tuple[Sample, Verdict]]() for problem in problems}
     for (problem, sample), verdict in zip(wanted, verdicts, strict=True):
         by_problem[problem.id].append((sample, verdict))
-        line = {
-            "id": sample.id,
-            "greedy": sample.greedy,
-            "sample": sample.sample,
-            "extracted": verdict.extracted,
-            "verdict": verdict.correct,
-            "reason": verdict.reason,
-            "question": problem.question,
-        }
-        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+        line = VerdictLine(
+            id=sample.id,
+            greedy=sample.greedy,
+            sample=sample.sample,
+            extracted=verdict.extracted,
+            verdict=verdict.correct,
+            reason=verdict.reason,
+            question=problem.question,
+        )
+        lines.append(json_line(line))
 
     pass_values, majority_values, sampled_correct = [], [], []
     for problem in problems:

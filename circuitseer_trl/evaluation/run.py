@@ -21,7 +21,6 @@ from circuitseer_trl.evaluation.answering.store import SampleStore, claim_folder
 from circuitseer_trl.evaluation.benchmarks import load_benchmark
 from circuitseer_trl.evaluation.errata import with_errata
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
-from circuitseer_trl.evaluation.evaluation_panels import log_results
 from circuitseer_trl.evaluation.results import RunResults, measure_average, measure_benchmark
 from circuitseer_trl.grading.grader import Grader
 from circuitseer_trl.modeling.loading import check_model_folder, load_tokenizer, model_fingerprint
@@ -139,5 +138,8 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
         result.pop("pass_at_1_values")
         result.pop("majority_values", None)
     write_json(results_path, results)
-    log_results(folder, results, benchmarks)
+    if config.report_to == "wandb":
+        from circuitseer_trl.evaluation.evaluation_panels import log_results  # needs the extra `wandb`
+
+        log_results(folder, results, benchmarks)
     return results

@@ -1,10 +1,10 @@
 """Verdicts read back: which samples of which problems were right."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from circuitseer_trl.answers import read_verdict_lines
 from circuitseer_trl.evaluation.metrics import pass_at_k
 
 
@@ -37,17 +37,12 @@ def read_verdicts(folder: str | Path, benchmark: str) -> dict[str, ProblemVerdic
         )
     greedy: dict[str, bool] = {}
     sampled: dict[str, dict[int, bool]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
-        try:
-            row = json.loads(line)
-            problem, is_greedy, sample, verdict = row["id"], row["greedy"], row["sample"], row["verdict"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"Line {number} of {path} is not a verdict ({error!r}).") from error
-        draws = sampled.setdefault(problem, {})
-        if is_greedy:
-            greedy[problem] = verdict
+    for line in read_verdict_lines(path):
+        draws = sampled.setdefault(line.id, {})
+        if line.greedy:
+            greedy[line.id] = line.verdict
         else:
-            draws[sample] = verdict
+            draws[line.sample] = line.verdict
     return {
         problem: ProblemVerdicts(greedy.get(problem), tuple(draws[sample] for sample in sorted(draws)))
         for problem, draws in sampled.items()

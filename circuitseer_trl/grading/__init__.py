@@ -1,0 +1,6 @@
+"""Is this answer right? A grader for mathematics that needs nothing else of the package, and no torch."""
+
+from circuitseer_trl.grading.extraction import extract_answer
+from circuitseer_trl.grading.grader import Grader, Question, Verdict, grade_all
+
+__all__ = ["Grader", "Question", "Verdict", "extract_answer", "grade_all"]

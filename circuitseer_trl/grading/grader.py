@@ -1,5 +1,6 @@
 """Verdicts on responses: extraction here, comparison in killable processes, each pair compared once."""
 
+import importlib.util
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,8 @@ class Grader:
     """
 
     def __init__(self, num_workers: int | None = None, timeout: float = 5.0) -> None:
+        if importlib.util.find_spec("math_verify") is None:
+            raise ImportError("Grading needs Math-Verify, which is not installed: pip install 'circuitseer-trl[eval]'")
         self._pool = WorkerPool(num_workers or min(4, os.cpu_count() or 1), timeout)
         self._cache: OrderedDict[tuple[Any, ...], Verdict] = OrderedDict()
 

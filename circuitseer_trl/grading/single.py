@@ -4,7 +4,6 @@ import re
 
 from circuitseer_trl.grading.expressions import parse_expression
 from circuitseer_trl.grading.families import parse_family, same_families
-from circuitseer_trl.grading.intervals import parse_interval_set, same_intervals
 from circuitseer_trl.grading.nodes import Node, symbols
 from circuitseer_trl.grading.phrases import same_phrase
 from circuitseer_trl.grading.real_sets import parse_real_set, same_sets
@@ -42,13 +41,26 @@ def compare_sets(gold: str, answer: str) -> Judgement | None:
     ours, theirs = parse_real_set(gold), parse_real_set(answer)
     if ours is not None and theirs is not None:
         return None if ours.ambiguous and theirs.ambiguous else Judgement(same_sets(ours, theirs), "interval")
-    symbolic, other = parse_interval_set(gold), parse_interval_set(answer)
-    if symbolic is not None and other is not None and not (symbolic.ambiguous and other.ambiguous):
-        return Judgement(same_intervals(symbolic, other), "interval")
+    if _same_letter_intervals(gold, answer):
+        return Judgement(True, "interval")
     families = parse_family(gold), parse_family(answer)
     if families[0] is not None and families[1] is not None:
         return Judgement(same_families(*families), "family")  # type: ignore[arg-type]
     return None
+
+
+def _same_letter_intervals(gold: str, answer: str) -> bool:
+    """Whether two texts are one interval whose bounds hold letters, such as `[a, \\infty)` and `[a, +\\infty)`."""
+    found = [re.fullmatch(r"([(\[])(.*)([)\]])", text.strip(), re.DOTALL) for text in (gold, answer)]
+    if found[0] is None or found[1] is None or found[0].group(1, 3) != found[1].group(1, 3):
+        return False
+    ours, theirs = (split_top_level(match[2]) for match in found if match is not None)
+    if len(ours) != 2 or len(theirs) != 2 or found[0].group(1, 3) == ("(", ")"):  # `(a, b)` may be a point
+        return False
+    try:
+        return all(same(one.lstrip(" +"), other.lstrip(" +")) for one, other in zip(ours, theirs, strict=True))
+    except ParseError:
+        return False
 
 
 def compare_one(gold: str, answer: str) -> Judgement:

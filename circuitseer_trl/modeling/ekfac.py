@@ -1,4 +1,4 @@
-"""The curvature of the loss as EK-FAC has it: factors fitted and stored by kronfluence, and gradients seen through them."""
+"""The curvature of the loss by EK-FAC: kronfluence fits and stores the factors, and gradients are preconditioned by them."""
 
 import os
 import time
@@ -31,7 +31,7 @@ def check_installed() -> None:
 
 @contextmanager
 def _one_process() -> Iterator[None]:
-    """Lets kronfluence believe that it runs alone: it takes any launch on CUDA for a common fit of all ranks."""
+    """Hides the launch from kronfluence, which takes every launch on CUDA for one fit by all ranks."""
     from kronfluence.utils.state import State
 
     rank = os.environ.pop("LOCAL_RANK", None)
@@ -55,7 +55,7 @@ def _collate(examples: Sequence[EncodedExample]) -> dict[str, torch.Tensor]:
 
 
 def make_task(layer_names: list[str]) -> Any:
-    """kronfluence's description of the model's loss: each row's mean response loss, added up over a batch."""
+    """The model's loss as a task of kronfluence: each row's mean response loss, summed over a batch."""
     from kronfluence.task import Task
 
     class ResponseLoss(Task):
@@ -89,10 +89,10 @@ def fit_factors(
     output_dir: Path,
     made_from: dict[str, Any],
 ) -> Path:
-    """Fits the factors on rank 0, or goes on with those that kronfluence left in the folder; the other ranks wait.
+    """Fits the factors on rank 0, or continues with the stages that kronfluence finished before; the other ranks wait.
 
     Args:
-        made_from: What the factors depend on; a folder of other factors is refused.
+        made_from: Everything that the factors depend on; a folder with other factors is refused.
 
     Returns:
         The folder of the factors.
@@ -103,7 +103,7 @@ def fit_factors(
     if process_state().is_main_process and not finished.exists():
         _fit(examples, reference, layer_names, batch_size, output_dir)
         write_json(finished, {"num_examples": len(examples), "layers": layer_names})
-    while not finished.exists():  # not in a collective, whose time-out a long fit would pass
+    while not finished.exists():  # no collective operation: a long fit would exceed its time-out
         time.sleep(0.2)
     assert read_json(finished)["layers"] == layer_names
     return folder
@@ -125,24 +125,26 @@ def _fit(
             )
             data = {"dataset": list(examples), "per_device_batch_size": batch_size}
             loading = {"dataloader_kwargs": DataLoaderKwargs(collate_fn=_collate)}
-            torch.manual_seed(0)  # the model's own answers are drawn; again, since a stage may be there already
+            # The fits draw answers from the model. Each sets its seed, because an earlier stage may be skipped.
+            torch.manual_seed(0)
             analyzer.fit_covariance_matrices(FACTORS, **data, **loading)
             analyzer.perform_eigendecomposition(FACTORS)
             torch.manual_seed(1)
             analyzer.fit_lambda_matrices(FACTORS, **data, **loading)
     finally:
-        reference.free()  # its layers are wrapped now
+        reference.free()  # kronfluence has wrapped its layers
 
 
 def precondition(gradients: Gradients, folder: Path, damping: float | None) -> Gradients:
-    """Multiplies gradients by the inverse of the damped curvature, layer by layer, in their place.
+    """Multiplies gradients by the inverse of the damped curvature, layer by layer and in place.
 
-    U_G ((U_G^T g U_A) / (lambda + damping)) U_A^T, with the eigenvectors of the covariances of output gradients and inputs.
+    The result is U_G ((U_G^T g U_A) / (lambda + damping)) U_A^T, where U_G and U_A hold the eigenvectors of the
+    covariances of output gradients and inputs.
 
     Args:
-        gradients: Of shape `(Q, O, I)` a layer.
+        gradients (`dict` of `torch.Tensor` of shape `(Q, O, I)`): One tensor for each layer.
         folder: The folder of the factors.
-        damping: By default 0.1 times the layer's mean lambda.
+        damping: None takes 0.1 times the layer's mean lambda.
     """
 
     def read(name: str, layer: str) -> torch.Tensor:
@@ -157,6 +159,6 @@ def precondition(gradients: Gradients, folder: Path, damping: float | None) -> G
         curvature = read("lambda_matrix", layer).double() / read("num_lambda_processed", layer)
         added = DAMPING_SHARE * curvature.mean() if damping is None else damping
         inverse = (1 / (curvature + added)).to(gradient.device, gradient.dtype)
-        for row in gradient:  # one at a time: as large as the model's layer
+        for row in gradient:  # one at a time: each is as large as the layer
             row.copy_(left @ ((left.T @ row @ right) * inverse) @ right.T)
     return gradients

@@ -1,8 +1,9 @@
-"""Puts text into the form in which a model reads it."""
+"""Turns a problem and its solution into the token ids that a model reads."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from circuitseer_trl.pool.chat import chat_messages
 
@@ -14,7 +15,7 @@ class EncodedExample:
     Attributes:
         uid: Name of the pool's row.
         input_ids: Prompt and completion, one after the other.
-        num_prompt_tokens: How many of them are the prompt's; the others are the completion's.
+        num_prompt_tokens: Number of tokens of the prompt; the others are the completion's.
         truncated: Whether the completion was cut to the maximum length.
     """
 
@@ -30,6 +31,22 @@ class EncodedExample:
 
 def has_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer.chat_template is not None
+
+
+def chat_text(
+    tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, add_generation_prompt: bool = False
+) -> str:
+    """One conversation as its chat template writes it."""
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+    assert isinstance(text, str)  # lists are for batches
+    return text
+
+
+def decode_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+    """The text of token ids, with the spaces as they are."""
+    text = tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)  # lists are for batches
+    return text
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, form: str, system_prompt: str) -> list[int]:
@@ -49,4 +66,5 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, form: str, syst
     encoded = tokenizer.apply_chat_template(
         chat_messages(text, system_prompt), add_generation_prompt=True, tokenize=True, return_dict=True
     )
+    assert isinstance(encoded, BatchEncoding)  # as `return_dict` asks
     return encoded["input_ids"]

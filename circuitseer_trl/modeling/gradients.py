@@ -1,6 +1,6 @@
-"""How do two examples' gradients agree? Inner products over linear layers, one layer's gradients in memory at a time.
+"""How well do the gradients of two examples agree? Inner products over linear layers, one layer in memory at a time.
 
-For a linear layer that reads x and whose output has the gradient d, an example's gradient is the sum of d x^T over its tokens.
+A linear layer reads x, and the gradient of its output is d. Then an example's gradient is the sum of d x^T over its tokens.
 """
 
 import re
@@ -56,17 +56,18 @@ def _product_dtype(tensor: torch.Tensor) -> torch.dtype:
 
 @contextmanager
 def _watch(layers: Layers, consume: Consume) -> Iterator[None]:
-    """While it lasts, forwards prepare that the backward hands each layer's inputs and output gradients to `consume`."""
+    """Inside the block, the backward of a forward hands each layer's inputs and output gradients to `consume`."""
 
     def watcher(name: str) -> Callable[..., torch.Tensor]:
         def forward(layer: nn.Linear, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
             inputs = args[0].detach()
             if inputs.ndim != 3:
                 raise ValueError(
-                    f"The layer {name} does not read rows of tokens, so no example can be told apart in it."
+                    f"The layer {name} does not read rows of tokens, so its gradient has no part for each example. "
+                    "Leave it out of `layers`."
                 )
             if not output.requires_grad:
-                output = output.detach().requires_grad_()  # nothing below the first layer needs a gradient
+                output = output.detach().requires_grad_()  # nothing before the first layer needs a gradient
 
             def backward(gradient: torch.Tensor) -> None:
                 read = inputs if layer.bias is None else nn.functional.pad(inputs, (0, 1), value=1.0)
@@ -88,12 +89,12 @@ def _watch(layers: Layers, consume: Consume) -> Iterator[None]:
 def backward(
     model: PreTrainedModel, layers: Layers, examples: Sequence[EncodedExample], reduction: Reduction, consume: Consume
 ) -> None:
-    """Runs the response losses of a batch backward; a row's gradients do not depend on its batch-mates.
+    """Runs the backward of a batch's response losses; a row's gradients do not depend on its batch-mates.
 
     Args:
-        reduction: Over the tokens of a response.
-        consume: Called once a layer with its name, what it read `(B, T, I)`, and its output's gradient `(B, T, O)`. Both are
-            rows of the batch; the gradient is 0 from the last token on, which predicts nothing.
+        reduction: How the losses of a response's tokens become one loss.
+        consume: Called once for each layer with its name, its input `(B, T, I)` and the gradient of its output `(B, T, O)`.
+            The gradient is 0 at the last token and at padding, which predict nothing.
     """
     check_ready(model)
     spans = [response_span(example) for example in examples]
@@ -116,7 +117,7 @@ def _batches(examples: Sequence[EncodedExample], max_tokens: int) -> Iterator[li
 def query_gradients(
     model: PreTrainedModel, layers: Layers, queries: Sequence[EncodedExample], reduction: Reduction, max_tokens: int
 ) -> Gradients:
-    """The gradient of each query's loss, of shape `(Q, O, I)` a layer."""
+    """The gradient of each query's loss: a tensor of shape `(Q, O, I)` for each layer."""
     gradients: Gradients = {}
     for batch in _batches(queries, max_tokens):
 
@@ -133,7 +134,7 @@ def query_gradients(
 def mean_gradient(
     model: PreTrainedModel, layers: Layers, queries: Sequence[EncodedExample], reduction: Reduction, max_tokens: int
 ) -> Gradients:
-    """The gradient of the queries' mean loss, of shape `(1, O, I)` a layer."""
+    """The gradient of the queries' mean loss: a tensor of shape `(1, O, I)` for each layer."""
     gradients: Gradients = {}
     for batch in _batches(queries, max_tokens):
 
@@ -148,7 +149,11 @@ def mean_gradient(
 def influences(
     model: PreTrainedModel, layers: Layers, gradients: Gradients, examples: Sequence[EncodedExample], max_tokens: int
 ) -> np.ndarray:
-    """Inner products of each example's mean-loss gradient with each query's; shape `(N, Q)`, in float64."""
+    """Inner products of each example's mean-loss gradient with each query's gradient.
+
+    Returns:
+        float64 `np.ndarray` of shape `(N, Q)`.
+    """
     num_queries = len(next(iter(gradients.values())))
     result = np.zeros((len(examples), num_queries))
     for batch in _batches(examples, max_tokens):
@@ -169,17 +174,17 @@ def influences(
 def token_influences(
     model: PreTrainedModel, layers: Layers, gradient: Gradients, examples: Sequence[EncodedExample], max_tokens: int
 ) -> list[np.ndarray]:
-    """The parts that positions have in the inner product of each example's mean-loss gradient with one gradient.
+    """The part of each position in the inner product of an example's mean-loss gradient with one gradient.
 
-    A position's part is that of what layers read there: d_t^T G x_t. So the losses of later tokens count for a position as far as
-    they depend on it, the prompt's positions have parts too, and the last one has none. An example's parts add up to its
-    influence.
+    The part of position t is d_t^T G x_t, summed over layers. It holds the losses of later tokens as far as they depend on
+    the position. So positions of the prompt have parts, and the last position has none. The parts of an example add up to
+    its influence.
 
     Args:
-        gradient: Of shape `(1, O, I)` a layer.
+        gradient (`dict` of `torch.Tensor` of shape `(1, O, I)`): One gradient, layer by layer.
 
     Returns:
-        For each example an array of one number a token, in float64.
+        For each example a float64 `np.ndarray` of shape `(tokens,)`.
     """
     result = [np.zeros(len(example.input_ids)) for example in examples]
     for batch in _batches(examples, max_tokens):

@@ -1,4 +1,4 @@
-"""Loads models and tokenizers, and names their exact weights."""
+"""Loads models and tokenizers, and identifies their exact weights."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.integrations import deepspeed as transformers_deepspeed
 
 from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.modeling.model_folders import check_model_folder, model_path
 
 
 def local_device() -> torch.device:
@@ -20,10 +21,10 @@ def local_device() -> torch.device:
 
 @contextmanager
 def zero3_init_disabled() -> Iterator[None]:
-    """Loads models whole while ZeRO-3 is configured.
+    """Loads models whole although ZeRO-3 is configured.
 
-    transformers keeps the DeepSpeed configuration of an `SFTConfig` in a module-level weak reference, and `from_pretrained`
-    builds empty, sharded parameters while it is set. accelerate's `zero3_init_context_manager` does not reach it.
+    transformers keeps the DeepSpeed configuration of an `SFTConfig` in a weak reference of the module. While it is set,
+    `from_pretrained` builds empty, sharded parameters. accelerate's `zero3_init_context_manager` does not change it.
     """
     reference = transformers_deepspeed._hf_deepspeed_config_weak_ref
     config = reference() if reference is not None else None
@@ -35,37 +36,16 @@ def zero3_init_disabled() -> Iterator[None]:
             transformers_deepspeed.set_hf_deepspeed_config(config)
 
 
-def check_model_folder(name: str) -> None:
-    """Raises, before anything is loaded, where `name` looks like a folder but holds no model."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(f"The folder {name} holds no model: it has no config.json.")
-        if not any(folder.glob("*.safetensors")):
-            raise FileNotFoundError(
-                f"The folder {name} holds no weights: it has a config.json but no *.safetensors file. "
-                "If the weights are in another format, save them with `save_pretrained` first."
-            )
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise FileNotFoundError(f"There is no model folder {name}.")
-
-
-def model_path(name: str) -> str:
-    """Absolute path of a local model folder, or the Hub id: libraries take a relative path for a Hub id."""
-    folder = Path(name).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else name
-
-
 def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(model_path(name), revision=revision)
     if not tokenizer("1 + 1 = 2", add_special_tokens=False)["input_ids"]:
-        # A Qwen2 config beside a tokenizer.json of another kind loads without a word and maps every text to nothing.
+        # A Qwen2 config beside a tokenizer.json of another kind loads without a warning and maps every text to no tokens.
         raise ValueError(f"The tokenizer of {name} turns text into no tokens. Save the tokenizer again in that folder.")
     return tokenizer
 
 
 def resolve_dtype(dtype: str, *, for_scores: bool = False) -> torch.dtype:
-    """`auto` is float32 on CPU, and on CUDA bfloat16 for losses and heads and float32 for scores."""
+    """The dtype of a name. `auto` is float32 on CPU; on CUDA it is bfloat16 for losses and heads, float32 for scores."""
     if dtype != "auto":
         return getattr(torch, dtype)
     return torch.bfloat16 if torch.cuda.is_available() and not for_scores else torch.float32
@@ -85,12 +65,13 @@ def load_model(
         model = AutoModelForCausalLM.from_pretrained(
             model_path(name), revision=revision, dtype=dtype, attn_implementation=attn_implementation
         )
-    return model.to(local_device()).eval().requires_grad_(False)
+    model.to(local_device())  # type: ignore[arg-type]  # transformers wraps `to` and loses its type
+    return model.eval().requires_grad_(False)
 
 
 @lru_cache(maxsize=8)
 def model_fingerprint(name: str, revision: str | None = None) -> str:
-    """Names a model's exact weights: the commit of a Hub model, or a hash of a folder's files."""
+    """Identifies a model's exact weights: the commit of a Hub model, or a hash of a folder's files."""
     folder = Path(name).expanduser()
     if not folder.is_dir():
         return f"{name}@{AutoConfig.from_pretrained(name, revision=revision)._commit_hash}"

@@ -1,4 +1,4 @@
-"""How well does a model predict a response? Mean response losses, without ever holding tokens x vocabulary."""
+"""How well does a model predict a response? Mean response losses, without holding tokens x vocabulary in memory."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from circuitseer_trl.modeling.encoding import EncodedExample
 
 # N tokens, V vocabulary, D hidden size, B batch, T tokens of the longest example
-# Logits held at once: 64 MB in float32. A constant, so that chunks depend on the vocabulary only.
+# Logits held at once: 64 MB in float32. The number is constant, so that chunks depend on the vocabulary only.
 MAX_LOGITS = 2**24
 # Logits that a CPU core's cache holds: a softmax over more reads them from memory several times.
 CACHED_LOGITS = 2**19
@@ -22,7 +22,7 @@ def check_ready(model: PreTrainedModel) -> None:
 
 
 def length_batches(lengths: Sequence[int], max_batch_tokens: int) -> Iterator[list[int]]:
-    """Groups examples of like length, the longest first.
+    """Groups examples of similar length, the longest first.
 
     Yields:
         Indices into `lengths`. A padded batch holds at most `max_batch_tokens` tokens; a longer example is alone.
@@ -35,7 +35,7 @@ def length_batches(lengths: Sequence[int], max_batch_tokens: int) -> Iterator[li
 
 
 def pad_right(batch: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
-    """Token ids of shape `(B, T)`. Padding is token 0, on the right: causal models need no mask to keep it out."""
+    """Token ids of shape `(B, T)`. Padding is token 0 on the right, where a causal model needs no mask for it."""
     longest = max(len(ids) for ids in batch)
     return torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in batch], device=device)
 
@@ -45,14 +45,14 @@ def last_hidden_states(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tenso
     decoder = model.get_decoder()
     if decoder is model:
         raise ValueError(
-            f"{type(model).__name__} has no decoder apart from its head, which is needed to keep logits out of memory. "
+            f"{type(model).__name__} has no decoder apart from its head, and without one all logits would be in memory. "
             "Load it as a causal language model, or use another reference model."
         )
     return decoder(input_ids=ids, use_cache=False).last_hidden_state
 
 
 def _scale_logits(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
-    """What the forward of some models does to logits after the head, known by the names in their configurations."""
+    """Changes logits as the forward of some models does after the head; keys of their configurations say so."""
     config = model.config.get_text_config().to_dict()
     if config.get("logit_scale") is not None:  # Cohere
         logits = logits * config["logit_scale"]
@@ -151,11 +151,12 @@ def response_losses(
 ) -> list[float]:
     """Mean negative log-likelihood of each example's response, in nats per token, in the order of `examples`.
 
-    Not finite where the model's own output is not. Padding and batch-mates take no part, but a matrix product may round
-    differently in another batch: by less than 1e-6 nats in float32, as tested; by some 1e-3 in bfloat16.
+    A loss is not finite where the model's own output is not. Padding and batch-mates have no part in it, but a matrix
+    product may round differently in another batch: by less than 1e-6 nats in float32, as tested, and by about 1e-3 in
+    bfloat16.
 
     Args:
-        max_batch_tokens: A padded batch holds at most so many tokens; a longer example is read alone.
+        max_batch_tokens: The largest number of tokens in a padded batch; a longer example is read alone.
 
     Raises:
         ValueError: An example has no prompt or no response token, or the model is in training mode.
@@ -176,12 +177,13 @@ def response_losses(
 
 @torch.no_grad()
 def check_head(model: PreTrainedModel, example: EncodedExample) -> bool:
-    """Raises where `token_losses` differs from the model's own logits: its forward does something unknown to them.
-
-    Compares the first 64 tokens once, which is cheap; call it before long work.
+    """Checks `token_losses` against the model's own logits, on the first 64 tokens. It is cheap: call it before long work.
 
     Returns:
-        Whether there was something to compare: False where the model's own logits are not finite.
+        Whether a comparison was possible: False where the model's own logits are not finite.
+
+    Raises:
+        ValueError: The losses differ, because the model's forward changes the logits in an unknown way.
     """
     check_ready(model)
     ids = torch.tensor([example.input_ids[:64]], device=model.device)
@@ -192,7 +194,7 @@ def check_head(model: PreTrainedModel, example: EncodedExample) -> bool:
     if not theirs.isfinite().all():
         return False
     difference = (ours - theirs).abs().mean().item()
-    # The model's own logits are rounded to its dtype, ours are not.
+    # The model's own logits are rounded to its dtype; ours are not.
     tolerance = max(1e-4, torch.finfo(model.dtype).eps * logits.abs().max().item())
     if not difference <= tolerance:
         raise ValueError(

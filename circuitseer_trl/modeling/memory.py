@@ -1,27 +1,28 @@
-"""How much memory do forwards take?"""
+"""How much memory does a forward take?"""
 
 import os
 
 import torch
 from transformers import PretrainedConfig
 
-# Rows x tokens of a head sweep on a CPU: more would not be faster, since every layer's weights are read often enough.
+# Rows x tokens of a head sweep on a CPU. More are not faster: each read of a layer's weights already serves enough rows.
 CPU_SWEEP_TOKENS = 2**13
 LARGEST_SWEEP_TOKENS = 2**20
-# A sweep's rows grow from layer to layer, so that what is kept is of many sizes: so many times what is held at once (measured).
+# Memory that the C library keeps during a sweep, as a multiple of what is in use at once (measured). The number of rows
+# grows from layer to layer, so freed blocks have many sizes.
 KEPT_BY_A_CPU_SWEEP = 4
 
 
 def default_batch_tokens() -> int:
-    """Tokens of one forward pass: on a CPU what its caches like, on CUDA enough for all of its cores."""
+    """Tokens of one forward: on a CPU as many as fit its caches, on CUDA enough to keep all cores busy."""
     return 16384 if torch.cuda.is_available() else 1024
 
 
 def activation_bytes(config: PretrainedConfig, dtype: torch.dtype) -> int:
-    """About the most memory that a token takes in a forward without gradients.
+    """The largest memory that a token takes in a forward without gradients, approximately.
 
-    Six vectors of the hidden size (the residual, its norm, query, key, value, attention output) and three of the MLP's inner
-    size (gate, up, their product); of all experts that read a token, in a mixture of experts.
+    It counts six vectors of the hidden size (residual, norm, query, key, value, attention output) and three of the MLP's
+    inner size (gate, up, their product). In a mixture of experts it counts all experts that read a token.
     """
     values = config.get_text_config().to_dict()
     hidden = values.get("hidden_size") or values["n_embd"]
@@ -32,14 +33,14 @@ def activation_bytes(config: PretrainedConfig, dtype: torch.dtype) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Free memory of a CUDA device; of the main memory, half of all there is, since processes share it."""
+    """Free memory of a CUDA device. On a CPU half of the main memory, free or not, because processes share it."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def sweep_tokens(config: PretrainedConfig, dtype: torch.dtype, device: torch.device) -> int:
-    """Rows x tokens of a head sweep that half of the free memory holds, a power of two, so that like machines agree."""
+    """Rows x tokens of a head sweep that half of the free memory holds: a power of two, so that similar machines agree."""
     fitting = free_bytes(device) // 2 // activation_bytes(config, dtype)
     largest = LARGEST_SWEEP_TOKENS if device.type == "cuda" else CPU_SWEEP_TOKENS
     return min(largest, 2 ** max(fitting, 1).bit_length() // 2)

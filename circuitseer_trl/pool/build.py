@@ -1,4 +1,4 @@
-"""From a dataset to a pool: every row in one form, under a name of its own."""
+"""From a dataset to a pool: every row in the same columns, under a name of its own."""
 
 import os
 from collections import Counter
@@ -24,7 +24,7 @@ POOL_COLUMNS = {
 
 
 def _normalise(batch: dict[str, list[Any]], rows: list[int], columns: dict[str, str | None]) -> dict[str, list[Any]]:
-    """One batch of the dataset in the pool's columns; a function of module level, so that `datasets` can cache it."""
+    """One batch of the dataset in the pool's columns. It is a function of the module, so that `datasets` can cache it."""
     names = list(batch)
     output: dict[str, list[Any]] = {key: [] for key in POOL_COLUMNS}
     for row, values in zip(rows, zip(*batch.values(), strict=True), strict=True):
@@ -57,15 +57,15 @@ def build_pool(
 ) -> Pool:
     """Makes a pool of a dataset; the columns are those of `PoolConfig`.
 
-    Rows without a problem or completion, chats of more than one turn, and lists of traces of which none is marked correct
-    are dropped with a reason. Rows of equal content share a hash; later ones get `-2`, `-3`, ... after it.
+    Rows without a problem or completion, chats of more than one turn, and lists of traces without a correct one are dropped
+    with a reason. Rows of equal content have the same hash; the second one gets `-2` after it, the third `-3`, and so on.
 
     Raises:
-        ValueError: No such column, an id used twice, or no usable row.
+        ValueError: A column does not exist, an id stands in two rows, or no row is usable.
     """
     if isinstance(dataset, datasets.IterableDataset):
         raise ValueError(
-            "The pool is a streaming dataset, whose rows have no position. Load it without `streaming=True`."
+            "The pool is a streaming dataset, and its rows have no position. Load it without `streaming=True`."
         )
     for key, column in {
         "prompt_column": prompt_column,
@@ -118,8 +118,8 @@ def _with_distinct_uids(usable: datasets.Dataset, id_column: str | None) -> data
     if id_column is not None:
         twice = [uid for uid, count in counts.items() if count > 1]
         raise ValueError(
-            f"Column {id_column!r} (`id_column`) does not name the rows: {len(twice)} values stand in more than one row, "
-            f"for instance {twice[:3]}. Leave it out to name rows by their content."
+            f"Column {id_column!r} (`id_column`) does not identify the rows: {len(twice)} values stand in more than one row, "
+            f"for instance {twice[:3]}. Leave `id_column` out to name rows by their content."
         )
     seen: Counter[str] = Counter()
     distinct = []

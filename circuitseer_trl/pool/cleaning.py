@@ -1,4 +1,4 @@
-"""Which rows must not be chosen from at all? Copies of other rows, and what a benchmark asks; dropped before any scoring."""
+"""Which rows must leave the pool before scoring? Copies of other rows, and problems of benchmarks."""
 
 import math
 import re
@@ -13,17 +13,17 @@ from circuitseer_trl.distributed.processes import on_main_rank
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.pool.sources import read_dataset
 
-DEDUP_NGRAM_SIZE = 5  # words; FineWeb's near-duplicates are of 5-grams, too (Penedo et al. 2024)
+DEDUP_NGRAM_SIZE = 5  # words, as in FineWeb's search for near-duplicates (Penedo et al. 2024)
 TEXT_COLUMNS = ("problem", "question", "prompt")
-# A Chinese character is a word: several benchmarks are Chinese, which has no spaces.
+# A Chinese character counts as a word: some benchmarks are in Chinese, which has no spaces.
 WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 
 
 def word_ngrams(texts: Sequence[str], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """All runs of `size` words, as numbers that are equal where the words are, and the position of each one's text.
+    """All runs of `size` words as numbers, which are equal where the words are equal, and the position of each run's text.
 
-    Words are lower-cased runs of letters or digits; punctuation and signs are left out. A text of fewer words is one run of its
-    own, which only the same whole text equals; a text without words has none.
+    Words are lower-cased runs of letters or digits; punctuation and signs are left out. A text of fewer words is one run,
+    which equals only the same whole text. A text without words has no run.
     """
     vocabulary: dict[str, int] = {}
     words: list[int] = []
@@ -36,7 +36,7 @@ def word_ngrams(texts: Sequence[str], size: int) -> tuple[np.ndarray, np.ndarray
     if not words:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     word, owner_of = np.array(words), np.array(owners)
-    # Numbers of pairs of (k-gram, next word) are numbers of (k + 1)-grams: exact, where a hash would only be likely.
+    # Each pair of (k-gram, next word) gets a number of its own, which makes (k + 1)-grams. Unlike a hash this is exact.
     grams, num_grams = word, len(words) - size + 1
     for step in range(1, size):
         pairs = grams[: len(words) - step] * (len(vocabulary) + 1) + word[step:]
@@ -46,10 +46,11 @@ def word_ngrams(texts: Sequence[str], size: int) -> tuple[np.ndarray, np.ndarray
 
 
 def near_duplicates(texts: Sequence[str], similarity: float) -> dict[int, int]:
-    """Positions of texts whose word 5-grams are like those of an earlier text that stays, and that text's position.
+    """Positions of texts whose word 5-grams are similar to those of an earlier text that stays, and that text's position.
 
-    Like means a Jaccard similarity of at least `similarity`. Exact, not by MinHash: where two sets are as alike as that, they
-    share one of their few rarest members (the prefix filter of Chaudhuri et al. 2006), so only such pairs are compared.
+    Two texts are similar at a Jaccard similarity of at least `similarity`. The search is exact, unlike MinHash: sets of
+    such a similarity share one of their few rarest members (the prefix filter of Chaudhuri et al. 2006), so only pairs that
+    share one are compared.
     """
     grams, owners = word_ngrams(texts, DEDUP_NGRAM_SIZE)
     distinct = np.unique(np.stack([owners, grams]), axis=1)
@@ -61,9 +62,9 @@ def near_duplicates(texts: Sequence[str], similarity: float) -> dict[int, int]:
     for position, members in zip(positions.tolist(), np.split(rarest_first[distinct[1]], starts[1:]), strict=True):
         sets[position] = np.sort(members)
     found: dict[int, int] = {}
-    having: defaultdict[int, list[int]] = defaultdict(list)  # for a rare gram the earlier texts that have it
+    having: defaultdict[int, list[int]] = defaultdict(list)  # for each rare n-gram the earlier texts with it
     for position, own in enumerate(sets):
-        # Rounding must neither lose a pair nor make one: 0.7 * 10 is above 7 in binary.
+        # Rounding must neither lose a pair nor add one: 0.7 * 10 is above 7 in binary.
         prefix = own[: len(own) - math.ceil(similarity * len(own) - 1e-9) + 1].tolist() if len(own) else []
         for earlier in sorted({other for gram in prefix for other in having[gram]}):
             common = len(np.intersect1d(own, sets[earlier], assume_unique=True))
@@ -77,7 +78,7 @@ def near_duplicates(texts: Sequence[str], similarity: float) -> dict[int, int]:
 
 
 def overlapping(texts: Sequence[str], others: Sequence[str], size: int) -> dict[int, int]:
-    """Positions of texts that share a run of `size` words with one of `others`, and the position of the first such one."""
+    """Positions of texts that share a run of `size` words with one of `others`, and the position of the first of those."""
     grams, owners = word_ngrams([*others, *texts], size)
     known, first = np.unique(grams[owners < len(others)], return_index=True)
     where = np.searchsorted(known, grams)
@@ -89,7 +90,7 @@ def overlapping(texts: Sequence[str], others: Sequence[str], size: int) -> dict[
 
 
 def read_texts(source: Mapping[str, Any]) -> list[str]:
-    """The texts of a dataset that is not to be trained on: of the column named, or of problem, question or prompt."""
+    """The texts of a dataset to keep out of the pool: those of `column`, or else of `problem`, `question` or `prompt`."""
     dataset = read_dataset(
         source["dataset_name"],
         source.get("dataset_config"),
@@ -101,7 +102,7 @@ def read_texts(source: Mapping[str, Any]) -> list[str]:
     if column is None:
         raise ValueError(
             f"{source['dataset_name']} (`decontaminate_against`) has no column {named or ' or '.join(TEXT_COLUMNS)}; its columns "
-            f"are {', '.join(dataset.column_names)}. Name one as `column`."
+            f"are {', '.join(dataset.column_names)}. Set `column` to one of them."
         )
     return [str(text) if text is not None else "" for text in dataset[column]]
 
@@ -109,16 +110,19 @@ def read_texts(source: Mapping[str, Any]) -> list[str]:
 def clean_pool(
     pool: Pool, dedup_similarity: float | None, decontaminate_against: Sequence[Mapping[str, Any]], ngram_size: int
 ) -> Pool:
-    """A pool without rows whose problem overlaps one of a benchmark, and without near-duplicates of its other rows.
+    """The pool without rows whose problem overlaps one of a benchmark, and without near-duplicates of its other rows.
 
-    What is dropped follows from the texts and their order alone, and is with the other dropped rows: `detail` names the
-    benchmark's row, or the row that stays. Of near-duplicates the first stays.
+    The texts and their order alone decide which rows are dropped. They join the other dropped rows, with the benchmark's
+    row or the row that stays as `detail`. Of near-duplicates the first one stays.
 
     Args:
-        pool: The pool.
+        pool: The pool to clean.
         dedup_similarity: As in `near_duplicates`; None keeps near-duplicates.
         decontaminate_against: Datasets as in `PoolConfig`.
         ngram_size: As in `overlapping`.
+
+    Raises:
+        ValueError: No row is left.
     """
     if dedup_similarity is None and not decontaminate_against:
         return pool
@@ -144,8 +148,8 @@ def clean_pool(
     kept = [position for position in range(len(pool)) if position not in dropped]
     if not kept:
         raise ValueError(
-            f"No row of the pool {pool.name} is left: all {len(pool)} overlap what `decontaminate_against` names. Is the pool "
-            "itself among it?"
+            f"No row of the pool {pool.name} is left: all {len(pool)} overlap the datasets of `decontaminate_against`. Check "
+            "that the pool is not one of them."
         )
     order = sorted(dropped)
     details = {"reason": [dropped[position][0] for position in order], "detail": [dropped[p][1] for p in order]}

@@ -1,4 +1,4 @@
-"""From a data recipe to its pool."""
+"""From a data recipe to the pool."""
 
 from dataclasses import asdict
 
@@ -15,7 +15,7 @@ def _cleaned(pool: Pool, config: PoolConfig) -> Pool:
 
 
 def pool_from_config(config: PoolConfig) -> Pool:
-    """Reads the pool of a data recipe, without the rows that its cleaning drops."""
+    """Reads the pool of a data recipe and applies its cleaning."""
     keys = {
         key: value for key, value in asdict(config).items() if key.startswith("dataset_") or key.endswith("_column")
     }
@@ -23,6 +23,6 @@ def pool_from_config(config: PoolConfig) -> Pool:
 
 
 def pool_from_dataset(dataset: datasets.Dataset, config: PoolConfig) -> Pool:
-    """The pool of a dataset in memory, with the columns and the cleaning of a data recipe."""
+    """Makes the pool of a dataset in memory, with the columns and the cleaning of a data recipe."""
     columns = {key: value for key, value in asdict(config).items() if key.endswith("_column")}
     return _cleaned(build_pool(dataset, **columns), config)

@@ -1,4 +1,4 @@
-"""The pool: every dataset becomes rows of a problem and a worked solution, each with a name of its own."""
+"""The pool: rows of a problem and a worked solution, each with a name of its own."""
 
 import hashlib
 from collections import Counter
@@ -19,7 +19,7 @@ from circuitseer_trl.artifacts import write_table
 class Example:
     """One usable row of the pool."""
 
-    row: int  # position in the dataset as it was given
+    row: int  # position in the source dataset
     uid: str
     problem: str
     completion: str
@@ -28,14 +28,14 @@ class Example:
 
 
 class Pool:
-    """The usable rows of a dataset, and apart from them the dropped rows with the reason for each.
+    """The usable rows of a dataset, and separately its dropped rows with a reason for each.
 
     Attributes:
-        examples: Dataset of the usable rows, with the fields of `Example`, in the order given.
-        dropped: Dataset of the rows that cannot be used, with a column `reason` besides.
-        source: The dataset as it was given; `row` points into it.
-        name: What the dataset is called on cards.
-        cleaning: By what rows were dropped besides (see `clean_pool`); None where nothing was.
+        examples: Dataset of the usable rows, with the fields of `Example`, in the order of the source.
+        dropped: Dataset of the rows that cannot be used, with one more column, `reason`.
+        source: The dataset as the user gave it; `row` is a position in it.
+        name: Name of the dataset on cards.
+        cleaning: The settings of `clean_pool`; None without cleaning.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Pool:
 
     @cached_property
     def difficulty(self) -> np.ndarray | None:
-        """Difficulty of each row, NaN where it has none; None for a pool without difficulties."""
+        """Difficulty of each row, NaN for a row without one; None for a pool without difficulties."""
         values = np.array(self.examples["difficulty"], dtype=np.float64)
         return values if np.isfinite(values).any() else None
 
@@ -81,7 +81,7 @@ class Pool:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with any name or text of any usable row, and with their order; no score depends on the difficulty."""
+        """A hash of all names and texts of the usable rows in their order. No score depends on the difficulty."""
         digest = hashlib.blake2b(digest_size=8)
         for example in self:
             for text in (example.uid, example.problem, example.completion, example.category or ""):
@@ -92,7 +92,7 @@ class Pool:
         return dict(sorted(Counter(self.dropped["reason"]).items()))
 
     def describe(self) -> dict[str, Any]:
-        """What a card says of the pool."""
+        """The pool's entry on a card."""
         return {
             "dataset": self.name,
             "fingerprint": self.fingerprint,

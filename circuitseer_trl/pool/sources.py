@@ -1,4 +1,4 @@
-"""Where a dataset is read from: a local file or folder, the web, or the Hub."""
+"""Where does a dataset come from? A local file or folder, the web, or the Hub."""
 
 from pathlib import Path
 
@@ -10,7 +10,12 @@ SUFFIXES = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "c
 def read_dataset(
     name: str, config: str | None = None, split: str = "train", revision: str | None = None
 ) -> datasets.Dataset:
-    """Reads a dataset from a local file or folder, or else from the Hub."""
+    """Reads a dataset from a local file or folder, from the web, or else from the Hub.
+
+    Raises:
+        ValueError: The file is of an unknown kind or empty, or the folder has no such split.
+        FileNotFoundError: A name that looks like a file does not exist.
+    """
     path = Path(name).expanduser()
     if "://" in name:  # a file on the web, or in a dataset's repository (hf://datasets/OWNER/NAME/FILE)
         if path.suffix not in SUFFIXES:

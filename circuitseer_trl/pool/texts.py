@@ -1,20 +1,16 @@
-"""What a row of a dataset says: its problem, its worked solution, its difficulty."""
+"""The parts of a dataset's row: its problem, its worked solution, its difficulty."""
 
 import hashlib
 import re
 from typing import Any
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
-
-
 GSM8K_ANSWER = re.compile(r"\n?####\s*(.+?)\s*$")
-
-
 GSM8K_CALCULATION = re.compile(r"<<[^<>]*>>")
 
 
 def message_text(value: Any, role: str) -> str | None:
-    """The text of a column: the text itself, or the one message of `role` in a list of chat messages (else None)."""
+    """The text of a column: the value itself, or the only message of `role` in a list of chat messages, else None."""
     if isinstance(value, list) and all(isinstance(message, dict) for message in value):
         texts = [message["content"] for message in value if message.get("role") == role]
         return texts[0] if len(texts) == 1 else None
@@ -30,7 +26,7 @@ def plain_answer(text: str) -> str:
 
 
 def usable_text(row: dict[str, Any], prompt_column: str, completion_column: str, correct_column: str) -> dict[str, str]:
-    """Problem, completion and, where the row cannot be used, the reason (else an empty one)."""
+    """Problem, completion and reason; the reason is empty where the row is usable."""
     problem, completion = message_text(row[prompt_column], "user"), row[completion_column]
     if isinstance(completion, list) and not any(isinstance(part, dict) for part in completion):
         marks = row.get(correct_column) or []
@@ -48,11 +44,11 @@ def usable_text(row: dict[str, Any], prompt_column: str, completion_column: str,
 
 
 def difficulty_number(value: Any) -> float | None:
-    """The number of a mark of difficulty: 5, "5", or MATH's "Level 5"; None where there is no number."""
+    """The number in a value such as 5, "5", or MATH's "Level 5"; None where there is none."""
     match = NUMBER.search(str(value))
     return float(match[0]) if match else None
 
 
 def content_uid(problem: str, completion: str) -> str:
-    """Names a row by what it says: 16 hexadecimal digits of a hash of problem and completion."""
+    """A name that follows from the content: 16 hexadecimal digits of a hash of problem and completion."""
     return hashlib.blake2b(f"{len(problem)}:{problem}{completion}".encode(), digest_size=8).hexdigest()

@@ -12,25 +12,28 @@ from circuitseer_trl.sampling.base import Sampler
 
 
 def mean_ranks(influences: np.ndarray) -> np.ndarray:
-    """Each row's rank among all rows, from 0 for the smallest influence, averaged over the queries.
+    """Each row's rank among all rows, averaged over the queries; the smallest influence has the rank 0.
 
     Args:
-        influences (`np.ndarray` of shape `(N, Q)`): Of each row on each query.
+        influences (`np.ndarray` of shape `(N, Q)`): Influence of each row on each query.
+
+    Returns:
+        `np.ndarray` of shape `(N,)`.
     """
     return np.mean([average_ranks(column) for column in influences.T], axis=0)
 
 
 def goodness(influences: np.ndarray) -> np.ndarray:
-    """How much speaks for a row: the larger of its percentiles by mean influence and by mean rank.
+    """How good a row is: the larger of its percentiles by mean influence and by mean rank.
 
-    Cut at any value, the rows below are those that both orders have there: a few outlying queries condemn no row.
+    So a row is pruned only where both orders put it low, and a few outlying queries cannot prune a row.
     """
     scores = (influences.mean(axis=1), mean_ranks(influences))
     return np.max([average_ranks(values) / len(values) for values in scores], axis=0)
 
 
 def alternate(first: Sequence[int], second: Sequence[int]) -> list[int]:
-    """Takes in turn the next of each order that is not taken yet, until all are."""
+    """Takes in turn the next row of each order that is not taken yet, until all are taken."""
     taken: dict[int, None] = {}
     orders = (iter(first), iter(second))
     for turn in range(len(first)):
@@ -40,14 +43,15 @@ def alternate(first: Sequence[int], second: Sequence[int]) -> list[int]:
 
 @dataclass
 class PruneSampler(Sampler):
-    """Keeps what is left after pruning by influence on answers (arXiv 2510.06108); ties keep the smaller uid. No chance.
+    """Keeps the rows that are left after pruning by influence on answers (arXiv 2510.06108).
 
-    Our reading of the paper's rules, which were read second-hand: a row is as bad as the better of its two percentiles, by
-    influence and by rank within each answer, allows. Rows come in the reverse order of pruning.
+    Our reading of the paper's rules, which were read second-hand: the better of a row's two percentiles counts, one by
+    influence and one by rank within each answer. Rows come in the reverse order of pruning. Ties keep the smaller uid. The
+    seed has no effect.
 
     Attributes:
-        strategy: `correct` prunes what helps least the answers that training turned right, `incorrect` what helps most those that
-            it turned wrong, `combined` one by the first rule and one by the second, in turn.
+        strategy: `correct` prunes the rows that help least the answers that training turned right. `incorrect` prunes the
+            rows that help most the answers that training turned wrong. `combined` prunes by each rule in turn.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("influences_correct", "influences_incorrect")

@@ -1,4 +1,4 @@
-"""Hard rows of one domain more often, easy rows of another: whole numbers of repeats, and domains as large as before."""
+"""Repeats hard rows in some domains and easy rows in others, by whole numbers; the domains keep their sizes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,19 @@ Source = Literal["column", "score"]
 
 
 def round_to_counts(weights: np.ndarray, uids: Sequence[str], seed: int, domain: str) -> np.ndarray:
-    """Whole numbers that add up to the weights' sum, which is whole, each the weight's floor or ceiling and right on average.
+    """Rounds weights to whole numbers with the same sum, which is whole. Each is the weight's floor or ceiling, unbiased.
 
-    Systematic rounding: rows stand in the order of a hash of their names, each as long as its weight; marks are 1 apart from
-    a random start, and a row counts those on it.
+    This is systematic rounding. Rows lie on a line in the order of a hash of their names, each as long as its weight. Marks
+    lie on the line at distance 1 from a random start, and each row gets the number of marks on it.
+
+    Args:
+        weights (`np.ndarray` of shape `(N,)`): Of the rows of one domain.
+        uids: Names of the rows.
+        seed: Seed of the order and the start.
+        domain: Name of the domain, which also decides the start.
+
+    Returns:
+        int64 `np.ndarray` of shape `(N,)`.
     """
     order = np.lexsort((np.asarray(uids), hashed_uniform(uids, seed)))
     [start] = hashed_uniform([f"start of {domain}"], seed)
@@ -34,15 +43,16 @@ def round_to_counts(weights: np.ndarray, uids: Sequence[str], seed: int, domain:
 class ReweightSampler(Sampler):
     """Repeats or drops rows by their difficulty, domain by domain (Infra, arXiv 2505.19949: "flipping task difficulty").
 
-    Our reading, since the paper's mix was not at hand: a row's weight is its quantile of difficulty inside its domain,
-    (rank + 1/2) / rows, or 1 minus it, scaled so that the domain's weights add up to its share of the budget. So a whole pool
-    keeps its size and its domains' sizes, and no weight is above 2. A domain is a category; without categories there is one.
+    Our reading, because the paper's mix was not at hand: a row's weight is its quantile of difficulty inside its domain,
+    (rank + 1/2) / rows, or 1 minus the quantile. The weights of a domain are scaled to its share of the budget. So a whole
+    pool keeps its size and the sizes of its domains, and no weight is above 2. A domain is a category; a pool without
+    categories is one domain.
 
     Attributes:
-        directions: `hard`, `easy` or `even` for all domains, or a mapping from domain to one of them; domains that it does
-            not name are even.
-        difficulty: `column` takes the pool's `difficulty_column`, `score` the method's score (say, of `max_loss`). Higher is
-            harder.
+        directions: `hard`, `easy` or `even` for all domains, or a mapping from a domain to one of them. Domains that the
+            mapping does not name are even.
+        difficulty: `column` takes the pool's `difficulty_column`, `score` the method's score, for instance of `max_loss`. A
+            higher number is harder.
     """
 
     directions: dict[str, str] | str = "hard"

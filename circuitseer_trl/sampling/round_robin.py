@@ -1,4 +1,4 @@
-"""Every query takes its best row in turn."""
+"""Each query takes its most similar row in turn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from circuitseer_trl.sampling.base import Sampler
 class RoundRobinSampler(Sampler):
     """Lets each query in turn take the most similar row that no query has taken yet (RDS+, Ivison et al. 2025).
 
-    Queries come in their order; ties go to the smaller uid. The seed has no effect.
+    Queries take turns in their order. Ties go to the smaller uid. The seed has no effect.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("similarities",)

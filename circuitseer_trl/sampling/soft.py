@@ -20,7 +20,7 @@ def splitmix64(state: np.ndarray) -> np.ndarray:
 
 
 def hashed_uniform(uids: Sequence[str], seed: int) -> np.ndarray:
-    """One number in (0, 1) a name, from the name and the seed alone: the same in any order, shard or process."""
+    """One number in (0, 1) for each name. It depends on the name and the seed alone, not on order, shard or process."""
     hashes = np.array(
         [int.from_bytes(hashlib.blake2b(uid.encode(), digest_size=8).digest(), "little") for uid in uids], np.uint64
     )
@@ -29,11 +29,18 @@ def hashed_uniform(uids: Sequence[str], seed: int) -> np.ndarray:
 
 
 def race_inclusion_probabilities(weights: np.ndarray, size: int) -> np.ndarray:
-    """Probability of each item to be among the first `size` of an exponential race with rates `weights`.
+    """Probability that each item is among the first `size` of an exponential race with rates `weights`.
 
-    The approximation pi = 1 - exp(-lambda w), with lambda such that the probabilities add up to `size` (the race stopped
-    at a fixed time instead of a fixed count); its error shrinks as the number of items grows. `size * w / sum(w)` would be
-    wrong: it exceeds 1 for heavy items.
+    This is the approximation pi = 1 - exp(-lambda w), where lambda makes the probabilities add up to `size`: the race stops
+    at a fixed time instead of a fixed count. Its error shrinks when the number of items grows. `size * w / sum(w)` is wrong,
+    because it exceeds 1 for heavy items.
+
+    Args:
+        weights (`np.ndarray` of shape `(N,)`): At least 0.
+        size: How many items are drawn.
+
+    Returns:
+        `np.ndarray` of shape `(N,)`.
     """
     positive = weights > 0
     if size >= positive.sum():
@@ -51,9 +58,13 @@ def race_inclusion_probabilities(weights: np.ndarray, size: int) -> np.ndarray:
 class SoftSampler(Sampler):
     """Draws without replacement with probability proportional to the score (CircuitSeer, Algorithm 1), or to its inverse.
 
-    Keys log(score) + Gumbel noise, hashed from the row's name and the seed, and the largest keys: exactly successive
-    sampling. It does not depend on the order of rows, and a smaller budget's rows are a larger one's first. Our reading of
-    the paper's low-score sampling (Table 3), which it does not define, is the inverse score as weight.
+    The rows with the largest keys log(score) + Gumbel noise are chosen, which is exactly successive sampling. The noise is
+    hashed from the row's name and the seed, so the order of rows has no effect, and the rows of a smaller budget are the
+    first ones of a larger budget.
+
+    Attributes:
+        inverse: Whether the weight is 1 / score. This is our reading of the paper's low-score sampling (Table 3), which the
+            paper does not define.
     """
 
     inverse: bool = False
@@ -63,7 +74,7 @@ class SoftSampler(Sampler):
         return True
 
     def drawable(self, scores: np.ndarray) -> np.ndarray:
-        return ~(np.isnan(scores) | (scores == 0))  # negative ones are refused
+        return ~(np.isnan(scores) | (scores == 0))  # `choose` refuses negative scores
 
     def choose(
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""The same budget spread over categories: how many rows of each, and which."""
+"""The budget spread over categories: how many rows of each, and which."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,15 @@ Within = Literal["uniform", "scores"]
 
 
 def equal_quotas(counts: np.ndarray, size: int, priority: np.ndarray) -> np.ndarray:
-    """The same number of every category; where one has fewer, the others get its rest (water-filling).
+    """The same number of rows for every category; where one has fewer, the others share the rest (water-filling).
 
     Args:
-        counts (`np.ndarray` of shape `(G,)`): Rows that each category has.
-        size: How many rows in all, at most `counts.sum()`.
-        priority (`np.ndarray` of shape `(G,)`): Of the last round, which may not go round, the lowest get one.
+        counts (`np.ndarray` of shape `(G,)`): Number of rows in each category.
+        size: Number of rows to choose, at most `counts.sum()`.
+        priority (`np.ndarray` of shape `(G,)`): If the last round has too few rows for all, the lowest values get one.
+
+    Returns:
+        `np.ndarray` of shape `(G,)`: The number of rows to choose in each category.
     """
     quotas = np.zeros_like(counts)
     while size > 0:
@@ -34,7 +37,7 @@ def equal_quotas(counts: np.ndarray, size: int, priority: np.ndarray) -> np.ndar
 
 
 def proportional_quotas(counts: np.ndarray, size: int, priority: np.ndarray) -> np.ndarray:
-    """Each category's share of the rows, by largest remainders; of equal remainders the lowest `priority` goes first."""
+    """Each category's share of the rows, by largest remainders. Among equal remainders the lowest `priority` is first."""
     whole, rest = np.divmod(counts * size, counts.sum())
     order = np.lexsort((priority, -rest))
     whole[order[: size - int(whole.sum())]] += 1
@@ -42,12 +45,12 @@ def proportional_quotas(counts: np.ndarray, size: int, priority: np.ndarray) -> 
 
 
 def draw_s1(members: list[list[int]], size: int, rng: np.random.Generator) -> list[int]:
-    """Draws as s1 does: a category uniformly, then a row of it with probability 2^-rank, and again without that row.
+    """Draws as s1 does: a uniform category, then one of its remaining rows with probability 2^-rank.
 
     Args:
         members: The rows of each category, the longest trace first; not changed.
-        size: How many rows.
-        rng: Where chance comes from.
+        size: How many rows to draw.
+        rng: The generator of random numbers.
     """
     left = [list(rows) for rows in members]
     chosen = []
@@ -65,11 +68,12 @@ class StratifiedSampler(Sampler):
     """Spreads the budget over categories, and draws inside each of them.
 
     Attributes:
-        allocation: `equal` takes the same number of every category ("uniformly sampled from different categories",
-            CircuitSeer, section 4.1; our reading: an exhausted category's rest goes to the others). `proportional` keeps the
-            pool's shares (Select2Reason's code; by largest remainders, so that the budget is exact). `s1` draws as s1's code
-            (arXiv 2501.19393) does before its weighting by benchmarks: a uniform category, then 2^-rank by length.
-        within: Inside a category a uniform draw, or a soft one by the scores. `s1` takes neither.
+        allocation: `equal` takes the same number of rows from every category ("uniformly sampled from different
+            categories", CircuitSeer, section 4.1; our reading: if a category is exhausted, its rest goes to the others).
+            `proportional` keeps the pool's shares (Select2Reason's code; by largest remainders, so that the budget is
+            exact). `s1` draws as s1's code (arXiv 2501.19393) before its weighting by benchmarks: a uniform category, then
+            2^-rank by length.
+        within: `uniform` draws uniformly inside a category, `scores` softly by the scores. `s1` uses neither.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("category",)
@@ -86,7 +90,7 @@ class StratifiedSampler(Sampler):
 
     @property
     def nested(self) -> bool:
-        # Quotas by largest remainders can fall where the budget grows (the Alabama paradox).
+        # Quotas by largest remainders can fall when the budget grows (the Alabama paradox).
         return self.allocation != "proportional"
 
     def drawable(self, scores: np.ndarray) -> np.ndarray:
@@ -97,7 +101,7 @@ class StratifiedSampler(Sampler):
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         assert columns is not None
-        # A row without a category is one of a category of its own.
+        # Rows without a category form one category.
         categories = np.array([str(name) for name in columns["category"]])
         names, group = np.unique(categories, return_inverse=True)
         members = [np.flatnonzero(group == number) for number in range(len(names))]
@@ -130,5 +134,5 @@ class StratifiedSampler(Sampler):
         lengths, names = np.asarray(columns["trace_length"]), np.asarray(uids)
         ranked = [rows[np.lexsort((names[rows], -lengths[rows]))].tolist() for rows in members]
         chosen = draw_s1(ranked, size, np.random.default_rng(seed))
-        # No formula gives the probability of a row to be in such a subset.
+        # There is no known formula for the probability that a row is in such a subset.
         return np.array(chosen), np.full(size, np.nan)

@@ -1,4 +1,4 @@
-"""The highest or the lowest scores, without chance."""
+"""The highest or the lowest scores, without randomness."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from circuitseer_trl.sampling.base import Sampler
 
 @dataclass
 class TopKSampler(Sampler):
-    """Takes the highest scores, or with `lowest` the lowest ones; ties go to the smaller uid. The seed has no effect."""
+    """Takes the highest scores, or with `lowest` the lowest scores. Ties go to the smaller uid. The seed has no effect."""
 
     lowest: bool = False
 

@@ -62,5 +62,5 @@ def explain(example: Example, scorer: CircuitSeerScorer) -> Explanation:
         raise ValueError(f"Row {example.row} has no token in its {scorer.score_on}, and so no score.")
     received = np.stack([attention_received(scorer.model, [ids], [head])[0] for head in heads])
     score = attention_variance(received.mean(axis=0), scorer.sink_tokens)
-    tokens = [reference.tokenizer.decode([token]) for token in ids]
+    tokens = reference.tokenizer.batch_decode([[token] for token in ids])
     return Explanation(example, tokens, heads, received, scorer.sink_tokens, score)

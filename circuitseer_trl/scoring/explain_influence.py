@@ -35,5 +35,5 @@ def explain_influence(example: Example, scorer: InfraScorer) -> InfluenceExplana
     if encoded.num_completion_tokens < 1:
         raise ValueError(f"Row {example.row} has no token of its solution left, and so no influence.")
     [parts] = scorer.token_parts([encoded])
-    tokens = [scorer.reference.tokenizer.decode([token]) for token in encoded.input_ids]
+    tokens = scorer.reference.tokenizer.batch_decode([[token] for token in encoded.input_ids])
     return InfluenceExplanation(example, tokens, parts, scorer.step_of_token(example, encoded))

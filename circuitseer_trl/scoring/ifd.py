@@ -10,7 +10,7 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.configs import check_positive
-from circuitseer_trl.modeling.encoding import EncodedExample, encode_prompt
+from circuitseer_trl.modeling.encoding import EncodedExample, chat_text, encode_prompt
 from circuitseer_trl.modeling.losses import response_losses
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.base import Row
@@ -27,9 +27,7 @@ def answer_header(tokenizer: PreTrainedTokenizerBase, form: str) -> list[int]:
     if form == "plain":
         return encode_prompt(tokenizer, "\n", "plain", "")
     turn = [{"role": "user", "content": "1"}]
-    open_turn, closed_turn = (
-        tokenizer.apply_chat_template(turn, add_generation_prompt=flag, tokenize=False) for flag in (True, False)
-    )
+    open_turn, closed_turn = (chat_text(tokenizer, turn, add_generation_prompt=flag) for flag in (True, False))
     if not open_turn.startswith(closed_turn) or open_turn == closed_turn:
         raise ValueError(
             f"The chat template of {tokenizer.name_or_path} has no assistant's header apart from the prompt, which IFD puts "

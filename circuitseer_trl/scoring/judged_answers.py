@@ -1,10 +1,9 @@
 """What an evaluation found: answers with their verdicts, read from the folders that `eval.run` writes."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from circuitseer_trl.answers import read_samples, read_verdict_lines
 from circuitseer_trl.artifacts import fingerprint
 
 
@@ -16,19 +15,6 @@ class Answer:
     question: str
     text: str
     right: bool
-
-
-def _read_lines(path: Path) -> dict[tuple[str, bool, int], dict[str, Any]]:
-    lines = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            lines[str(row["id"]), bool(row["greedy"]), int(row["sample"])] = row
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"Line {number} of {path} is not a line of an evaluation ({error!r}).") from None
-    return lines
 
 
 def read_answers(folder: str | Path) -> dict[str, Answer]:
@@ -49,21 +35,20 @@ def read_answers(folder: str | Path) -> dict[str, Answer]:
         texts = folder / "generations" / path.name
         if not texts.is_file():
             raise FileNotFoundError(f"There is no {texts}, the answers that {path} judges. Is the folder whole?")
-        verdicts, samples = _read_lines(path), _read_lines(texts)
-        for key in sorted(verdicts, key=lambda key: (not key[1], key[2])):  # the greedy answer first
-            if key[0] in answers:
+        samples = read_samples(texts)
+        for line in sorted(read_verdict_lines(path), key=lambda line: (not line.greedy, line.sample)):  # greedy first
+            if line.id in answers:
                 continue
-            verdict, sample = verdicts[key], samples.get(key)
-            if sample is None or "text" not in sample or not isinstance(verdict.get("verdict"), bool):
+            if line.key not in samples:
                 raise ValueError(
-                    f"{path} judges an answer to {key[0]} that {texts} does not have. Run `eval.run` again."
+                    f"{path} judges an answer to {line.id} that {texts} does not have. Run `eval.run` again."
                 )
-            if "question" not in verdict:
+            if line.question is None:
                 raise ValueError(
                     f"{path} does not say what was asked: an earlier version wrote it. Run the same `python -m eval.run` "
                     "again; it grades anew and generates nothing."
                 )
-            answers[key[0]] = Answer(key[0], verdict["question"], sample["text"], verdict["verdict"])
+            answers[line.id] = Answer(line.id, line.question, samples[line.key].text, line.verdict)
     return answers
 
 

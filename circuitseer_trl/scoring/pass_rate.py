@@ -1,6 +1,5 @@
 """How often does a model solve a problem? Pass rates from the verdicts of an evaluation on the pool, or from a column."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from circuitseer_trl.answers import read_verdict_lines
 from circuitseer_trl.artifacts import fingerprint
 from circuitseer_trl.configs import check_number
 from circuitseer_trl.pool.rows import Example, Pool
@@ -42,20 +42,8 @@ def read_pass_rates(path: str) -> dict[str, PassRate]:
             f"There are no verdicts in {path}: neither a file nor a folder with verdicts/. {HOW_TO}"
         )
     found: dict[str, dict[bool, list[bool]]] = {}
-    for file in files:
-        for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                name, verdict, greedy = str(row["id"]), row["verdict"], bool(row.get("greedy", False))
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"Line {number} of {file} is not a verdict ({error!r}).") from None
-            if not isinstance(verdict, bool):
-                raise ValueError(
-                    f"Line {number} of {file} has the verdict {verdict!r}, which is neither true nor false."
-                )
-            found.setdefault(name, {True: [], False: []})[greedy].append(verdict)
+    for line in (line for file in files for line in read_verdict_lines(file)):
+        found.setdefault(line.id, {True: [], False: []})[line.greedy].append(line.verdict)
     answers = {name: marks[False] or marks[True] for name, marks in found.items()}
     if not answers:
         raise ValueError(f"The verdicts {path} are empty. {HOW_TO}")

@@ -37,7 +37,7 @@ def greedy_answers(
         width = max(len(prompts[index]) for index in batch)
         padded = [[0] * (width - len(prompts[index])) + list(prompts[index]) for index in batch]
         mask = [[0] * (width - len(prompts[index])) + [1] * len(prompts[index]) for index in batch]
-        written = model.generate(
+        written = model.generate(  # type: ignore[operator]  # the class is typed without its mixin
             input_ids=torch.tensor(padded, device=model.device),
             attention_mask=torch.tensor(mask, device=model.device),
             generation_config=settings,

@@ -3,23 +3,23 @@
 circuitseer compare runs/circuitseer runs/random length=runs/control --output comparison.html
 """
 
-import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from circuitseer_trl.artifacts import write_text
-from circuitseer_trl.drawing.text_tables import text_table
-from circuitseer_trl.pages.comparison import page, tables
-from circuitseer_trl.selection.differences import compare, read_folder
+from circuitseer_trl.command_line import CommandParser, run_command
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="circuitseer compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(prog="circuitseer compare", description=__doc__)
     parser.add_argument("folders", nargs="+", metavar="[NAME=]FOLDER", help="Folders of `select-data` or `reproduce`.")
-    parser.add_argument("--output", default="comparison.html", help="The page to write (comparison.html).")
+    parser.add_argument("--output", default="comparison.html", help="The page to write.")
     options = parser.parse_args(args)
+    from circuitseer_trl.artifacts import write_text
+    from circuitseer_trl.drawing.text_tables import text_table
+    from circuitseer_trl.pages.comparison import page, tables
+    from circuitseer_trl.selection.differences import compare, read_folder
+
     folders = []
     for word in options.folders:
         name, given, folder = word.partition("=")
@@ -31,4 +31,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -1,23 +1,28 @@
 """Measures Pass@1 and Majority@n of a model on mathematics benchmarks."""
 
 import logging
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from circuitseer_trl.evaluation.answering.schedule import join_processes
+from circuitseer_trl.command_line import run_command
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
-from circuitseer_trl.evaluation.run import evaluate
-from circuitseer_trl.pages.result_tables import results_table
+from circuitseer_trl.extras import require_extra
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.tracking import start_run
 
 
-def main() -> None:
+def main(args: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = parse_recipe(
-        EvaluationConfig,
-        prog="python -m eval.run",
-        description="Measures Pass@1 and Majority@n on mathematics benchmarks.",
+        EvaluationConfig, args=args, prog="circuitseer evaluate", description=__doc__, kinds=("eval",)
     )
+    require_extra("eval", "Evaluation", "math_verify")
+    from circuitseer_trl.evaluation.answering.schedule import join_processes
+    from circuitseer_trl.evaluation.run import evaluate
+    from circuitseer_trl.pages.result_tables import results_table
+    from circuitseer_trl.tracking import check_tracker, start_run
+
+    check_tracker(config.report_to)
     join_processes(config.backend)
     if config.report_to == "wandb":
         start_run("evaluate")
@@ -27,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -1,26 +1,28 @@
 """Shows why a row has its score: the attention that its tokens receive and each head's part, or its tokens' influence."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from circuitseer_trl.configs import PoolConfig, SelectionConfig, check_choice, check_count
-from circuitseer_trl.distributed.processes import say
-from circuitseer_trl.pages.explanation import render, render_influence
-from circuitseer_trl.pool.load import pool_from_config
-from circuitseer_trl.pool.rows import Example, Pool
+from circuitseer_trl.command_line import run_command
+from circuitseer_trl.configs import UNUSED_BY_SCORES, Groups, PoolConfig, SelectionConfig, check_choice, check_count
+from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
-from circuitseer_trl.scoring.explain import explain
-from circuitseer_trl.scoring.explain_influence import explain_influence
-from circuitseer_trl.scoring.infra import InfraScorer
-from circuitseer_trl.selection.steps import SelectionSteps
+
+if TYPE_CHECKING:
+    from circuitseer_trl.pool.rows import Example, Pool
 
 View = Literal["attention", "influence"]
 
 
 @dataclass
 class ExplainConfig:
+    """Which row is explained, and how."""
+
+    groups: ClassVar[Groups] = {"explanation": ("row", "max_tokens_shown", "view")}
+
     row: str = field(metadata={"help": "The row's position in the dataset (the `row` of scores/), or its uid."})
     max_tokens_shown: int = field(default=60, metadata={"help": "Of a longer text, those farthest from an even share."})
     view: View = field(
@@ -34,7 +36,7 @@ class ExplainConfig:
         check_count("max_tokens_shown", self.max_tokens_shown)
 
 
-def find_row(pool: Pool, name: str) -> Example:
+def find_row(pool: "Pool", name: str) -> "Example":
     """The usable row with this uid, or at this position in the dataset."""
     if name in pool.uids:
         return pool[pool.uids.index(name)]
@@ -47,10 +49,24 @@ def find_row(pool: Pool, name: str) -> Example:
     )
 
 
-def main(args: list[str] | None = None) -> None:
-    pool_config, config, asked = parse_recipe(
-        PoolConfig, SelectionConfig, ExplainConfig, args=args, prog="circuitseer explain", description=__doc__
+def main(args: Sequence[str] | None = None) -> None:
+    asked, pool_config, config = parse_recipe(
+        *(ExplainConfig, PoolConfig, SelectionConfig),
+        args=args,
+        prog="circuitseer explain",
+        description=__doc__,
+        kinds=SELECTION_KINDS,
+        hidden=UNUSED_BY_SCORES,
     )
+    from circuitseer_trl.distributed.processes import say
+    from circuitseer_trl.pages.explanation import render, render_influence
+    from circuitseer_trl.pool.load import pool_from_config
+    from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
+    from circuitseer_trl.scoring.explain import explain
+    from circuitseer_trl.scoring.explain_influence import explain_influence
+    from circuitseer_trl.scoring.infra import InfraScorer
+    from circuitseer_trl.selection.steps import SelectionSteps
+
     if config.heads_file is None and config.head_set == "detected":
         config.heads_file = str(Path(config.output_dir) / "heads.json")  # of the run; nothing long is begun here
     steps = SelectionSteps.from_config(config, pool_config.system_prompt)
@@ -69,4 +85,4 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -1,17 +1,20 @@
 """Finds the attention heads that reasoning depends on, and writes them to `heads.json`."""
 
+import sys
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
-from circuitseer_trl.distributed.processes import say
-from circuitseer_trl.pool.load import pool_from_config
+from circuitseer_trl.command_line import run_command
+from circuitseer_trl.configs import UNUSED_BY_HEADS, DryRunConfig, PoolConfig, SelectionConfig
+from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.cost import cost_table, estimate_heads, spent
-from circuitseer_trl.selection.steps import detect_heads, reference_from_config
+
+if TYPE_CHECKING:
+    from circuitseer_trl.circuits.heads import HeadSet
 
 
-def describe(heads: HeadSet) -> str:
+def describe(heads: "HeadSet") -> str:
     layers, width = heads.importance.shape
     lines = [
         f"{len(heads.selected)} reasoning heads of {layers * width}, by {heads.card['num_probe']} probe examples "
@@ -31,11 +34,21 @@ def describe(heads: HeadSet) -> str:
     return "\n".join(lines)
 
 
-def main(args: list[str] | None = None) -> None:
+def main(args: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     pool_config, config, run = parse_recipe(
-        PoolConfig, SelectionConfig, DryRunConfig, args=args, prog="circuitseer find-heads", description=__doc__
+        *(PoolConfig, SelectionConfig, DryRunConfig),
+        args=args,
+        prog="circuitseer find-heads",
+        description=__doc__,
+        kinds=SELECTION_KINDS,
+        hidden=UNUSED_BY_HEADS,
     )
+    from circuitseer_trl.distributed.processes import say
+    from circuitseer_trl.pool.load import pool_from_config
+    from circuitseer_trl.selection.cost import cost_table, estimate_heads, spent
+    from circuitseer_trl.selection.steps import detect_heads, reference_from_config
+
     reference = reference_from_config(config, pool_config.system_prompt)
     pool = pool_from_config(pool_config)
     if run.dry_run:
@@ -46,4 +59,4 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -1,14 +1,20 @@
 """Grades a JSONL file of responses."""
 
+import sys
+from collections.abc import Sequence
+
+from circuitseer_trl.command_line import run_command
 from circuitseer_trl.evaluation.grade_file import GradeConfig, grade_file
+from circuitseer_trl.extras import require_extra
 from circuitseer_trl.recipe import parse_recipe
 
 
-def main() -> None:
-    config = parse_recipe(GradeConfig, prog="python -m eval.grade", description="Grades a JSONL file of responses.")
+def main(args: Sequence[str] | None = None) -> None:
+    config = parse_recipe(GradeConfig, args=args, prog="circuitseer grade", description=__doc__)
+    require_extra("eval", "Grading", "math_verify")
     num_lines, num_right = grade_file(config)
     print(f"{num_right} of {num_lines} right; verdicts in {config.output}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -1,34 +1,60 @@
-"""The `circuitseer` command: one name for all steps.
+"""The `circuitseer` command: one name for all steps."""
 
-    circuitseer find-heads   finds the attention heads that reasoning depends on
-    circuitseer score-pool   scores every problem by how those heads attend to it
-    circuitseer select-data  chooses the rows to train on (does the two steps above where needed)
-    circuitseer explain      shows why a row has its score: its tokens, and the heads' parts
-    circuitseer train-sft    fine-tunes with TRL
-    circuitseer compare      compares selections: overlap, scores, lengths, categories, cost
-    circuitseer reproduce    selects, trains, evaluates and reports, from recipes
-
-`circuitseer <step> --help` lists the keys of a step. Steps that use several processes start as
-`accelerate launch -m circuitseer_trl.scripts.<step>`. Evaluation runs from a checkout: `python -m eval.run`.
-"""
-
+import difflib
 import importlib
 import sys
 
-STEPS = ("find-heads", "score-pool", "select-data", "explain", "train-sft", "reproduce", "compare")
+from circuitseer_trl.command_line import run_command
+
+COMMANDS = {
+    "find-heads": "finds the attention heads that reasoning depends on",
+    "score-pool": "scores every problem by how those heads attend to it",
+    "select-data": "chooses the rows to train on (does the two steps above where needed)",
+    "explain": "shows why a row has its score: its tokens, and the heads' parts",
+    "compare": "compares selections: overlap, scores, lengths, categories, cost",
+    "train-sft": "fine-tunes with TRL",
+    "evaluate": "measures Pass@1 and Majority@n of a model on benchmarks",
+    "grade": "grades a JSONL file of answers",
+    "report": "compares evaluations, as tables and as a page",
+    "pool-benchmark": "writes a pool as a benchmark",
+    "reproduce": "selects, trains, evaluates and reports, from four recipes; skips what is finished",
+    "demo": "does all of that on word problems, on two CPU cores in minutes",
+    "recipes": "lists, shows and copies the recipes that come with the package",
+}
+
+
+def usage() -> str:
+    lines = [f"    circuitseer {name:15s} {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: circuitseer COMMAND ...\n",
+            *lines,
+            "\n`circuitseer COMMAND --help` lists the keys of a command, `circuitseer --version` says the version, and",
+            "--debug shows the traceback of an error. Steps that use several processes start as",
+            "`accelerate launch -m circuitseer_trl.scripts.COMMAND`, with _ for -.",
+        ]
+    )
+
+
+def dispatch(words: list[str]) -> int | None:
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    if words[0] == "--version":
+        from circuitseer_trl import __version__
+
+        print(f"circuitseer_trl {__version__}")
+        return 0
+    name = words[0].replace("_", "-")
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        advice = f"Did you mean `{close[0]}`?" if close else f"Commands are {', '.join(COMMANDS)}."
+        raise ValueError(f"There is no command {words[0]!r}. {advice}")
+    return importlib.import_module(f"circuitseer_trl.scripts.{name.replace('-', '_')}").main(words[1:])
 
 
 def main(arguments: list[str] | None = None) -> int:
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__)
-        return 0
-    step = arguments[0].replace("_", "-")
-    if step not in STEPS:
-        print(f"There is no step {arguments[0]!r}. Steps are {', '.join(STEPS)}.", file=sys.stderr)
-        return 2
-    importlib.import_module(f"circuitseer_trl.scripts.{step.replace('-', '_')}").main(arguments[1:])
-    return 0
+    return run_command(dispatch, arguments)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,29 @@
-"""`python -m eval.report RUN...`: tables of several runs and of how they differ, and a page that needs no network."""
+"""Compares evaluations: results with intervals, differences on the same problems, and a page of both."""
 
-import argparse
+import sys
+from collections.abc import Sequence
 
-from circuitseer_trl.artifacts import write_text
-from circuitseer_trl.evaluation.run_folders import compare_with, find_baseline, read_runs, run_folder
-from circuitseer_trl.pages.report import report_page
-from circuitseer_trl.pages.result_tables import differences_text, results_table
+from circuitseer_trl.command_line import CommandParser, run_command
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.report",
-        description="Compares runs: results with intervals, differences on the same problems, and a page of both.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="output_dir of an evaluation, or its results.json")
-    parser.add_argument("--baseline", metavar="RUN", help="the run that others are compared with (default: the first)")
+def main(args: Sequence[str] | None = None) -> None:
+    parser = CommandParser(prog="circuitseer report", description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="`output_dir` of an evaluation, or its results.json.")
+    parser.add_argument("--baseline", metavar="RUN", help="The run that others are compared with (the first).")
     parser.add_argument(
         "--selection_dir",
         action="append",
         default=[],
-        help="folder with heads.json, scores.json, selection.json; RUN and RUN/selection are looked at anyway",
+        metavar="DIR",
+        help="Folder with heads.json, scores.json, selection.json; RUN and RUN/selection are looked at anyway.",
     )
-    parser.add_argument("--output", default="report.html", help="page to write (default: report.html)")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--output", default="report.html", help="The page to write.")
+    options = parser.parse_args(args)
+    from circuitseer_trl.artifacts import write_text
+    from circuitseer_trl.evaluation.run_folders import compare_with, find_baseline, read_runs, run_folder
+    from circuitseer_trl.pages.report import report_page
+    from circuitseer_trl.pages.result_tables import differences_text, results_table
+
     paths = options.runs
     if options.baseline and run_folder(options.baseline).is_dir():
         given = [run_folder(path) for path in paths]
@@ -39,4 +39,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -1,47 +1,61 @@
 """Selects, trains, evaluates and reports, from four recipes; skips what is finished.
 
-    circuitseer reproduce --data recipes/data/X.yaml --selection recipes/selection/circuitseer.yaml \
-        --sft recipes/sft/Y.yaml --eval recipes/eval/paper.yaml --output_dir runs/x
+    circuitseer reproduce --data gsm8k --selection circuitseer --sft qwen2.5-math-7b --eval paper --output_dir runs/x
 
-Single keys are changed with the step's name in front: `--train.model_name_or_path M`, `--select.reference_model R`,
-`--data.dataset_name D`, `--evaluate.limit 40`. Run it from a checkout: evaluation is not part of the installed package.
+A recipe is a YAML file, or a name that `circuitseer recipes` lists. Single keys are changed with the step's name in front:
+`--train.model_name_or_path M`, `--select.reference_model R`, `--data.dataset_name D`, `--evaluate.limit 40`.
 """
 
-import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from circuitseer_trl.studies.reproduce import plan, read_overrides, run
+from circuitseer_trl.command_line import CommandParser, run_command
+from circuitseer_trl.extras import require_extra
+
+RECIPES = {  # flag: what it is of, and where its names are looked for
+    "data": ("data", ("data",)),
+    "selection": ("selection", ("selection", "ablations")),
+    "sft": ("training", ("sft",)),
+    "eval": ("evaluation", ("eval",)),
+}
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(
-        prog="circuitseer reproduce",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    for flag, what in (("data", "data"), ("selection", "selection"), ("sft", "training"), ("eval", "evaluation")):
-        result.add_argument(f"--{flag}", required=True, type=Path, metavar="RECIPE.yaml", help=f"The {what} recipe.")
-    result.add_argument("--output_dir", required=True, type=Path, help="Folder of the run.")
+def parser() -> CommandParser:
+    result = CommandParser(prog="circuitseer reproduce", description=__doc__)
+    for flag, (what, _) in RECIPES.items():
+        result.add_argument(f"--{flag}", required=True, metavar="RECIPE", help=f"The {what} recipe.")
+    result.add_argument("--output_dir", required=True, type=Path, metavar="DIR", help="Folder of the run.")
     result.add_argument(
-        "--accelerate_config", type=Path, help="Start the steps under `accelerate launch` with this file."
+        "--accelerate_config",
+        metavar="CONFIG",
+        help="Start the steps under `accelerate launch` with this file, or with the named one (zero3, ddp, cpu).",
     )
-    result.add_argument("--num_processes", type=int, help="Number of processes of that launch.")
-    result.add_argument("--wandb_group", help="Log every step to Weights & Biases, as a run of this group.")
+    result.add_argument("--num_processes", type=int, metavar="N", help="Number of processes of that launch.")
+    result.add_argument(
+        "--wandb_group", metavar="NAME", help="Log every step to Weights & Biases, as a run of this group."
+    )
     return result
 
 
-def main(arguments: list[str] | None = None) -> None:
-    options, rest = parser().parse_known_args(arguments)
+def main(args: Sequence[str] | None = None) -> int:
+    options, rest = parser().parse_known_args(args)
+    from circuitseer_trl.named_files import find_file
+    from circuitseer_trl.studies.reproduce import plan, read_overrides, run
+
+    for flag, (_, kinds) in RECIPES.items():
+        setattr(options, flag, find_file(getattr(options, flag), kinds))
+    if options.accelerate_config is not None:
+        options.accelerate_config = find_file(options.accelerate_config, ("accelerate_configs",))
     steps = plan(options, read_overrides(rest))
+    require_extra("eval", "`circuitseer reproduce` evaluates, which", "math_verify")
     options.output_dir.mkdir(parents=True, exist_ok=True)
     if options.wandb_group:
+        require_extra("wandb", "`--wandb_group`", "wandb")
         os.environ["WANDB_RUN_GROUP"] = options.wandb_group
-    if status := run(steps, options.output_dir, options.accelerate_config, options.num_processes):
-        sys.exit(status)
+    return run(steps, options.output_dir, options.accelerate_config, options.num_processes)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -1,21 +1,25 @@
 """Scores every row of a pool, and writes the scores to `scores/` and `scores.json`; finds the heads where they are missing."""
 
+import sys
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
-from circuitseer_trl.distributed.processes import say
-from circuitseer_trl.pool.load import pool_from_config
-from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.command_line import run_command
+from circuitseer_trl.configs import UNUSED_BY_SCORES, DryRunConfig, PoolConfig, SelectionConfig
+from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.scoring.base import ScoreTable
-from circuitseer_trl.selection.card import length_warning
-from circuitseer_trl.selection.cost import cost_table, estimate, spent
-from circuitseer_trl.selection.examples import as_text, example_rows
-from circuitseer_trl.selection.steps import SelectionSteps
+
+if TYPE_CHECKING:
+    from circuitseer_trl.pool.rows import Pool
+    from circuitseer_trl.scoring.base import ScoreTable
 
 
-def describe(scores: ScoreTable, pool: Pool) -> str:
+def describe(scores: "ScoreTable", pool: "Pool") -> str:
     """The counts, the correlation with length, and the best, the worst and some random rows."""
+    from circuitseer_trl.selection.card import length_warning
+    from circuitseer_trl.selection.examples import as_text, example_rows
+
     card = scores.card
     correlation = card["rank_correlation_with_length"]
     shown = "-" if correlation is None else f"{correlation:+.3f}"
@@ -26,11 +30,21 @@ def describe(scores: ScoreTable, pool: Pool) -> str:
     return "\n".join(lines)
 
 
-def main(args: list[str] | None = None) -> None:
+def main(args: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     pool_config, config, run = parse_recipe(
-        PoolConfig, SelectionConfig, DryRunConfig, args=args, prog="circuitseer score-pool", description=__doc__
+        *(PoolConfig, SelectionConfig, DryRunConfig),
+        args=args,
+        prog="circuitseer score-pool",
+        description=__doc__,
+        kinds=SELECTION_KINDS,
+        hidden=UNUSED_BY_SCORES,
     )
+    from circuitseer_trl.distributed.processes import say
+    from circuitseer_trl.pool.load import pool_from_config
+    from circuitseer_trl.selection.cost import cost_table, estimate, spent
+    from circuitseer_trl.selection.steps import SelectionSteps
+
     steps = SelectionSteps.from_config(config, pool_config.system_prompt)  # raises before the pool is read
     pool = pool_from_config(pool_config)
     if run.dry_run:
@@ -41,4 +55,4 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

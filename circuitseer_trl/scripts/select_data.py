@@ -1,26 +1,35 @@
 """Selects rows of a pool to train on, and writes them to `selection.parquet`; finds heads and scores the pool where needed."""
 
 import logging
+import sys
 import time
+from collections.abc import Sequence
 
-from circuitseer_trl.artifacts import write_json
+from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
-from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
-from circuitseer_trl.pool.load import pool_from_config
+from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.cost import cost_table, estimate, spent
-from circuitseer_trl.selection.examples import as_text, example_rows
-from circuitseer_trl.selection.selection_panels import log_selection
-from circuitseer_trl.selection.steps import SelectionSteps
-from circuitseer_trl.tracking import start_run
 
 
-def main(args: list[str] | None = None) -> None:
+def main(args: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     started = time.monotonic()
     pool_config, config, run = parse_recipe(
-        PoolConfig, SelectionConfig, DryRunConfig, args=args, prog="circuitseer select-data", description=__doc__
+        *(PoolConfig, SelectionConfig, DryRunConfig),
+        args=args,
+        prog="circuitseer select-data",
+        description=__doc__,
+        kinds=SELECTION_KINDS,
     )
+    from circuitseer_trl.artifacts import write_json
+    from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
+    from circuitseer_trl.pool.load import pool_from_config
+    from circuitseer_trl.selection.cost import cost_table, estimate, spent
+    from circuitseer_trl.selection.examples import as_text, example_rows
+    from circuitseer_trl.selection.steps import SelectionSteps
+    from circuitseer_trl.tracking import check_tracker, start_run
+
+    check_tracker(config.report_to)
     steps = SelectionSteps.from_config(config, pool_config.system_prompt)  # raises before the pool is read
     pool = pool_from_config(pool_config)
     if run.dry_run:
@@ -29,7 +38,10 @@ def main(args: list[str] | None = None) -> None:
     if config.report_to == "wandb":
         start_run("select")
     selected = steps.select(pool)
-    log_selection(config.output_dir, pool)
+    if config.report_to == "wandb":
+        from circuitseer_trl.selection.selection_panels import log_selection
+
+        log_selection(config.output_dir, pool)
     selection, card = selected.selection, selected.card
     examples = example_rows(selected.scores.table, pool, set(selection.uids))
     on_main_rank(lambda: write_json(f"{config.output_dir}/examples.json", examples))
@@ -50,4 +62,4 @@ def main(args: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

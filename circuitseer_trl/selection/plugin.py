@@ -14,7 +14,6 @@ from circuitseer_trl.pool.load import pool_from_config, pool_from_dataset
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.sampling.base import Sampler, Selection
 from circuitseer_trl.scoring.base import Scorer
-from circuitseer_trl.selection.selection_panels import log_selection
 from circuitseer_trl.selection.steps import SelectionSteps, shared_temporary_folder
 from circuitseer_trl.selection.trainable_rows import trainable_rows
 
@@ -119,7 +118,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.card is not None and state.is_world_process_zero:
-            write_card(Path(args.output_dir) / f"checkpoint-{state.global_step}" / "selection.json", self.card)
+            write_card(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "selection.json", self.card)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -127,13 +126,16 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         self._check_resumed(state)
         if self.card is None or not state.is_world_process_zero:
             return
-        write_card(Path(args.output_dir) / "selection.json", self.card)
-        if self._kept is not None and "wandb" in args.report_to:
+        write_card(Path(str(args.output_dir)) / "selection.json", self.card)
+        if self._kept is not None and "wandb" in (args.report_to or []):
+            from circuitseer_trl.selection.selection_panels import log_selection  # needs the extra `wandb`
+
             log_selection(*self._kept)  # the trainer's own callback came first, and has started the run
 
     def _check_resumed(self, state: TrainerState) -> None:
         """Raises where training goes on from a checkpoint that saw other rows."""
-        saved = (state.stateful_callbacks or {}).get(type(self).__name__)
+        states: Any = state.stateful_callbacks or {}  # annotated as a list, but a dict once it was read
+        saved = states.get(type(self).__name__)
         before = saved["attributes"]["card"] if isinstance(saved, dict) else None
         if state.global_step == 0 or self.card is None or before is None:
             return

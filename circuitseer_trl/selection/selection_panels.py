@@ -45,7 +45,9 @@ def length_panels(scores: pa.Table, selected: set[str]) -> dict[str, Any]:
     """How long the texts are that were scored, in the pool and in the selection; nothing where no text was read."""
     chosen = scores.filter(pa.array([uid in selected for uid in scores["uid"].to_pylist()]))
     lengths = {"pool": finite(scores["num_tokens"]), "selected": finite(chosen["num_tokens"])}
-    return {f"selection/num_tokens_{name}": wandb.Histogram(values) for name, values in lengths.items() if len(values)}
+    return {
+        f"selection/num_tokens_{name}": wandb.Histogram(list(values)) for name, values in lengths.items() if len(values)
+    }
 
 
 def category_table(categories: dict[str, dict[str, int]]) -> wandb.Table:
@@ -88,10 +90,10 @@ def log_selection(folder: str | Path, pool: Pool, *, num_rows: int = 20) -> None
     card = read_json(folder / "selection.json")
     chosen = read_table(folder / "selection.parquet")
     run.config.update({"selection": card}, allow_val_change=True)
-    panels: dict[str, Any] = {"selection/scores_selected": wandb.Histogram(finite(chosen["score"]))}
+    panels: dict[str, Any] = {"selection/scores_selected": wandb.Histogram(list(finite(chosen["score"])))}
     if (folder / "scores").is_dir():
         scores = read_table(folder / "scores")
-        panels["selection/scores_pool"] = wandb.Histogram(finite(scores["score"]))
+        panels["selection/scores_pool"] = wandb.Histogram(list(finite(scores["score"])))
         panels |= length_panels(scores, set(chosen["uid"].to_pylist()))
         panels["selection/extremes"] = extremes(scores, set(chosen["uid"].to_pylist()), pool, num_rows)
     if (folder / "heads.json").is_file():

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.artifacts import fingerprint, read_json, write_json
-from circuitseer_trl.modeling.loading import check_model_folder
+from circuitseer_trl.command_line import STOPPED
+from circuitseer_trl.modeling.model_folders import check_model_folder
 from circuitseer_trl.recipe import read_recipe
 from circuitseer_trl.selection.methods import WITHOUT_SELECTION, get_method
 
 PREFIXES = ("data", "select", "train", "evaluate")
+# The names that these steps have in fingerprints: a run that was made when they were modules of a checkout stays finished.
+RECORDED_NAMES = {"circuitseer_trl.scripts.evaluate": "eval.run", "circuitseer_trl.scripts.report": "eval.report"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Step:
     launch: bool = True
 
     def fingerprint(self) -> str:
-        return fingerprint([self.module, self.arguments, [path.read_text(encoding="utf-8") for path in self.inputs]])
+        texts = [path.read_text(encoding="utf-8") for path in self.inputs]
+        return fingerprint([RECORDED_NAMES.get(self.module, self.module), self.arguments, texts])
 
 
 def read_overrides(words: list[str]) -> dict[str, dict[str, str]]:
@@ -84,10 +89,6 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
             "No model to train: set `model_name_or_path` in the training recipe, or --train.model_name_or_path."
         )
     check_model_folder(training["model_name_or_path"])
-    if not Path("eval/run.py").is_file():
-        raise FileNotFoundError(
-            "There is no eval/run.py here. Run `circuitseer reproduce` from a checkout of the project."
-        )
 
     tracked = ["--report_to", "wandb"] if options.wandb_group else []
     output = options.output_dir
@@ -126,7 +127,7 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
     steps.append(
         Step(
             "evaluate",
-            "eval.run",
+            "circuitseer_trl.scripts.evaluate",
             [*arguments, *tracked, *flags(overrides["evaluate"])],
             output / "results.json",
             [options.eval],
@@ -134,7 +135,9 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
         )
     )
     page = output / "report.html"
-    steps.append(Step("report", "eval.report", [str(output), "--output", str(page)], page, [], launch=False))
+    steps.append(
+        Step("report", "circuitseer_trl.scripts.report", [str(output), "--output", str(page)], page, [], launch=False)
+    )
     return steps
 
 
@@ -145,6 +148,22 @@ def command(step: Step, accelerate_config: Path | None, num_processes: int | Non
     launch += ["--config_file", str(accelerate_config)] if accelerate_config is not None else []
     launch += ["--num_processes", str(num_processes)] if num_processes is not None else []
     return [*launch, "-m", step.module, *step.arguments]
+
+
+def run_step(words: list[str]) -> int:
+    """Runs a process to its end, and gives its exit status; an interrupt stops the process first."""
+    process = subprocess.Popen(words)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        try:
+            status = process.wait(timeout=10)  # a terminal interrupts the step as well
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            status = process.wait()
+        if status == STOPPED:
+            return status  # the step has printed what to do
+        raise
 
 
 def run(steps: list[Step], output_dir: Path, accelerate_config: Path | None, num_processes: int | None) -> int:
@@ -162,8 +181,10 @@ def run(steps: list[Step], output_dir: Path, accelerate_config: Path | None, num
         words = command(step, accelerate_config, num_processes)
         print(f"[{step.name}] {shlex.join(words)}", flush=True)
         started = time.monotonic()
-        status = subprocess.run(words).returncode
+        status = run_step(words)
         seconds = time.monotonic() - started
+        if status == STOPPED:
+            return status
         if status != 0:
             print(
                 f"[{step.name}] failed with status {status} after {seconds:.1f} s: {shlex.join(words)}", file=sys.stderr

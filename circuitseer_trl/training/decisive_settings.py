@@ -1,4 +1,4 @@
-"""What decides the weights that come out? Two runs of the same settings give the same weights, up to rounding."""
+"""Which settings decide the trained weights? Two runs of the same settings give the same weights, up to rounding."""
 
 from enum import Enum
 from typing import Any
@@ -8,9 +8,9 @@ from trl import SFTConfig
 from circuitseer_trl.artifacts import fingerprint
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.training.selected_rows import ChosenRows
-from circuitseer_trl.training.target import Target
+from circuitseer_trl.training.target import Target, model_init_kwargs
 
-# What decides the weights that come out; the rest (logging, saving, devices) may differ when a run is resumed.
+# The other keys (logging, saving, devices) may change when a run is resumed.
 # fmt: off
 DECISIVE = (
     "max_length", "packing", "packing_strategy", "truncation_mode", "chat_template_path", "eos_token",
@@ -28,7 +28,7 @@ DECISIVE_OF_MODEL = (
 def settings_of(
     args: SFTConfig, target: Target, pool: Pool, chosen: ChosenRows, system_prompt: str, world_size: int
 ) -> dict[str, Any]:
-    """What a run is: two runs of the same settings give the same weights, up to rounding."""
+    """The settings of a run that decide its weights, as JSON values."""
     values = {key: getattr(args, key) for key in DECISIVE}
     return {
         **{key: value.value if isinstance(value, Enum) else value for key, value in values.items()},
@@ -38,6 +38,6 @@ def settings_of(
         "num_rows": len(chosen.indices),
         "rows": fingerprint(chosen.indices.tolist()),
         "system_prompt": system_prompt,
-        "model_init_kwargs": {key: str(value) for key, value in (args.model_init_kwargs or {}).items()},
+        "model_init_kwargs": {key: str(value) for key, value in model_init_kwargs(args).items()},
         "rope": target.rope,
     }

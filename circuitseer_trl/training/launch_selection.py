@@ -1,4 +1,4 @@
-"""Selects in the launch that trains; for large pools select first, in a launch of its own."""
+"""Selects in the launch that trains. For a large pool, select in a launch of its own first."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from circuitseer_trl.training.selected_rows import ChosenRows, read_chosen_rows
 def select_in_launch(
     selection_recipe: str | Path, pool: Pool, output_dir: str | Path, system_prompt: str
 ) -> ChosenRows:
-    """Runs a selection recipe before a trainer exists; every process calls this, and each scores its share.
+    """Runs a selection recipe before a trainer exists. Every process calls this and scores its share.
 
-    The reference model is loaded whole, whatever the training engine, and is gone before the target model is loaded.
+    Each process loads the reference model whole, with any training engine, and frees it before the target model is loaded.
 
     Args:
-        output_dir: Folder for heads, scores and the selection, in place of the recipe's.
+        output_dir: The folder for heads, scores and the selection; it replaces the recipe's.
     """
     config = parse_recipe(SelectionConfig, args=["--config", str(selection_recipe), "--output_dir", str(output_dir)])
     SelectionSteps.from_config(config, system_prompt).select(pool)

@@ -1,4 +1,4 @@
-"""Can this run start? What is wrong with it is said before any weights are loaded."""
+"""Can this run start? Checks before any weights are loaded."""
 
 import importlib.util
 import os
@@ -24,7 +24,12 @@ def _is_set(variable: str) -> bool:
 
 
 def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
-    """Raises where a package or a device is missing that the settings ask for."""
+    """Checks that the packages and devices that the settings need are there.
+
+    Raises:
+        ImportError: A package is missing.
+        ValueError: The engine cannot run with these settings on this machine.
+    """
     attention = model_config.attn_implementation or ""
     package = FLASH_PACKAGES.get(attention)
     if package is not None and importlib.util.find_spec(package) is None:
@@ -44,11 +49,11 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
     if _is_set("ACCELERATE_USE_DEEPSPEED") and not (args.bf16 or args.fp16) and precision != "no":
         raise ValueError(
             f"The accelerate config has `mixed_precision: {precision}`, but training has `bf16: false`, and DeepSpeed "
-            "takes one word only. Launch with `--mixed_precision no`, or train with `bf16: true`."
+            "needs both to agree. Launch with `--mixed_precision no`, or train with `bf16: true`."
         )
     fsdp = _is_set("ACCELERATE_USE_FSDP") or bool(args.fsdp)
     if fsdp and (args.use_cpu or not torch.accelerator.is_available()):
-        # accelerate 1.15 falls back to plain DDP, or to no distribution at all, without a word.
+        # accelerate 1.15 silently falls back to plain DDP, or to no distribution at all.
         raise ValueError(
             "FSDP was asked for on the CPU, where accelerate does not run it but trains without sharding. "
             "Use accelerate_configs/zero3.yaml, which works on CPUs too, or a machine with GPUs."
@@ -56,17 +61,17 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
 
 
 def set_total_batch(args: SFTConfig, total_batch_size: int | None, world_size: int) -> None:
-    """Sets how many batches are accumulated, so that one step of all processes sees `total_batch_size` rows.
+    """Sets `gradient_accumulation_steps`, so that one step of all processes sees `total_batch_size` rows.
 
     Raises:
-        ValueError: So many processes cannot make that number, or the accumulation is given too.
+        ValueError: This number of processes cannot make that batch, or `gradient_accumulation_steps` is also given.
     """
     if total_batch_size is None:
         return
     if args.gradient_accumulation_steps != 1:
         raise ValueError(
             f"`total_batch_size` ({total_batch_size}) and `gradient_accumulation_steps` "
-            f"({args.gradient_accumulation_steps}) both say how many rows a step sees. Give one of them."
+            f"({args.gradient_accumulation_steps}) both set how many rows a step sees. Give one of them."
         )
     at_a_time = args.per_device_train_batch_size * world_size
     if total_batch_size % at_a_time:
@@ -79,7 +84,12 @@ def set_total_batch(args: SFTConfig, total_batch_size: int | None, world_size: i
 
 
 def check_engine(trainer: SFTTrainer) -> str:
-    """Names the engine in force; raises where it is not the one that the launcher was asked for."""
+    """The name of the engine that runs.
+
+    Raises:
+        RuntimeError: It is not the engine that the launch asked for.
+        ValueError: DeepSpeed would not save whole weights.
+    """
     accelerator = trainer.accelerator
     engine, world_size = accelerator.distributed_type, int(os.environ.get("WORLD_SIZE", "1"))
     asked = "DeepSpeed" if _is_set("ACCELERATE_USE_DEEPSPEED") or trainer.args.deepspeed else None
@@ -110,26 +120,28 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def is_finished(output_dir: str | Path, settings: dict[str, Any]) -> bool:
-    """Whether the folder holds the finished run of these settings."""
+    """Whether the folder holds a finished run of these settings."""
     result = Path(output_dir) / RESULT_FILE
     return result.is_file() and not differences(read_json(result)["settings"], settings)
 
 
 def last_checkpoint(output_dir: str | Path) -> str | None:
-    """The last whole checkpoint; the trainer's state is the last file to be written (transformers 5.23)."""
+    """The last complete checkpoint: transformers 5.23 writes the trainer's state as its last file."""
     whole = [path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")]
     return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
 
 
 def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | bool | None) -> str | None:
-    """Which checkpoint to go on from. None is a new run.
+    """The checkpoint to continue from; None starts a new run.
 
     Args:
-        asked: `resume_from_checkpoint`: a folder, or true for the last checkpoint (an error where there is none). Where
-            it is not set, a run of the same settings goes on from its last one: a killed command can be given again.
+        asked: The key `resume_from_checkpoint`: a folder, or true for the last checkpoint. If it is not set, a run of the
+            same settings continues from its last checkpoint, so that a killed command can be given again.
 
     Raises:
-        ValueError: The folder holds a run of other settings, or something else, and resuming was not asked for.
+        FileNotFoundError: `resume_from_checkpoint` is not a checkpoint folder.
+        ValueError: The folder holds a run of other settings, or another model, and no checkpoint was asked for; or it has no
+            checkpoint although one was asked for.
     """
     folder = Path(output_dir)
     last, file = last_checkpoint(folder), folder / SETTINGS_FILE
@@ -160,10 +172,14 @@ def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | b
 
 
 def check_world_size(checkpoint: str | Path, world_size: int) -> None:
-    """Raises where a DeepSpeed checkpoint was written by another number of processes."""
+    """Checks that a DeepSpeed checkpoint was written by as many processes as this launch has.
+
+    Raises:
+        ValueError: The number of processes differs.
+    """
     latest = Path(checkpoint) / "latest"
     if not latest.is_file():
-        return  # not DeepSpeed: the optimizer's state is whole
+        return  # not a DeepSpeed checkpoint: the optimizer's state is whole
     shards = len(list((Path(checkpoint) / latest.read_text().strip()).glob("*_optim_states.pt")))
     if shards != world_size:
         raise ValueError(

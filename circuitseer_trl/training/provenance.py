@@ -1,4 +1,4 @@
-"""What was this model trained on? Every checkpoint and the model card say it."""
+"""Which rows was this model trained on? Every checkpoint and the model card record it."""
 
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ class Provenance(TrainerCallback):
 
     @property
     def hub_dataset(self) -> str | None:
-        """The pool's name on the Hub; None for local files, whose path is nobody's business."""
+        """The pool's name on the Hub; None for local files, because their path is private."""
         return None if Path(self.pool.name).expanduser().exists() else self.pool.name
 
     def finish(self, folder: Path) -> None:
-        """Completes a saved model's folder; on one process."""
+        """Completes the folder of a saved model; one process calls this."""
         write_legacy_rope(folder)
         if self.chosen.card is not None:
             write_json(folder / "selection.json", self.chosen.card)
@@ -52,21 +52,21 @@ class Provenance(TrainerCallback):
 class DocumentedTrainer(SFTTrainer):
     """SFTTrainer that completes its folder whenever it writes the card, and so also before it pushes to the Hub.
 
-    Resumed from the checkpoint of its last step, it saves what that one has.
+    A run that is resumed from the checkpoint of its last step trains no further and saves that checkpoint's weights.
     """
 
-    def __init__(self, *args: Any, provenance: Provenance, callbacks: list[TrainerCallback], **kwargs: Any):
+    def __init__(self, *, provenance: Provenance, callbacks: list[TrainerCallback], **kwargs: Any):
         self.provenance = provenance
-        super().__init__(*args, callbacks=[provenance, *callbacks], **kwargs)
+        super().__init__(callbacks=[provenance, *callbacks], **kwargs)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        # transformers 5.23 looks at `max_steps` after a step only, and would train one more where an epoch has steps left.
+        # transformers 5.23 compares with `max_steps` only after a step, so it trains one step more if the epoch has one left.
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
         else:
             super()._run_epoch(*args, **kwargs)
 
-    def create_model_card(
+    def create_model_card(  # type: ignore[override]  # TRL's own departs from transformers'
         self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
     ) -> None:
         super().create_model_card(model_name, dataset_name or self.provenance.hub_dataset, tags)

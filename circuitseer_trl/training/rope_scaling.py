@@ -1,4 +1,4 @@
-"""How far does the model see? Changes RoPE at load, and writes it so that every reader finds it."""
+"""How many positions does the model have? Changes RoPE at load, and writes it so that every reader finds it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,12 @@ from circuitseer_trl.artifacts import read_json, write_json
 
 @dataclass(frozen=True)
 class RopeChange:
-    """Arguments of `from_pretrained`, and the number of positions that the model has with them (None: no limit)."""
+    """A change of RoPE.
+
+    Attributes:
+        init_kwargs: Arguments of `from_pretrained` that make the change.
+        num_positions: Number of positions after the change; None without a limit.
+    """
 
     init_kwargs: dict[str, Any]
     num_positions: int | None
@@ -22,15 +27,18 @@ def change_rope(
 ) -> RopeChange:
     """Makes the arguments with which `from_pretrained` loads a model with another RoPE base or more positions.
 
-    They must be given at load: setting `model.config.rope_parameters` afterwards changes what is saved but not the
-    frequencies that are trained with, and `from_pretrained(rope_theta=...)` is an error (transformers 5.23).
+    The change must happen at load. Setting `model.config.rope_parameters` later changes the saved config but not the
+    frequencies of the training, and `from_pretrained(rope_theta=...)` is an error (transformers 5.23).
+
+    Raises:
+        ValueError: The model has no single RoPE base, or no number of positions.
     """
     kwargs: dict[str, Any] = {}
     values = config.to_dict()
     if rope_theta is not None:
         parameters = values.get("rope_parameters")
         if not parameters or "rope_type" not in parameters:
-            # No parameters: the model has no RoPE. One set of them a layer type: one base says too little.
+            # Without parameters the model has no RoPE. With one set for each type of layer, one base is not enough.
             raise ValueError(
                 f"`rope_theta` is {rope_theta}, but models of type {config.model_type} have no single RoPE base: "
                 f"`rope_parameters` is {parameters}. Leave it out, or set `rope_parameters` in `model_init_kwargs`."
@@ -44,7 +52,11 @@ def change_rope(
 
 
 def check_length(length: int | None, num_positions: int | None, what: str) -> None:
-    """Raises where sequences would be longer than the model has positions for."""
+    """Checks that the model has enough positions for sequences of this length.
+
+    Raises:
+        ValueError: The sequences are longer.
+    """
     if length is not None and num_positions is not None and length > num_positions:
         raise ValueError(
             f"{what} is {length} tokens, but the model has {num_positions} positions. Lower `max_length`, or extend "
@@ -54,10 +66,10 @@ def check_length(length: int | None, num_positions: int | None, what: str) -> No
 
 
 def write_legacy_rope(folder: str | Path) -> None:
-    """Adds to a saved config.json the keys in which transformers 4 and vLLM on it look for RoPE.
+    """Adds to a saved config.json the RoPE keys that transformers 4, and vLLM on it, read.
 
-    transformers 5 saves `rope_parameters` alone. transformers 4.57 passes over that and runs the model at a base of
-    10000, without a word; transformers 5 reads either and prefers its own.
+    transformers 5 saves `rope_parameters` alone. transformers 4.57 ignores that key and silently runs the model at a base
+    of 10000. transformers 5 reads both and prefers its own.
     """
     path = Path(folder) / "config.json"
     if not path.is_file():

@@ -18,8 +18,7 @@ from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.distributed.processes import process_state, say
 from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.pool.rows import Pool
-from circuitseer_trl.selection.selection_panels import log_selection
-from circuitseer_trl.tracking import start_run
+from circuitseer_trl.tracking import check_tracker, start_run
 from circuitseer_trl.training.decisive_settings import settings_of
 from circuitseer_trl.training.launch_selection import select_in_launch
 from circuitseer_trl.training.preflight import (
@@ -50,7 +49,7 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Schedule:
-    """The arithmetic of a run: how many rows one step sees, and how many steps there are."""
+    """How many rows one step of a run sees, and how many steps there are."""
 
     world_size: int
     total_batch_size: int
@@ -59,7 +58,7 @@ class Schedule:
 
 
 def make_schedule(args: SFTConfig, num_rows: int, world_size: int) -> Schedule:
-    """What transformers' Trainer makes of the batch settings (its `set_initial_training_values`), without packing."""
+    """The schedule that transformers' Trainer computes in `set_initial_training_values`, without packing."""
     num_batches = math.ceil(num_rows / (args.per_device_train_batch_size * world_size))
     per_epoch = max(math.ceil(num_batches / args.gradient_accumulation_steps), 1)
     num_steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * per_epoch)
@@ -68,29 +67,33 @@ def make_schedule(args: SFTConfig, num_rows: int, world_size: int) -> Schedule:
 
 
 def report_lengths(lengths: Lengths, num_rows: int, max_length: int | None) -> None:
-    """Warns of answers that `max_length` cuts; raises where it leaves nothing to train on."""
-    if len(lengths.wholly_cut) == num_rows:
+    """Warns of answers that `max_length` cuts.
+
+    Raises:
+        ValueError: No row has a token of its answer left.
+    """
+    if len(lengths.fully_truncated) == num_rows:
         raise ValueError(
             f"`max_length` is {max_length}, and no row has a token of its answer within it: the longest row has "
             f"{lengths.longest} tokens. Raise `max_length`."
         )
-    if lengths.wholly_cut or lengths.partly_cut:
+    if lengths.fully_truncated or lengths.partly_truncated:
         logger.warning(
-            "`max_length` (%s) cuts answers: %d of %d rows lose the end of theirs, and %d all of it (those are left "
-            "out). The longest row has %d tokens. A cut answer teaches no end; raise `max_length` to keep them.",
+            "`max_length` (%s) cuts answers: of %d rows, %d lose the end of the answer and %d the whole answer (those are "
+            "left out). The longest row has %d tokens. A cut answer teaches no end; raise `max_length` to keep it.",
             max_length,
-            len(lengths.partly_cut),
             num_rows,
-            len(lengths.wholly_cut),
+            len(lengths.partly_truncated),
+            len(lengths.fully_truncated),
             lengths.longest,
         )
 
 
 def mean_logged_loss(history: Sequence[dict[str, Any]]) -> float | None:
-    """The mean loss over the steps that a trainer's history tells of; None where it tells of none.
+    """The mean loss over the logged steps of a trainer's history; None where no loss is logged.
 
-    Each entry has the mean since the one before it. transformers' own `train_loss` divides the losses since the resume by
-    the number of all steps.
+    Each entry holds the mean since the entry before it. transformers' own `train_loss` is wrong after a resume: it divides
+    the losses since the resume by the number of all steps.
     """
     logged = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
     if not logged:
@@ -106,11 +109,11 @@ def make_trainer(
     provenance: Provenance,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> SFTTrainer:
-    """Loads the model with its change of RoPE, and has TRL tokenise the rows."""
+    """Makes the trainer, which loads the model with its change of RoPE and tokenises the rows."""
     args.model_init_kwargs = target.init_kwargs(args)
-    args.logging_nan_inf_filter = False  # it would log the mean so far in place of a loss that is no number
+    args.logging_nan_inf_filter = False  # the filter logs the mean so far in place of a loss that is not finite
     return DocumentedTrainer(
-        model=target.name,  # a name and no model: the trainer loads it in shards under ZeRO-3
+        model=target.name,  # a name, not a model: the trainer loads it in shards under ZeRO-3
         args=args,
         train_dataset=rows,
         processing_class=target.tokenizer,
@@ -132,13 +135,16 @@ def train(
 ) -> Path:
     """Trains, and writes the model, its tokenizer, its card and `training.json` into `args.output_dir`.
 
-    Under a launcher every process calls this. A finished run of the same settings is left as it is; a killed one goes
-    on from its last checkpoint.
+    Every process of a launch calls this. A finished run of the same settings is not changed. A killed run continues from
+    its last checkpoint.
 
     Args:
         chosen: Rows of the pool, from `whole_pool`, `read_chosen_rows` or `select_in_launch`.
         target: The model, from `inspect_target`.
         callbacks: More callbacks for the trainer.
+
+    Returns:
+        The folder of the model.
     """
     start, state, output_dir = time.perf_counter(), process_state(), Path(str(args.output_dir))
     settings = settings_of(args, target, pool, chosen, system_prompt, state.num_processes)
@@ -158,7 +164,7 @@ def train(
     report_lengths(lengths, len(rows), args.max_length)
     if args.max_length is None:
         check_length(lengths.longest, target.num_positions, "The longest row")
-    schedule = make_schedule(args, len(rows) - len(lengths.wholly_cut), state.num_processes)
+    schedule = make_schedule(args, len(rows) - len(lengths.fully_truncated), state.num_processes)
     say(
         f"Training on {len(rows)} rows of a pool of {len(pool)}. One step is {args.per_device_train_batch_size} a "
         f"device x {args.gradient_accumulation_steps} accumulated x {schedule.world_size} processes = "
@@ -179,11 +185,13 @@ def train(
             f"saved in {output_dir}. Lower `learning_rate`, or try `bf16: false`; earlier checkpoints may be sound."
         )
 
-    trainer.model.config.use_cache = True  # gradient checkpointing turned it off; generation needs it
+    # Gradient checkpointing turned it off; generation needs it.
+    trainer.model.config.use_cache = True  # type: ignore[union-attr]  # typed as a module, which has no config
     trainer.save_model()  # on all processes: ZeRO-3 gathers the weights
     if state.is_main_process:
         trainer.create_model_card(model_name=output_dir.name)
-        # TRL counts tokens from the step that was resumed from, and transformers its seconds.
+        # After a resume, TRL counts tokens and transformers counts seconds from the checkpoint's step on.
+        assert isinstance(trainer.train_dataset, datasets.Dataset)
         counted = [entry["num_tokens"] for entry in trainer.state.log_history if "num_tokens" in entry]
         num_tokens, seconds = int(counted[-1]), result.metrics["train_runtime"]
         write_json(
@@ -219,8 +227,16 @@ def train(
 def run_training(
     pool_config: PoolConfig, args: SFTConfig, model_config: ModelConfig, training_config: TrainingConfig
 ) -> Path:
-    """Checks, reads the pool, selects where the recipe says so, and trains; every process of a launch calls this."""
+    """Checks the settings, reads the pool, selects if a recipe asks for it, and trains.
+
+    Every process of a launch calls this.
+
+    Returns:
+        The folder of the model.
+    """
     system_prompt = pool_config.system_prompt
+    tracked = "wandb" in (args.report_to or [])
+    check_tracker("wandb" if tracked else "none")
     check_environment(args, model_config)
     set_total_batch(args, training_config.total_batch_size, process_state().num_processes)
     target = inspect_target(
@@ -230,7 +246,7 @@ def run_training(
         rope_theta=training_config.rope_theta,
         max_position_embeddings=training_config.max_position_embeddings,
     )
-    if "wandb" in args.report_to:  # the trainer goes on with this run
+    if tracked:  # the trainer continues this run
         start_run(
             "train",
             project=training_config.wandb_project,
@@ -246,6 +262,8 @@ def run_training(
         chosen = read_chosen_rows(training_config.selection_file, pool)
     else:
         chosen = whole_pool(pool)
-    if chosen.folder is not None:
+    if chosen.folder is not None and tracked:
+        from circuitseer_trl.selection.selection_panels import log_selection  # needs the extra `wandb`
+
         log_selection(chosen.folder, pool)
     return train(pool, chosen, target, args, system_prompt=system_prompt)

@@ -1,6 +1,5 @@
-"""What is trained on? The rows of a selection, as prompts and completions."""
+"""Which rows are trained on? Those of a selection, as prompts and completions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.modeling.encoding import chat_text
 from circuitseer_trl.pool.chat import conversation
 from circuitseer_trl.pool.rows import Pool
 
@@ -20,10 +20,10 @@ class ChosenRows:
     """Rows of a pool to train on.
 
     Attributes:
-        indices: Positions among the pool's usable rows, in the pool's order; a row of weight 2 stands there twice. The
-            trainer shuffles every epoch, so that the order of the draw would say nothing: the set alone decides.
-        card: The selection's card; None where the whole pool was chosen.
-        folder: The folder that the selection is in.
+        indices (`np.ndarray` of shape `(N,)`): Positions among the pool's usable rows, in the pool's order; a row of weight 2
+            stands there twice. The trainer shuffles every epoch, so the order of the draw has no meaning.
+        card: The selection's card; None for the whole pool.
+        folder: The folder of the selection; None for the whole pool.
     """
 
     indices: np.ndarray
@@ -39,8 +39,8 @@ def read_chosen_rows(selection_file: str | Path, pool: Pool) -> ChosenRows:
     """Reads a `selection.parquet` and its card `selection.json`, and finds its rows in the pool.
 
     Raises:
-        FileNotFoundError: No selection, or none with a card.
-        ValueError: The selection was made from another pool, or has weights that are not whole numbers.
+        FileNotFoundError: The selection or its card does not exist.
+        ValueError: The selection was made from another pool, or a weight is not a whole number.
     """
     path = Path(selection_file).expanduser()
     path = path / "selection.parquet" if path.is_dir() else path
@@ -83,11 +83,11 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def training_rows(pool: Pool, chosen: ChosenRows, *, chat: bool, system_prompt: str = "") -> datasets.Dataset:
-    """The chosen rows in TRL's prompt-completion form, on whose completions alone TRL puts the loss.
+    """The chosen rows in TRL's prompt-completion format, where the loss covers the completion alone.
 
     Args:
-        chat: Whether prompt and completion are chat messages, or else plain text: the problem and a newline, then the
-            completion (TRL adds the end-of-sequence token).
+        chat: Whether prompt and completion are chat messages. Otherwise they are plain text: the problem and a newline,
+            then the completion, to which TRL adds the end-of-sequence token.
     """
     rows = pool.examples.select(chosen.indices)
     function, extra = (_conversation, {"system_prompt": system_prompt}) if chat else (_plain, {})
@@ -99,37 +99,41 @@ def training_rows(pool: Pool, chosen: ChosenRows, *, chat: bool, system_prompt: 
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long the rows are in tokens, and which of their answers `max_length` cuts."""
+    """The lengths of rows in tokens, and the answers that `max_length` cuts.
+
+    Attributes:
+        num_tokens: Sum over the rows, before any cut.
+        longest: Of the longest row.
+        fully_truncated: uids of rows without a token of the answer left.
+        partly_truncated: uids of rows that lose the end of the answer.
+    """
 
     num_tokens: int
     longest: int
-    wholly_cut: list[str]  # uids of rows of which no token of the answer is left
-    partly_cut: list[str]  # uids of rows of which the answer's end is gone
+    fully_truncated: list[str]
+    partly_truncated: list[str]
 
     def describe(self, num_examples: int = 10) -> dict[str, Any]:
         return {
             "num_tokens_before_cutting": self.num_tokens,
             "longest_row_tokens": self.longest,
-            "num_answers_wholly_cut": len(self.wholly_cut),
-            "num_answers_partly_cut": len(self.partly_cut),
-            "wholly_cut_examples": self.wholly_cut[:num_examples],
-            "partly_cut_examples": self.partly_cut[:num_examples],
+            "num_answers_wholly_cut": len(self.fully_truncated),
+            "num_answers_partly_cut": len(self.partly_truncated),
+            "wholly_cut_examples": self.fully_truncated[:num_examples],
+            "partly_cut_examples": self.partly_truncated[:num_examples],
         }
 
 
 def _count(batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, chat: bool) -> dict[str, list[int]]:
     if chat:
-        conversations = [p + c for p, c in zip(batch["prompt"], batch["completion"], strict=True)]
-        prompts: Sequence[str] = tokenizer.apply_chat_template(
-            batch["prompt"], tokenize=False, add_generation_prompt=True
-        )
-        texts: Sequence[str] = tokenizer.apply_chat_template(conversations, tokenize=False)
+        prompts = [chat_text(tokenizer, turns, add_generation_prompt=True) for turns in batch["prompt"]]
+        texts = [chat_text(tokenizer, p + c) for p, c in zip(batch["prompt"], batch["completion"], strict=True)]
     else:
         prompts = batch["prompt"]
         texts = [p + c + tokenizer.eos_token for p, c in zip(prompts, batch["completion"], strict=True)]
     # The template writes the special tokens itself.
     return {
-        key: [len(ids) for ids in tokenizer(list(values), add_special_tokens=not chat)["input_ids"]]
+        key: [len(ids) for ids in tokenizer(values, add_special_tokens=not chat)["input_ids"]]
         for key, values in (("num_prompt_tokens", prompts), ("num_tokens", texts))
     }
 
@@ -142,7 +146,7 @@ def measure_lengths(
     max_length: int | None,
     num_proc: int | None = None,
 ) -> Lengths:
-    """Counts the tokens of every row before a model is loaded: TRL cuts answers, and drops rows, without a word."""
+    """Counts the tokens of every row before a model is loaded, because TRL cuts answers and drops rows without a warning."""
     with process_state().main_process_first():
         counts = rows.map(
             _count,
@@ -157,6 +161,6 @@ def measure_lengths(
     return Lengths(
         num_tokens=int(whole.sum()),
         longest=int(whole.max()),
-        wholly_cut=[uids[i] for i in np.flatnonzero(prompt >= limit)],
-        partly_cut=[uids[i] for i in np.flatnonzero((prompt < limit) & (whole > limit))],
+        fully_truncated=[uids[i] for i in np.flatnonzero(prompt >= limit)],
+        partly_truncated=[uids[i] for i in np.flatnonzero((prompt < limit) & (whole > limit))],
     )

@@ -1,4 +1,4 @@
-"""Which model is trained, and in which format? Looked at before any weights are loaded."""
+"""Which model is trained, and in which format? Checks before any weights are loaded."""
 
 import copy
 from collections.abc import Iterable
@@ -10,8 +10,9 @@ from accelerate.logging import get_logger
 from transformers import AutoConfig, PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig
 
-from circuitseer_trl.modeling.encoding import has_chat_template
-from circuitseer_trl.modeling.loading import check_model_folder, load_tokenizer, model_path
+from circuitseer_trl.modeling.encoding import chat_text, has_chat_template
+from circuitseer_trl.modeling.loading import load_tokenizer
+from circuitseer_trl.modeling.model_folders import check_model_folder, model_path
 from circuitseer_trl.pool.chat import chat_messages
 from circuitseer_trl.training.rope_scaling import change_rope, check_length
 
@@ -25,10 +26,10 @@ class Target:
     Attributes:
         name: Absolute folder or Hub id, for `from_pretrained`.
         model_config: TRL's keys of the model.
-        rope: Arguments of `from_pretrained` that change RoPE; empty where it stays.
+        rope: Arguments of `from_pretrained` that change RoPE; empty without a change.
         num_positions: Number of positions with that change; None where the model has no limit.
         tokenizer: The model's tokenizer, for the trainer.
-        ahead: The same as the trainer will have made it (`chat_template_path`, `eos_token`), for counting and checking.
+        ahead: The tokenizer as the trainer will change it (`chat_template_path`, `eos_token`), for counting and checking.
         end_of_turn: Tokens that the chat template writes after an answer; None for plain text.
     """
 
@@ -45,14 +46,19 @@ class Target:
         return self.end_of_turn is not None
 
     def init_kwargs(self, args: SFTConfig) -> dict[str, Any]:
-        """Arguments of `from_pretrained`; those that `model_init_kwargs` names win over ModelConfig's."""
+        """Arguments of `from_pretrained`. Those of `model_init_kwargs` win over those of ModelConfig."""
         return {
             "revision": self.model_config.model_revision,
             "dtype": self.model_config.dtype,
             "attn_implementation": self.model_config.attn_implementation,
-            **(args.model_init_kwargs or {}),
+            **model_init_kwargs(args),
             **self.rope,
         }
+
+
+def model_init_kwargs(args: SFTConfig) -> dict[str, Any]:
+    """Arguments of `from_pretrained` that the config names; it has turned text into a dict."""
+    return args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
 
 
 def inspect_target(
@@ -70,13 +76,14 @@ def inspect_target(
         max_position_embeddings: New number of positions; None keeps the model's.
 
     Raises:
-        FileNotFoundError, ValueError: What is wrong with the model, its template or its length.
+        FileNotFoundError: There is no such model folder.
+        ValueError: The model, its template or its length does not fit the settings.
     """
     if model_config.model_name_or_path is None:
         raise ValueError("`model_name_or_path` is not set: give the Hub id or the folder of the model to train.")
     name = model_config.model_name_or_path
     check_model_folder(name)
-    given = args.model_init_kwargs if isinstance(args.model_init_kwargs, dict) else {}
+    given = model_init_kwargs(args)
     config = AutoConfig.from_pretrained(
         model_path(name),
         revision=model_config.model_revision,
@@ -126,37 +133,40 @@ def tokenizer_of_trainer(tokenizer: PreTrainedTokenizerBase, args: SFTConfig) ->
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase, system_prompt: str) -> list[str]:
-    """The tokens that the chat template writes after an answer: they are trained with it."""
+    """The tokens that the chat template writes after an answer, and that are trained with it."""
     messages = [*chat_messages("1 + 1 = ?", system_prompt), {"role": "assistant", "content": "Two."}]
-    text = str(tokenizer.apply_chat_template(messages, tokenize=False))
+    text = chat_text(tokenizer, messages)
     if "Two." not in text:
         raise ValueError("The chat template does not write the answer. Set another with `chat_template_path`.")
     return tokenizer.tokenize(text.rpartition("Two.")[2])
 
 
 def check_keeps_reasoning(target: Target, completions: Iterable[str]) -> None:
-    """Raises where the chat template leaves out the reasoning before `</think>`, as those of R1's distilled models do.
+    """Checks that the chat template keeps the reasoning before `</think>`; those of R1's distilled models drop it.
 
-    Such a template is made for talks, where earlier reasoning is dropped; in training the answer would lose what is to
-    be learnt, and the loss would look healthy.
+    Such a template is made for conversations, where earlier reasoning is dropped. In training the answer loses its
+    reasoning, and the loss does not show it.
+
+    Raises:
+        ValueError: The template leaves the reasoning out.
     """
     example = next((text for text in completions if "</think>" in text), None)
     if example is None or not target.chat:
         return
     messages = [*chat_messages("1 + 1 = ?", ""), {"role": "assistant", "content": example}]
-    text = str(target.ahead.apply_chat_template(messages, tokenize=False))
+    text = chat_text(target.ahead, messages)
     if example.partition("</think>")[0].removeprefix("<think>").strip() not in text:
         raise ValueError(
-            f"The chat template of {target.name} leaves out the reasoning that stands before `</think>` in the "
-            "completions, so it would not be trained. Set `chat_template_path` to one that writes the whole answer."
+            f"The chat template of {target.name} leaves out the reasoning before `</think>` in the completions, so the "
+            "model would not learn it. Set `chat_template_path` to a template that writes the whole answer."
         )
 
 
 def warn_of_surprises(args: SFTConfig, target: Target) -> None:
-    """One warning for each thing that is allowed but likely unwanted."""
+    """Gives one warning for each setting that is allowed but likely unwanted."""
     eos, dtype = target.ahead.eos_token, target.model_config.dtype
     if target.end_of_turn is None:
-        # TRL itself trains a base model on plain prompts and completions, so this is no error, but it is said.
+        # No error, because TRL itself trains a base model on plain prompts and completions.
         logger.warning(
             "The tokenizer has no chat template: training on plain text (the problem, a newline, the answer, %s), "
             "without the system prompt. For a chat format set `chat_template_path` to a .jinja file or a tokenizer.",
@@ -164,7 +174,7 @@ def warn_of_surprises(args: SFTConfig, target: Target) -> None:
         )
     elif eos not in target.end_of_turn:
         logger.warning(
-            "The chat template ends an answer with %r, and that is what is trained, but generation stops at %r. Set "
+            "The chat template ends an answer with %r, and the model learns that end, but generation stops at %r. Set "
             "`eos_token` to the template's end of turn.",
             target.ahead.convert_tokens_to_string(target.end_of_turn),
             eos,

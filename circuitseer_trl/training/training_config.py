@@ -1,4 +1,4 @@
-"""The keys of training besides those of the pool and of TRL."""
+"""The keys of training, beside those of the pool and of TRL."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from circuitseer_trl.configs import check_count
 
 @dataclass
 class TrainingConfig:
-    """What training takes besides the pool's keys and those of TRL's SFTConfig and ModelConfig."""
+    """The keys of training, beside those of the pool and of TRL's SFTConfig and ModelConfig."""
 
     selection_file: str | None = field(
         default=None, metadata={"help": "A `selection.parquet` to train on; by default the whole pool is trained on."}
@@ -39,7 +39,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if self.selection_file and self.selection_recipe:
-            raise ValueError("`selection_file` and `selection_recipe` both say what to train on. Give one of them.")
+            raise ValueError(
+                "`selection_file` and `selection_recipe` both name the rows to train on. Give one of them."
+            )
         if self.total_batch_size is not None:
             check_count("total_batch_size", self.total_batch_size)
         for name in ("rope_theta", "max_position_embeddings"):

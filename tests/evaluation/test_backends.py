@@ -12,6 +12,7 @@ import pytest
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerFast
 
+from circuitseer_trl.answers import Sample
 from circuitseer_trl.evaluation.answering.backends.base import (
     Request,
     SamplingSettings,
@@ -31,7 +32,6 @@ from circuitseer_trl.evaluation.answering.backends.vllm_engine import (
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
 from circuitseer_trl.evaluation.answering.schedule import check_installed, draws_repeat, share_of_rank
-from circuitseer_trl.evaluation.answering.store import Sample
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.run import evaluate
 from circuitseer_trl.scripts.report import main as report

@@ -3,16 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from circuitseer_trl.evaluation.benchmarks import (
-    BENCHMARKS,
-    CHECKSUMS,
-    PAPER_BENCHMARKS,
-    Problem,
+from circuitseer_trl.evaluation.benchmark_files import (
+    benchmark_named,
     benchmark_names,
-    content_checksum,
-    load_benchmark,
+    benchmark_specs,
+    paper_benchmarks,
+    read_benchmark,
 )
+from circuitseer_trl.evaluation.benchmarks import READERS, Problem, content_checksum, load_benchmark
 from circuitseer_trl.evaluation.errata import ERRATA_FILE, with_errata
+from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 
 COUNTS = {
     "aime24": 30,
@@ -28,8 +28,8 @@ COUNTS = {
 
 
 def test_the_nine_have_their_counts_and_unique_ids(shared: Path):
-    problems = [problem for name in PAPER_BENCHMARKS for problem in load_benchmark(name, shared / "benchmarks")]
-    assert {name: sum(p.benchmark == name for p in problems) for name in PAPER_BENCHMARKS} == COUNTS
+    problems = [problem for name in paper_benchmarks() for problem in load_benchmark(name, shared / "benchmarks")]
+    assert {name: sum(p.benchmark == name for p in problems) for name in paper_benchmarks()} == COUNTS
     assert len({problem.id for problem in problems}) == sum(COUNTS.values()) == 2301
     # Two rows of gaokao2023en have no reference answer; every other problem has one.
     assert [problem.id for problem in problems if not problem.gold] == ["gaokao2023en-167", "gaokao2023en-192"]
@@ -75,16 +75,101 @@ def test_bad_input_is_named(tmp_path: Path):
 
 
 def test_paper_stands_for_the_nine_once():
-    assert benchmark_names(["aime25", "paper"]) == ["aime25", *[name for name in PAPER_BENCHMARKS if name != "aime25"]]
-    assert len(PAPER_BENCHMARKS) == 9
-    assert set(PAPER_BENCHMARKS) < set(BENCHMARKS)
+    nine = [
+        "aime24",
+        "aime25",
+        "amc23",
+        "math500",
+        "olympiadbench",
+        "gaokao2023en",
+        "gaokao2024_mix",
+        "gaokao_math_qa",
+        "kaoyan",
+    ]
+    assert paper_benchmarks() == nine
+    assert benchmark_names(["aime25", "paper"]) == ["aime25", *[name for name in nine if name != "aime25"]]
+    assert set(benchmark_specs()) == {*nine, "gsm8k", "word_problems"}
+    assert {name: benchmark_named(name).samples for name in nine if benchmark_named(name).samples} == dict.fromkeys(
+        ("aime24", "aime25", "amc23"), 16
+    )
+
+
+def test_where_the_hub_has_them():
+    sources = {name: benchmark_named(name).source for name in ("aime24", "gaokao_math_qa", "kaoyan")}
+    assert sources["aime24"] == {
+        "path": "HuggingFaceH4/aime_2024", "revision": "2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
+    }  # fmt: skip
+    assert sources["gaokao_math_qa"] == {
+        "path": "HuggingFaceTB/math_tasks", "data_files": {"test": "data/gaokao_math_qa/test.jsonl"},
+    }  # fmt: skip
+    assert sources["kaoyan"]["path"] == "json"
+    assert {benchmark_named(name).reader for name in benchmark_specs()} <= READERS.keys()
+
+
+PLAIN = {"hub": "someone/problems", "number": 2, "question": "task", "answer": "result"}
+
+
+def write_spec(folder: Path, name: str = "mine", **changes: object) -> Path:
+    path = folder / "eval" / "benchmarks" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({key: value for key, value in (PLAIN | changes).items() if value != "left out"}))
+    return path
+
+
+def test_a_plain_benchmark_of_ones_own_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write_spec(tmp_path, samples=4)
+    (tmp_path / "rows" / "mine").mkdir(parents=True)
+    rows = [{"task": "1 + 1?", "result": 2}, {"task": "Half of 1?", "result": 0.5}]
+    (tmp_path / "rows" / "mine" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    problems = load_benchmark("mine", tmp_path / "rows")
+    assert [(each.id, each.question, each.gold) for each in problems] == [
+        ("mine-0", "1 + 1?", "2"),
+        ("mine-1", "Half of 1?", "0.5"),
+    ]
+    assert "mine" not in paper_benchmarks()  # unasked
+    assert EvaluationConfig("m", "o", ["mine"]).plan("mine") == (False, 4)
+    # The working directory wins over what is shipped.
+    write_spec(tmp_path, "aime24", number=2)
+    assert benchmark_named("aime24").hub == "someone/problems"
+    assert "aime24" not in paper_benchmarks()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"number": "left out"}, r"mine\.yaml lacks the key `number`"),
+        ({"answer": "left out"}, r"mine\.yaml lacks the key `answer`"),
+        ({"anser": "x"}, r"mine\.yaml has the unknown key `anser`. Did you mean `answer`\?"),
+        ({"number": "30"}, r"`number` in .*mine\.yaml must be of the type int \| None, got '30'"),
+        ({"number": True}, "`number` in .* got True"),
+        ({"samples": None}, "`samples` in .* must be of the type int, got None"),
+        ({"configs": ["a", 1]}, "`configs` in .* got"),
+        ({"answer": ["a", "b"]}, "`answer` in .* must be of the type str, got"),
+    ],
+)
+def test_a_bad_benchmark_file_is_named_with_its_key(tmp_path: Path, changes: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        read_benchmark(write_spec(tmp_path, **changes))
+
+
+def test_a_broken_benchmark_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_spec(tmp_path)
+    for text, message in (("hub: [", r"mine\.yaml is not YAML"), ("- a", r"mine\.yaml must be a mapping")):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            read_benchmark(path)
+    write_spec(tmp_path, reader="olympiad")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"`reader` of mine must be one of plain, .*, got 'olympiad'"):
+        load_benchmark("mine")
 
 
 def test_checksums_are_of_questions_and_references_alone(
     shared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    assert set(CHECKSUMS) == {*PAPER_BENCHMARKS, "gsm8k"}
-    for name in PAPER_BENCHMARKS:
+    assert {name for name in benchmark_specs() if benchmark_named(name).checksum} == {*paper_benchmarks(), "gsm8k"}
+    for name in paper_benchmarks():
         load_benchmark(name, shared / "benchmarks")
     assert not caplog.records  # all nine are the copies that published results are of
     rows = [json.loads(line) for line in (shared / "benchmarks" / "aime25" / "test.jsonl").read_text().splitlines()]
@@ -99,12 +184,12 @@ def test_checksums_are_of_questions_and_references_alone(
     rows[3]["answer"] = "0"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert load_benchmark("aime25", tmp_path)[3].gold == "0"
-    assert CHECKSUMS["aime25"] in caplog.text
+    assert str(benchmark_named("aime25").checksum) in caplog.text
     assert content_checksum(load_benchmark("aime25", tmp_path)) in caplog.text
 
 
 def test_errata_replace_what_is_wrong_and_nothing_else(shared: Path):
-    problems = [problem for name in PAPER_BENCHMARKS for problem in load_benchmark(name, shared / "benchmarks")]
+    problems = [problem for name in paper_benchmarks() for problem in load_benchmark(name, shared / "benchmarks")]
     entries = json.loads(ERRATA_FILE.read_text(encoding="utf-8"))
     corrected, count = with_errata(problems)
     assert count == len(entries) >= 6  # every entry meets the reference it corrects

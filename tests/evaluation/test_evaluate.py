@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from circuitseer_trl.evaluation.answering.store import Sample, SampleStore
+from circuitseer_trl.answers import Sample
+from circuitseer_trl.evaluation.answering.store import SampleStore
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.run import evaluate
 from circuitseer_trl.scripts.report import main as report

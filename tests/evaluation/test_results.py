@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from circuitseer_trl.evaluation.answering.store import Sample
+from circuitseer_trl.answers import Sample
 from circuitseer_trl.evaluation.benchmarks import Problem
 from circuitseer_trl.evaluation.results import measure_average, measure_benchmark
 from circuitseer_trl.grading.grader import Grader, Verdict

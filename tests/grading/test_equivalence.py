@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from circuitseer_trl.evaluation.benchmarks import PAPER_BENCHMARKS, load_benchmark
+from circuitseer_trl.evaluation.benchmark_files import paper_benchmarks
+from circuitseer_trl.evaluation.benchmarks import load_benchmark
 from circuitseer_trl.grading.equivalence import compare
 
 TABLE = [
@@ -223,6 +224,12 @@ TABLE = [
     (r"\text{(C)}", "C", True),
     (r"\text{(C)}", r"\text{C}", True),
     (r"\text{(C)}", "(C)", True),
+    (r"(-\infty, 0]", r"(\infty, 0]", False),  # no set of numbers
+    (r"(\infty, 0]", r"(-\infty, 0]", False),
+    (r"[a, \infty)", r"[a,+\infty)", True),
+    (r"[2a, b)", "[a+a, b)", True),
+    (r"[2a, b)", "[2a, b]", False),
+    (r"[2a, b)", "[2a, c)", False),
 ]
 
 
@@ -329,7 +336,7 @@ def test_options_are_read_from_the_question():
 
 def test_damaged_references_and_answers_raise_nothing_and_end_soon(shared: Path):
     """Golds of the nine benchmarks with characters lost, doubled, swapped or replaced."""
-    golds = [p.gold for name in PAPER_BENCHMARKS for p in load_benchmark(name, shared / "benchmarks") if p.gold]
+    golds = [p.gold for name in paper_benchmarks() for p in load_benchmark(name, shared / "benchmarks") if p.gold]
     rng = random.Random(0)
     alphabet = [*"\\{}()[]^_$%|,;:=<>+-*/!'\" 0123456789abcxyzCi∞²\x00\ud800", r"\frac", r"\sqrt", r"\pm", r"\and"]
     slowest = 0.0

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from circuitseer_trl.evaluation.benchmarks import PAPER_BENCHMARKS, load_benchmark
+from circuitseer_trl.evaluation.benchmark_files import paper_benchmarks
+from circuitseer_trl.evaluation.benchmarks import load_benchmark
 from circuitseer_trl.evaluation.metrics import majority
 from circuitseer_trl.grading.extraction import extract_answer
 from circuitseer_trl.grading.grader import Grader, Question
@@ -117,7 +118,7 @@ def test_example_votes(grader: Grader, shared: Path):
 
 
 def test_golds_meet_themselves(grader: Grader, shared: Path):
-    problems = [problem for name in PAPER_BENCHMARKS for problem in load_benchmark(name, shared / "benchmarks")]
+    problems = [problem for name in paper_benchmarks() for problem in load_benchmark(name, shared / "benchmarks")]
     questions = [Question(problem.gold, problem.choices, problem.question) for problem in problems]
     verdicts = grader.grade_answers([(question.gold, question) for question in questions])
     assert [p.id for p, v in zip(problems, verdicts, strict=True) if not v.correct] == [

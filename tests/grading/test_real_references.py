@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from circuitseer_trl.evaluation.benchmarks import PAPER_BENCHMARKS, Problem, load_benchmark
+from circuitseer_trl.evaluation.benchmark_files import paper_benchmarks
+from circuitseer_trl.evaluation.benchmarks import Problem, load_benchmark
 from circuitseer_trl.grading.equivalence import compare
 
 Answers = Iterator[tuple[str, str]]  # kind, answer
@@ -130,7 +131,7 @@ IGNORED = {"olympiadbench-73", "olympiadbench-269", "kaoyan-99", "gaokao2024_mix
 @pytest.mark.thorough
 @pytest.mark.parametrize("right", [True, False])
 def test_answers_of_known_verdict(shared: Path, right: bool):
-    problems = [p for name in PAPER_BENCHMARKS for p in load_benchmark(name, shared / "benchmarks") if p.gold]
+    problems = [p for name in paper_benchmarks() for p in load_benchmark(name, shared / "benchmarks") if p.gold]
     wrong, count = [], 0
     for problem in problems:
         for kind, answer in answers(problem, right):

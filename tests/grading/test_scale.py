@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from circuitseer_trl.evaluation.benchmarks import PAPER_BENCHMARKS, load_benchmark
+from circuitseer_trl.evaluation.benchmark_files import paper_benchmarks
+from circuitseer_trl.evaluation.benchmarks import load_benchmark
 from circuitseer_trl.grading.grader import Grader, Question
 
 CHUNK = 2000
@@ -16,7 +17,7 @@ CHUNK = 2000
 
 def perturbed(folder: Path, count: int) -> Iterator[tuple[str, Question]]:
     """Answers to the nine benchmarks' problems, no two alike: right ones in other words, and wrong ones."""
-    problems = [p for name in PAPER_BENCHMARKS for p in load_benchmark(name, folder) if p.gold]
+    problems = [p for name in paper_benchmarks() for p in load_benchmark(name, folder) if p.gold]
     for number in range(count):
         problem = problems[number % len(problems)]
         turn = number // len(problems)

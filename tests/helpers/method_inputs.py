@@ -9,10 +9,11 @@ import datasets
 
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.pool.rows import Example, Pool
-from circuitseer_trl.sampling.base import Selection
+from circuitseer_trl.sampling.base import Sampler, Selection
 from circuitseer_trl.scoring.base import ScoreTable
+from circuitseer_trl.selection.parts import make_parts
 from circuitseer_trl.selection.steps import SelectionSteps
-from tests.helpers.evaluations import two_evaluations
+from tests.helpers.evaluation_folders import two_evaluations
 
 SYSTEM = "Think."
 HEADER = "<|im_start|>assistant\n"
@@ -29,6 +30,10 @@ def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Sele
 
 def compute_scores(config: SelectionConfig, system_prompt: str, pool: Pool) -> ScoreTable:
     return SelectionSteps.from_config(config, system_prompt).score(pool)
+
+
+def named_sampler(sampling: str) -> Sampler:
+    return make_parts(SelectionConfig("x", method="random", sampling=sampling)).sampler  # type: ignore[arg-type]
 
 
 def pool_of(*examples: Example) -> Pool:

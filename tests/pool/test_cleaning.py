@@ -10,7 +10,7 @@ import yaml
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
-from circuitseer_trl.evaluation.benchmarks import BENCHMARKS, PAPER_BENCHMARKS
+from circuitseer_trl.evaluation.benchmark_files import benchmark_named, paper_benchmarks
 from circuitseer_trl.pool.cleaning import WORD, near_duplicates, overlapping, read_texts
 from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.pool.sources import read_dataset
@@ -178,10 +178,10 @@ def test_bad_cleaning_is_refused(tmp_path: Path, dirty: PoolConfig):
     with pytest.raises(FileNotFoundError, match="There is no dataset file"):
         pool_from_config(PoolConfig(dirty.dataset_name, decontaminate_against=["./none.jsonl"]))
     with pytest.raises(
-        ValueError, match=r"has no column text; its columns are question, solution\. Name one as `column`"
+        ValueError, match=r"has no column text; its columns are question, solution\. Set `column` to one of them"
     ):
         read_texts({"dataset_name": str(tmp_path / "bench.jsonl"), "column": "text"})
-    with pytest.raises(ValueError, match=r"is left: all 15 overlap .* Is the pool itself among it"):
+    with pytest.raises(ValueError, match=r"is left: all 15 overlap .* Check that the pool is not one of them"):
         pool_from_config(PoolConfig(dirty.dataset_name, decontaminate_against=[dirty.dataset_name]))
 
 
@@ -199,16 +199,13 @@ def test_the_recipe_names_the_nine_benchmarks_as_the_evaluation_does():
         for item in PoolConfig(**recipe).text_sources()
     ]
     expected = []
-    for name in PAPER_BENCHMARKS:
-        benchmark = BENCHMARKS[name]
-        assert benchmark.hub is not None
-        files = benchmark.hub.get("data_files")
-        if files is None:
-            expected += [(benchmark.hub["path"], each, benchmark.split) for each in benchmark.hub_configs or (None,)]
-            continue
-        [file] = files.values()
-        web = "://" in file
-        expected.append((file if web else f"hf://datasets/{benchmark.hub['path']}/{file}", None, "test"))
+    for benchmark in map(benchmark_named, paper_benchmarks()):
+        file = benchmark.data_files
+        if file is None:
+            expected += [(benchmark.hub, each, benchmark.split) for each in benchmark.configs or (None,)]
+        else:
+            web = "://" in file
+            expected.append((file if web else f"hf://datasets/{benchmark.hub}/{file}", None, "test"))
     assert listed == expected
 
 

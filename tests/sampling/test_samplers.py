@@ -7,13 +7,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.sampling.base import Sampler, Selection, budget
 from circuitseer_trl.sampling.soft import SoftSampler, hashed_uniform, race_inclusion_probabilities
 from circuitseer_trl.sampling.top_k import TopKSampler
 from circuitseer_trl.selection.methods import SAMPLERS
-from circuitseer_trl.selection.parts import make_parts
 from circuitseer_trl.testing import check_sampler
+from tests.helpers.method_inputs import named_sampler
 
 WEIGHTS = [1, 2, 3, 4, 6, 8, 11, 15]
 UIDS = [f"uid-{index}" for index in range(len(WEIGHTS))]
@@ -111,16 +110,12 @@ def test_top_k_and_bottom_k_break_ties_by_uid():
     assert TopKSampler(lowest=True).choose(scores, list("acbd"), 2, 0)[0].tolist() == [0, 3]
 
 
-def named(sampling: str) -> Sampler:
-    return make_parts(SelectionConfig("x", method="random", sampling=sampling)).sampler
-
-
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_every_sampler_keeps_the_contract(name: str):
     columns = {"category": ["a", "b", "b", "c"] * 50, "similarities": np.random.default_rng(1).random((200, 7))}
     columns |= {"influences_correct": columns["similarities"], "influences_incorrect": columns["similarities"] ** 2}
     columns["difficulty"] = np.arange(200.0)
-    sampler = named(name)
+    sampler = named_sampler(name)
     first = check_sampler(sampler, columns=columns)
     assert len(first) == 30 or name == "reweight"
     assert np.isfinite(first.inclusion_probabilities).all()

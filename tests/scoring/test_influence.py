@@ -25,10 +25,10 @@ from circuitseer_trl.scoring.judged_answers import first_by_name, read_answers, 
 from circuitseer_trl.selection.cost import estimate
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
 from circuitseer_trl.selection.steps import SelectionSteps
-from tests.helpers.evaluations import two_evaluations, write_evaluation
+from tests.helpers.evaluation_folders import two_evaluations, write_evaluation
 from tests.helpers.method_inputs import compute_scores, select_rows
-from tests.helpers.tiny import tiny_model as build_tiny
-from tests.helpers.tiny import tiny_text
+from tests.helpers.tiny_models import tiny_model as build_tiny
+from tests.helpers.tiny_models import tiny_text
 
 SYSTEM = "Think."
 ROWS = [EncodedExample(str(n), tiny_text(length, n), 3, False) for n, length in enumerate((12, 5, 20, 9, 20))]
@@ -239,7 +239,7 @@ def test_bad_evaluations_are_refused_before_any_work(tmp_path: Path, tiny_model:
     )
     broken = Path(better) / "verdicts" / "word_problems.jsonl"
     broken.write_text(broken.read_text() + "{}\n")
-    with pytest.raises(ValueError, match=r"Line 13 of .*verdicts.* is not a line of an evaluation"):
+    with pytest.raises(ValueError, match=r"Line 13 of .*verdicts.* is not a verdict"):
         read_answers(better)
 
 

@@ -164,4 +164,4 @@ def test_the_command_lists_its_steps(capsys: pytest.CaptureFixture[str]):
     assert circuitseer(["--help"]) == 0
     assert "find-heads" in capsys.readouterr().out
     assert circuitseer(["fly"]) == 2
-    assert "There is no step 'fly'" in capsys.readouterr().err
+    assert "There is no command 'fly'" in capsys.readouterr().err

@@ -12,7 +12,8 @@ from circuitseer_trl.training.provenance import Provenance
 from circuitseer_trl.training.run import make_trainer
 from circuitseer_trl.training.selected_rows import measure_lengths, training_rows, whole_pool
 from circuitseer_trl.training.target import inspect_target
-from tests.helpers.training_fixtures import CHATML, flags, make_model_folder, make_pool, parse
+from tests.helpers.tiny_models import CHATML
+from tests.helpers.training_runs import flags, make_model_folder, make_pool, parse
 
 pytestmark = pytest.mark.thorough
 
@@ -80,12 +81,12 @@ def test_lengths_are_those_of_the_trainer(tmp_path, style):
 
     full = measure_lengths(rows, target.ahead, chat=target.chat, max_length=None)
     assert (full.num_tokens, full.longest) == (sum(lengths.values()), max(lengths.values()))
-    assert (full.wholly_cut, full.partly_cut) == ([], [])
+    assert (full.fully_truncated, full.partly_truncated) == ([], [])
     limit = full.longest - 1
     cut = measure_lengths(rows, target.ahead, chat=target.chat, max_length=limit)
-    assert set(cut.partly_cut) == {uid for uid, length in lengths.items() if length > limit}
+    assert set(cut.partly_truncated) == {uid for uid, length in lengths.items() if length > limit}
     nothing = measure_lengths(rows, target.ahead, chat=target.chat, max_length=2)
-    assert (set(nothing.wholly_cut), nothing.partly_cut) == (set(lengths), [])
+    assert (set(nothing.fully_truncated), nothing.partly_truncated) == (set(lengths), [])
 
 
 def test_cut_answers_are_counted(tmp_path, model, caplog):

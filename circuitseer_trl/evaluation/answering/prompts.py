@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.configs import SYSTEM_PROMPT
-from circuitseer_trl.modeling.encoding import encode_prompt, has_chat_template
+from circuitseer_trl.modeling.encoding import chat_text, encode_prompt, has_chat_template
 from circuitseer_trl.pool.chat import chat_messages
 
 # Models without a chat template (Llama-3.2-3B, say) get this one; its name is recorded in the results.
@@ -41,7 +41,7 @@ class PromptFormat:
         if self.template_name == "chat":
             answer = "ANSWER"
             turns = [*chat_messages("QUESTION", self.system_prompt), {"role": "assistant", "content": answer}]
-            text = self.tokenizer.apply_chat_template(turns, tokenize=False)
+            text = chat_text(self.tokenizer, turns)
             tail = self.tokenizer(text[text.rindex(answer) + len(answer) :], add_special_tokens=False)["input_ids"]
             if tail and tail[0] in self.tokenizer.all_special_ids:
                 ends.add(tail[0])

@@ -17,11 +17,12 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
+from circuitseer_trl.answers import Sample
 from circuitseer_trl.artifacts import fingerprint
 from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Request
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
-from circuitseer_trl.evaluation.answering.store import Sample, SampleStore
+from circuitseer_trl.evaluation.answering.store import SampleStore
 from circuitseer_trl.evaluation.benchmarks import Problem
 
 logger = logging.getLogger(__name__)

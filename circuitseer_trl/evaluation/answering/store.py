@@ -1,44 +1,12 @@
 """Samples on disk: one JSON line each, appended as it finishes, so that a killed run continues where it stopped."""
 
-import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from circuitseer_trl.answers import Sample, SampleKey, json_line, read_samples
 from circuitseer_trl.artifacts import atomic_path, read_json, write_json
-
-FinishReason = Literal["stop", "length", "prompt_too_long"]
-SampleKey = tuple[str, bool, int]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One generated answer.
-
-    Args:
-        id (`str`): The problem's.
-        greedy (`bool`): Whether it is the likeliest continuation, or a draw.
-        sample (`int`): Number of the draw, from 0.
-        num_tokens (`int`, *optional*): Generated tokens, with the one that ended the answer; `None` where a replayed
-            answer does not tell.
-        finish_reason (`str`, *optional*): `stop`, or `length` if the limit on new tokens or the model's context cut it.
-        prompt (`str`): Fingerprint of the prompt's token ids; of a replayed answer's question.
-    """
-
-    id: str
-    greedy: bool
-    sample: int
-    text: str
-    num_tokens: int | None
-    finish_reason: FinishReason | None
-    seed: int
-    prompt: str
-
-    @property
-    def key(self) -> SampleKey:
-        return (self.id, self.greedy, self.sample)
 
 
 class SampleStore:
@@ -60,15 +28,7 @@ class SampleStore:
         """All samples of all ranks. A last line without an end is what a kill leaves, and counts as not written."""
         samples: dict[SampleKey, Sample] = {}
         for path in self._files():
-            *lines, _torn = path.read_bytes().split(b"\n")
-            for number, line in enumerate(lines, start=1):
-                try:
-                    sample = Sample(**json.loads(line))
-                except (ValueError, TypeError) as error:
-                    raise ValueError(
-                        f"Line {number} of {path} is not a sample ({error}). Delete the line or the file."
-                    ) from error
-                samples[sample.key] = sample
+            samples |= read_samples(path)
         return samples
 
     def drop_torn_line(self) -> None:
@@ -78,7 +38,7 @@ class SampleStore:
             os.truncate(self._own, content.rfind(b"\n") + 1)
 
     def append(self, samples: Iterable[Sample]) -> None:
-        lines = "".join(json.dumps(asdict(sample), ensure_ascii=False) + "\n" for sample in samples)
+        lines = "".join(map(json_line, samples))
         # Lone surrogates, which a tokenizer can produce, have no UTF-8 form.
         with open(self._own, "ab") as file:
             file.write(lines.encode("utf-8", errors="replace"))
@@ -93,8 +53,7 @@ class SampleStore:
             self.read().values(), key=lambda s: (positions.get(s.id, len(positions)), s.id, not s.greedy, s.sample)
         )
         with atomic_path(self.path) as temporary:
-            lines = (json.dumps(asdict(sample), ensure_ascii=False) + "\n" for sample in samples)
-            temporary.write_bytes("".join(lines).encode("utf-8", errors="replace"))
+            temporary.write_bytes("".join(map(json_line, samples)).encode("utf-8", errors="replace"))
         for part in self._files()[1:]:
             part.unlink()
 

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from transformers import AutoConfig, GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
+from circuitseer_trl.answers import FinishReason, Sample
 from circuitseer_trl.evaluation.answering.backends.noise import sample_key
-from circuitseer_trl.evaluation.answering.store import FinishReason, Sample
+from circuitseer_trl.modeling.encoding import decode_tokens
 from circuitseer_trl.modeling.loading import model_path
 
 logger = logging.getLogger(__name__)
@@ -90,8 +91,7 @@ def sample_of_ids(
     request: Request, tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], reason: FinishReason, seed: int
 ) -> Sample:
     """The sample of an answer's token ids; where it stopped, the last of them ended it and is not text."""
-    text_ids = list(ids[:-1] if reason == "stop" else ids)
-    text = tokenizer.decode(text_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    text = decode_tokens(tokenizer, ids[:-1] if reason == "stop" else ids, skip_special_tokens=True)
     return Sample(request.id, request.greedy, request.sample, text, len(ids), reason, seed, request.prompt)
 
 
@@ -127,6 +127,6 @@ def configured_end_ids(config: GenerationConfig) -> set[int]:
 def load_generation_config(name: str, revision: str | None) -> GenerationConfig:
     """A model's generation settings, without the model."""
     try:
-        return GenerationConfig.from_pretrained(model_path(name), revision=revision)
+        return GenerationConfig.from_pretrained(model_path(name), revision=revision or "main")
     except OSError:  # it has none of its own
         return GenerationConfig.from_model_config(AutoConfig.from_pretrained(model_path(name), revision=revision))

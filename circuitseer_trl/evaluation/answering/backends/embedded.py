@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from transformers import PreTrainedModel
 
+from circuitseer_trl.answers import Sample
 from circuitseer_trl.evaluation.answering.backends.base import Request, SamplingSettings
 from circuitseer_trl.evaluation.answering.backends.generation import end_token_ids, generate
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.rope_check import check_rope
-from circuitseer_trl.evaluation.answering.store import Sample
 from circuitseer_trl.modeling.loading import load_model
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from circuitseer_trl.answers import FinishReason, Sample
 from circuitseer_trl.evaluation.answering.backends.base import (
     Request,
     SamplingSettings,
@@ -16,7 +17,6 @@ from circuitseer_trl.evaluation.answering.backends.base import (
 )
 from circuitseer_trl.evaluation.answering.backends.kv_cache import make_cache
 from circuitseer_trl.evaluation.answering.backends.noise import draw_tokens, sample_key
-from circuitseer_trl.evaluation.answering.store import FinishReason, Sample
 
 # Finished rows leave the batch, so that its last long answers run at the price of few rows. Leaving copies the cache of
 # those that stay, so it waits until a fifth of the rows is done.
@@ -97,7 +97,7 @@ def _decode(
         use_cache=True,
         logits_to_keep=1,
     )
-    cache.reorder_cache(prompt_of_row)
+    cache.reorder_cache(prompt_of_row)  # type: ignore[arg-type]  # wants the legacy type LongTensor
     logits = output.logits[prompt_of_row, -1]  # (B, V)
     mask = mask[prompt_of_row]
     lengths = mask.sum(dim=-1)  # (B,)
@@ -131,7 +131,7 @@ def _decode(
         if len(kept) <= _COMPACT_BELOW * len(rows):
             rows = [rows[number] for number in kept]
             index = torch.tensor(kept, device=device)
-            cache.reorder_cache(index)
+            cache.reorder_cache(index)  # type: ignore[arg-type]  # wants the legacy type LongTensor
             tokens, mask, lengths, keys, greedy = (x[index] for x in (tokens, mask, lengths, keys, greedy))
             seen = seen[index] if seen is not None else None
         if seen is not None:

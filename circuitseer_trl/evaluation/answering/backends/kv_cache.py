@@ -31,16 +31,17 @@ class SpareRoomLayer(DynamicLayer):
                 self._buffers[which] = buffer = grown
             buffer[:, :, self._length : end] = states
         self._length = end
-        self._show()
-        return self.keys, self.values
+        return self._show()
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Takes the rows `beam_idx`: some of them, in another order, or repeated."""
         self._buffers = [buffer.index_select(0, beam_idx) for buffer in self._buffers]
         self._show()
 
-    def _show(self) -> None:
-        self.keys, self.values = (buffer[:, :, : self._length] for buffer in self._buffers)
+    def _show(self) -> tuple[torch.Tensor, torch.Tensor]:
+        keys, values = (buffer[:, :, : self._length] for buffer in self._buffers)
+        self.keys, self.values = keys, values
+        return keys, values
 
 
 def make_cache(config: PretrainedConfig) -> DynamicCache:

@@ -16,6 +16,7 @@ from typing import Any
 import openai
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
+from circuitseer_trl.answers import FinishReason, Sample
 from circuitseer_trl.evaluation.answering.backends.base import (
     Draws,
     Request,
@@ -29,7 +30,7 @@ from circuitseer_trl.evaluation.answering.backends.base import (
 )
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
-from circuitseer_trl.evaluation.answering.store import FinishReason, Sample
+from circuitseer_trl.modeling.encoding import decode_tokens
 from circuitseer_trl.modeling.loading import model_path
 
 logger = logging.getLogger(__name__)
@@ -63,12 +64,12 @@ class Form:
 def prompt_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """The text that a server's tokenizer turns into exactly these ids, with what it adds by itself."""
     for num_added in (0, 1):
-        text = tokenizer.decode(ids[num_added:], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        text = decode_tokens(tokenizer, ids[num_added:])
         if tokenizer(text)["input_ids"] == list(ids):
             return text
     raise ValueError(
         "The server refuses a prompt as token ids, and as text it would read another prompt than the other backends "
-        f"(beginning {tokenizer.decode(ids[:20])!r}). Use a server that takes token ids, such as vLLM."
+        f"(beginning {decode_tokens(tokenizer, ids[:20])!r}). Use a server that takes token ids, such as vLLM."
     )
 
 

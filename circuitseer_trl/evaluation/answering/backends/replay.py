@@ -1,14 +1,13 @@
 """Answers that someone has generated before: an earlier run's, or any JSONL of problem, sample and text."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from circuitseer_trl.answers import FinishReason, Sample, json_lines
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.evaluation.answering.backends.base import Request
-from circuitseer_trl.evaluation.answering.store import FinishReason, Sample
 
 _SHOWN = 5
 
@@ -27,13 +26,10 @@ class ReplayBackend:
         self.source, self.seed = Path(source), seed
         self.lines: dict[tuple[str, bool | None, int], dict[str, Any]] = {}
         for path in replay_files(source):
-            for number, text in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-                if text.strip():
-                    key, line = _read_line(text, f"Line {number} of {path}")
-                    if self.lines.setdefault(key, line) != line:
-                        raise ValueError(
-                            f"Line {number} of {path} answers {_name(key)} once more. Delete one of the two."
-                        )
+            for place, line in json_lines(path):
+                key = _key(line, place)
+                if self.lines.setdefault(key, line) != line:
+                    raise ValueError(f"{place} answers {_name(key)} once more. Delete one of the two.")
 
     def generate(self, requests: Sequence[Request], on_tokens: Callable[[int], None]) -> Iterator[list[Sample]]:
         drawn = {request.id for request in requests if not request.greedy}
@@ -66,14 +62,8 @@ class ReplayBackend:
         )
 
 
-def _read_line(text: str, where: str) -> tuple[tuple[str, bool | None, int], dict[str, Any]]:
-    try:
-        line = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not JSON: {error}.") from error
+def _key(line: dict[str, Any], where: str) -> tuple[str, bool | None, int]:
     wanted = {"id": str, "text": str, "sample": int, "greedy": bool, "num_tokens": int, "finish_reason": str}
-    if not isinstance(line, dict):
-        raise ValueError(f"{where} is not a JSON object: {text[:80]!r}.")
     for name, kind in wanted.items():
         value = line.get(name)
         missing = value is None and name not in ("id", "text")
@@ -81,7 +71,7 @@ def _read_line(text: str, where: str) -> tuple[tuple[str, bool | None, int], dic
             raise ValueError(f"{where}: `{name}` must be of type {kind.__name__}, got {value!r}.")
     if line.get("finish_reason") not in (None, *get_args(FinishReason)):
         raise ValueError(f"{where}: `finish_reason` must be one of {', '.join(get_args(FinishReason))}, or left out.")
-    return (line["id"], line.get("greedy"), line.get("sample") or 0), line
+    return line["id"], line.get("greedy"), line.get("sample") or 0
 
 
 def _name(key: tuple[str, bool | None, int]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig
 
+from circuitseer_trl.answers import Sample
 from circuitseer_trl.evaluation.answering.backends.base import (
     Draws,
     Request,
@@ -25,7 +26,6 @@ from circuitseer_trl.evaluation.answering.backends.base import (
 )
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
-from circuitseer_trl.evaluation.answering.store import Sample
 from circuitseer_trl.modeling.loading import model_path, resolve_dtype
 
 # An engine's processes would take these for their own: torch then joins the launcher's store, and waits there for ever.

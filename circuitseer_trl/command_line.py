@@ -1,0 +1,115 @@
+"""How every command reads its words, and how it ends: a user's mistake is one line, a bug keeps its traceback."""
+
+import argparse
+import difflib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+DEBUG_VARIABLE = "CIRCUITSEER_DEBUG"  # the steps that a command starts inherit it
+MISTAKE, STOPPED = 2, 130
+# A ValueError that one of these raises speaks of what it was given; torch's or numpy's is a bug until shown otherwise.
+_CHECKING = {"circuitseer_trl", "datasets", "huggingface_hub", "transformers", "trl"}
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """One spelling a flag, and its default where it has one that says something."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings:
+            return super()._format_action_invocation(action)
+        value = (
+            "" if action.nargs == 0 else " " + self._format_args(action, self._get_default_metavar_for_optional(action))
+        )
+        return action.option_strings[0] + value
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        return getattr(action.type, "__name__", "value").upper().removesuffix("_TO_BOOL").replace("STRING", "BOOL")
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        if (
+            action.default in (None, argparse.SUPPRESS, "", [], False)
+            or not action.option_strings
+            or "%(default)" in text
+        ):
+            return text
+        return f"{text} Default: %(default)s"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser without abbreviated flags, whose errors are exceptions with a hint."""
+
+    def __init__(self, *arguments: Any, **kwargs: Any) -> None:
+        ours: dict[str, Any] = {"formatter_class": _Formatter, "allow_abbrev": False}
+        super().__init__(*arguments, **(ours | kwargs | {"epilog": "--debug shows the traceback of an error."}))
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(re.sub(r"(--\w+)/--[\w-]+", r"\1", message))  # one spelling of a flag
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else list(args)
+        self.check_flags(words)
+        options, remaining = self.parse_known_args(words, namespace)
+        self.check_remaining(remaining)
+        return options
+
+    def check_flags(self, words: Sequence[str]) -> None:
+        """Raises for flags that there are not; argparse would first miss the required ones."""
+        flags = [word.split("=")[0] for word in words if word.startswith("--")]
+        if unknown := [flag for flag in flags if flag not in self._option_string_actions]:
+            raise ValueError("\n".join(self.hint(flag[2:], "the command line") for flag in unknown))
+
+    def check_remaining(self, words: Sequence[str]) -> None:
+        if words:
+            raise ValueError(f"The command line has words that belong to no flag: {' '.join(words)}.")
+
+    def hint(self, key: str, where: str) -> str:
+        close = difflib.get_close_matches(key, [action.dest for action in self._actions], n=1)
+        advice = f"Did you mean `{close[0]}`?" if close else "See `--help` for the keys of this step."
+        return f"Unknown key `{key}` in {where}. {advice}"
+
+
+def _without_debug(words: Sequence[str]) -> tuple[list[str], bool]:
+    """The words without our `--debug`, and whether it was there; transformers has a training key of that name."""
+    kept = [
+        word
+        for word, after in zip(words, [*words[1:], ""], strict=False)
+        if word != "--debug" or after in ("underflow_overflow", "tpu_metrics_debug")
+    ]
+    return kept, len(kept) < len(words)
+
+
+def _is_mistake(error: Exception) -> bool:
+    if isinstance(error, ImportError):
+        return error.name is None  # raised by a check of ours; the import system names the module
+    return isinstance(error, OSError) or (isinstance(error, ValueError) and _raised_by(error) in _CHECKING)
+
+
+def _raised_by(error: Exception) -> str:
+    """The package whose code raised an error."""
+    file = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    if file.is_relative_to(Path(__file__).parent):
+        return "circuitseer_trl"
+    return re.split(r"(?:site|dist)-packages/", str(file))[-1].partition("/")[0]
+
+
+def run_command(main: Callable[[list[str]], int | None], arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and gives its exit status: 2 for a user's mistake, said in one line; 130 where it was stopped."""
+    words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+    try:
+        return main(words) or 0
+    except KeyboardInterrupt:
+        print("\nStopped. The same command again goes on where it stopped.", file=sys.stderr)
+        return STOPPED
+    except Exception as error:
+        if DEBUG_VARIABLE in os.environ or not _is_mistake(error):
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return MISTAKE

@@ -1,0 +1,121 @@
+"""Which benchmarks are there? One YAML file each: `eval/benchmarks/<name>.yaml`, here or in the working directory."""
+
+import difflib
+import os
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from circuitseer_trl.named_files import named_files
+from circuitseer_trl.yaml_files import read_yaml
+
+BENCHMARKS_DIR_VARIABLE = "CIRCUITSEER_BENCHMARKS_DIR"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Where a benchmark's rows are, how many there must be, and how a row becomes a problem: the keys of its file.
+
+    Args:
+        hub: Id on the Hub, or a kind of file that `datasets` reads; `None` where there is only a local file.
+        number: Problems that it has; `None` accepts any number.
+        question: Field of the question, or several, of which the first that a row has counts.
+        answer: Field of the reference answer.
+        configs: Configurations to join; none is the default one.
+        data_files: Path in the Hub's repository, or an address.
+        checksum: `content_checksum` of the copy that published results are of.
+        samples: Sampled answers a problem, in place of a greedy one, where `num_samples` is not set.
+        paper: Its place in `paper`; `None` for all but the paper's nine.
+        reader: One of `READERS` (evaluation/benchmarks.py), where a row needs more than its fields.
+    """
+
+    hub: str | None
+    number: int | None
+    question: str | list[str]
+    answer: str
+    revision: str | None = None
+    configs: list[str] | None = None
+    split: str = "test"
+    data_files: str | None = None
+    checksum: str | None = None
+    samples: int = 0
+    paper: int | None = None
+    reader: str = "plain"
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Arguments of `datasets.load_dataset`."""
+        given = {"path": self.hub, "revision": self.revision}
+        files = {"data_files": {self.split: self.data_files}} if self.data_files else {}
+        return {name: value for name, value in given.items() if value} | files
+
+
+# A file of one's own: rows of `problem` (or `question`), `answer` and perhaps `uid`, as `circuitseer pool-benchmark` writes.
+OWN_BENCHMARK = Benchmark(hub=None, number=None, question=["problem", "question"], answer="answer")
+
+
+def benchmark_specs() -> dict[str, Path]:
+    """The files that describe benchmarks, by name; one in the working directory wins over a shipped one."""
+    return named_files("benchmarks")
+
+
+def read_benchmark(path: Path) -> Benchmark:
+    """Reads a benchmark's file; an error names the file and the key."""
+    keys = {each.name: each for each in fields(Benchmark)}
+    values = read_yaml(path)
+    for key in values:
+        if key not in keys:
+            close = difflib.get_close_matches(str(key), keys, n=1)
+            advice = f"Did you mean `{close[0]}`?" if close else f"Keys are {', '.join(keys)}."
+            raise ValueError(f"{path} has the unknown key `{key}`. {advice}")
+    for key, each in keys.items():
+        if key not in values and each.default is MISSING:
+            raise ValueError(f"{path} lacks the key `{key}`. docs/evaluation.md has the keys of a benchmark's file.")
+        kind = each.type.__name__ if isinstance(each.type, type) else str(each.type)
+        if key in values and not _fits(values[key], kind):
+            raise ValueError(f"`{key}` in {path} must be of the type {kind}, got {values[key]!r}.")
+    return Benchmark(**values)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Whether a value is of one of the types that a field's annotation names."""
+    if isinstance(value, list):
+        return "list[str]" in kind and all(isinstance(item, str) for item in value)
+    if value is None:
+        return "None" in kind
+    return type(value).__name__ in kind.split(" | ")
+
+
+def benchmark_named(name: str) -> Benchmark:
+    """What is known of a benchmark; one that has no file of its own is read as `OWN_BENCHMARK`."""
+    path = benchmark_specs().get(name)
+    return OWN_BENCHMARK if path is None else read_benchmark(path)
+
+
+def paper_benchmarks() -> list[str]:
+    """The nine of the paper, in their order."""
+    places = {name: read_benchmark(path).paper for name, path in benchmark_specs().items()}
+    return sorted((name for name, place in places.items() if place is not None), key=lambda name: places[name] or 0)
+
+
+def rows_file(name: str, benchmarks_dir: str | Path | None) -> Path | None:
+    """Where a benchmark's local rows have to be; None where no folder is given."""
+    folder = benchmarks_dir or os.environ.get(BENCHMARKS_DIR_VARIABLE)
+    return Path(folder) / name / "test.jsonl" if folder else None
+
+
+def benchmark_names(names: Iterable[str], benchmarks_dir: str | Path | None = None) -> list[str]:
+    """Names with `paper` replaced by the nine of the paper, each once, and every one known or a local file."""
+    known = benchmark_specs()
+    expanded = [each for name in names for each in (paper_benchmarks() if name == "paper" else (name,))]
+    for name in expanded:
+        path = rows_file(name, benchmarks_dir)
+        if name not in known and not (path is not None and path.is_file()):
+            close = difflib.get_close_matches(name, known, n=1)
+            advice = f"Did you mean {close[0]!r}? " if close else ""
+            raise ValueError(
+                f"Unknown benchmark {name!r}. {advice}Choose from {', '.join(known)}, or `paper` for the nine; one of your "
+                f"own is a file DIR/{name}/test.jsonl, with DIR as `--benchmarks_dir`, or eval/benchmarks/{name}.yaml."
+            )
+    return list(dict.fromkeys(expanded))

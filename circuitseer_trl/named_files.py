@@ -1,0 +1,72 @@
+"""Which file does a name stand for? Recipes and accelerate configs: the user's, the checkout's, or the installed package's."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+# A checkout goes first: a build copies the files beside the package, and a copy in a checkout would go stale.
+SHIPPED = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() else _PACKAGE / "shipped"
+
+RECIPE_KINDS = ("data", "selection", "ablations", "sft", "eval", "studies", "demo", "smollm2")
+# Where a name without its kind is looked for; the recipes of whole runs (demo, smollm2) are named with it.
+SELECTION_KINDS = ("data", "selection", "ablations")
+TRAINING_KINDS = ("data", "sft")
+PLAIN_KINDS = (*SELECTION_KINDS, "sft", "eval", "studies")
+FOLDERS = {
+    **{kind: f"recipes/{kind}" for kind in RECIPE_KINDS},
+    "accelerate_configs": "accelerate_configs",
+    "benchmarks": "eval/benchmarks",
+}
+
+
+def named_files(kind: str) -> dict[str, Path]:
+    """The files of a kind by name; the working directory's win over shipped ones."""
+    folders = [SHIPPED / FOLDERS[kind], Path(FOLDERS[kind])]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.y*ml"))}
+
+
+def _candidates(name: str, kinds: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    kind, _, rest = name.partition("/")
+    if kind in FOLDERS and rest in (files := named_files(kind)):
+        yield name, files[rest]
+    for kind in kinds:
+        if name in (files := named_files(kind)):
+            yield f"{kind}/{name}", files[name]
+
+
+def find_file(value: str | Path, kinds: Sequence[str]) -> Path:
+    """The file that a flag names.
+
+    Args:
+        value: A path (it ends in `.yaml` or `.yml`, or is there), a name, or `KIND/NAME`.
+        kinds: Folders that a name is looked for in, keys of `FOLDERS`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The name is in two kinds.
+    """
+    path, name = Path(value), str(value)
+    if path.suffix in (".yaml", ".yml") or ("/" in name and path.is_file()):
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"There is no recipe {path}. Recipes are YAML files, or names such as those of `circuitseer recipes`."
+            )
+        return path
+    found = list(_candidates(name, kinds))
+    if len(found) > 1:
+        raise ValueError(f"{name!r} is the name of {' and of '.join(each for each, _ in found)}. Give one of these.")
+    if not found:
+        known = [each for kind in kinds for each in named_files(kind)]
+        known += [f"{kind}/{each}" for kind in FOLDERS for each in named_files(kind)] if "/" in name else []
+        close = difflib.get_close_matches(name, known, n=1)
+        advice = f"Did you mean `{close[0]}`?" if close else "`circuitseer recipes` lists them."
+        raise FileNotFoundError(f"There is no recipe {name!r} among {', '.join(kinds)}. {advice}")
+    return found[0][1]
+
+
+def shipped_path(value: str) -> str:
+    """A path such as `recipes/demo/base_model` inside a recipe: as it is where it is there, else the shipped file's."""
+    if value.startswith("recipes/") and not Path(value).exists() and (SHIPPED / value).exists():
+        return str(SHIPPED / value)
+    return value
