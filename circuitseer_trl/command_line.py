@@ -45,9 +45,8 @@ class CommandParser(argparse.ArgumentParser):
     """A parser without abbreviated flags, whose errors are exceptions with a hint."""
 
     def __init__(self, *arguments: Any, **kwargs: Any) -> None:
-        kwargs |= {"formatter_class": _Formatter, "allow_abbrev": False}
-        kwargs["epilog"] = "--debug shows the traceback of an error."
-        super().__init__(*arguments, **kwargs)
+        ours: dict[str, Any] = {"formatter_class": _Formatter, "allow_abbrev": False}
+        super().__init__(*arguments, **(ours | kwargs | {"epilog": "--debug shows the traceback of an error."}))
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(re.sub(r"(--\w+)/--[\w-]+", r"\1", message))  # one spelling of a flag
