@@ -12,6 +12,7 @@ from typing import Any
 
 from circuitseer_trl.artifacts import fingerprint, read_json, write_json
 from circuitseer_trl.command_line import STOPPED
+from circuitseer_trl.evaluation.answering.backends.registry import backend_class
 from circuitseer_trl.modeling.model_folders import check_model_folder
 from circuitseer_trl.recipe import read_recipe
 from circuitseer_trl.selection.methods import WITHOUT_SELECTION, get_method
@@ -66,13 +67,6 @@ def read_overrides(words: list[str]) -> dict[str, dict[str, str]]:
 
 def flags(values: dict[str, Any]) -> list[str]:
     return [word for key, value in values.items() for word in (f"--{key}", str(value))]
-
-
-def one_process_a_gpu(evaluating: dict[str, Any]) -> bool:
-    """Whether evaluation shares its work over the processes of a launch; a server has its own, and so has a split model."""
-    if evaluating.get("backend", "transformers") == "vllm":
-        return int(evaluating.get("tensor_parallel_size", 1)) == 1
-    return evaluating.get("backend", "transformers") == "transformers"
 
 
 def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> list[Step]:
@@ -131,7 +125,7 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
             [*arguments, *tracked, *flags(overrides["evaluate"])],
             output / "results.json",
             [options.eval],
-            launch=one_process_a_gpu(evaluating),
+            launch=backend_class(evaluating.get("backend", "transformers")).one_process_a_gpu(evaluating),
         )
     )
     page = output / "report.html"

@@ -199,7 +199,7 @@ def test_a_server_that_dies_leaves_what_is_finished(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("circuitseer_trl.evaluation.answering.backends.openai_server.MAX_RETRIES", 2)
+    monkeypatch.setattr("circuitseer_trl.evaluation.answering.backends.completions.MAX_RETRIES", 2)
     with FaultyServer(server, tokenizer, lambda number, body: "503" if number >= 4 else None) as proxy:
         with pytest.raises(ConnectionError, match=r"fails for .* 503 .*run the command again") as raised:
             evaluate(config(model, benchmarks_dir, tmp_path, proxy.url, concurrency=2))
@@ -219,7 +219,7 @@ def test_a_server_that_dies_leaves_what_is_finished(
 def test_half_answers_that_go_on_are_an_error(
     model: str, server: str, benchmarks_dir: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr("circuitseer_trl.evaluation.answering.backends.openai_server.MAX_RETRIES", 1)
+    monkeypatch.setattr("circuitseer_trl.evaluation.answering.backends.completions.MAX_RETRIES", 1)
     for fault in ("half_json", "no_finish"):
         with (
             FaultyServer(server, tokenizer, lambda number, body, fault=fault: fault) as proxy,
