@@ -1,9 +1,9 @@
-"""What an evaluation is asked for: the keys of `python -m eval.run`, and the presets."""
+"""What an evaluation is asked for: the keys of `circuitseer evaluate`, and the presets."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, ReportTo, check_choice, check_count, check_share
+from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, Groups, ReportTo, check_choice, check_count, check_share
 from circuitseer_trl.evaluation.answering.backends.base import Backend
 from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS, backend_class, backend_keys
 from circuitseer_trl.evaluation.benchmark_files import benchmark_named, benchmark_names
@@ -20,7 +20,21 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class EvaluationConfig:
-    """Keys of `python -m eval.run`."""
+    """Keys of `circuitseer evaluate`."""
+
+    groups: ClassVar[Groups] = {
+        "model": ("model_name_or_path", "model_revision", "dtype", "attn_implementation"),
+        "benchmarks": ("benchmarks", "benchmarks_dir", "limit", "errata"),
+        "answers": (
+            *("preset", "system_prompt", "num_samples", "temperature", "top_p", "max_new_tokens"),
+            *("repetition_penalty", "seed", "vote"),
+        ),
+        "backend": (
+            *("backend", "batch_size", "tensor_parallel_size", "base_url", "served_model_name"),
+            *("concurrency", "request_timeout_seconds", "replay_from"),
+        ),
+        "output": ("output_dir", "num_grading_workers", "report_to"),
+    }
 
     model_name_or_path: str = field(metadata={"help": "Hub id or folder of the model."})
     output_dir: str = field(metadata={"help": "Folder for generations/, verdicts/ and results.json."})
@@ -87,7 +101,9 @@ class EvaluationConfig:
     batch_size: int = field(
         default=32, metadata={"help": "transformers: answers generated at a time; has no influence on them."}
     )
-    num_grading_workers: int | None = field(default=None, metadata={"help": "By default one a core, at most 4."})
+    num_grading_workers: int | None = field(
+        default=None, metadata={"help": "Grading processes. By default one a core, at most 4."}
+    )
     report_to: ReportTo = field(
         default="none", metadata={"help": "wandb: logs to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."}
     )

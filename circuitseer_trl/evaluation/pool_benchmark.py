@@ -1,4 +1,4 @@
-"""`python -m eval.pool`: a pool as a benchmark, so that `eval.run` measures how often a model solves each of its problems."""
+"""`circuitseer pool-benchmark`: a pool as a benchmark, to measure how often a model solves each of its problems."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from circuitseer_trl.pool.load import pool_from_config
 
 @dataclass
 class PoolBenchmarkConfig:
-    """Keys of `python -m eval.pool` besides those of the pool."""
+    """Keys of `circuitseer pool-benchmark` besides those of the pool."""
 
     benchmarks_dir: str = field(metadata={"help": "Folder to write <name>/test.jsonl to."})
     name: str = field(default="pool", metadata={"help": "What the benchmark is called."})
