@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.named_files import named_files
-from circuitseer_trl.recipe import read_yaml
+from circuitseer_trl.yaml_files import read_yaml
 
 BENCHMARKS_DIR_VARIABLE = "CIRCUITSEER_BENCHMARKS_DIR"
 
