@@ -71,6 +71,7 @@ class Job:
         return self.prompts
 
 
+@dataclass
 class Backend(ABC):
     """Something that answers. Each is a dataclass: its fields are its keys in a recipe, and its constructor checks them.
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from circuitseer_trl.answers import Sample
 from circuitseer_trl.configs import check_count
@@ -19,9 +19,6 @@ from circuitseer_trl.evaluation.answering.backends.base import (
     cut_to_context,
     draws_of_problems,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass
@@ -52,7 +49,7 @@ class OpenAIBackend(Backend):
     def open(self, job: Job) -> None:
         from circuitseer_trl.evaluation.answering.backends.completions import Completions
 
-        self.server: Completions = Completions(
+        self.server = Completions(
             str(self.base_url), self.served_model_name or job.model_name, self.request_timeout_seconds, job
         )
         self.settings = job.settings
