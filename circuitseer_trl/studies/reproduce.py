@@ -12,6 +12,7 @@ from typing import Any
 
 from circuitseer_trl.artifacts import fingerprint, read_json, write_json
 from circuitseer_trl.command_line import STOPPED
+from circuitseer_trl.evaluation.answering.backends.registry import backend_class
 from circuitseer_trl.modeling.model_folders import check_model_folder
 from circuitseer_trl.named_files import find_file
 from circuitseer_trl.recipe import read_recipe
@@ -75,13 +76,6 @@ def flags(values: dict[str, Any]) -> list[str]:
     return [word for key, value in values.items() for word in (f"--{key}", str(value))]
 
 
-def one_process_a_gpu(evaluating: dict[str, Any]) -> bool:
-    """Whether evaluation shares its work over the processes of a launch; a server has its own, and so has a split model."""
-    if evaluating.get("backend", "transformers") == "vllm":
-        return int(evaluating.get("tensor_parallel_size", 1)) == 1
-    return evaluating.get("backend", "transformers") == "transformers"
-
-
 def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> list[Step]:
     """The steps of a run, checked as far as recipes and folders can tell."""
     recipes = {flag: find_file(getattr(options, flag), kinds) for flag, kinds in KINDS.items()}
@@ -139,7 +133,7 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
             [*arguments, *tracked, *flags(overrides["evaluate"])],
             output / "results.json",
             [recipes["eval"]],
-            launch=one_process_a_gpu(evaluating),
+            launch=backend_class(evaluating.get("backend", "transformers")).one_process_a_gpu(evaluating),
         )
     )
     page = output / "report.html"
