@@ -12,7 +12,7 @@ from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 from circuitseer_trl.scoring.explain import Explanation, explain
-from circuitseer_trl.scripts.main import main
+from circuitseer_trl.scripts.main import dispatch as main
 
 ROW = Example(7, "abc", "a b c d", "")
 

@@ -15,7 +15,7 @@ from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.explain_influence import InfluenceExplanation, explain_influence
 from circuitseer_trl.scoring.infra import InfraScorer, step_starts
-from circuitseer_trl.scripts.main import main
+from circuitseer_trl.scripts.main import dispatch as main
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
 from circuitseer_trl.selection.steps import compute_scores, select_rows
 from tests.helpers.evaluation_folders import two_evaluations, write_evaluation
