@@ -79,8 +79,8 @@ def bench_growth(options: argparse.Namespace, model: PreTrainedModel) -> list[Gr
         Growth(f"probe examples of {middle} tokens", probes, over_probes),
     ]
     if options.processes:
-        seconds = [seconds_of_launch(options, model, middle, processes) for processes in options.processes]
-        growth.append(Growth("processes (by the clock, loading included)", options.processes, {"ours": seconds}))
+        by_clock = [seconds_of_launch(options, model, middle, processes) for processes in options.processes]
+        growth.append(Growth("processes (by the clock, loading included)", options.processes, {"ours": by_clock}))
     return growth
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ def response_loss(logits: torch.Tensor, example: EncodedExample) -> float:
 @contextmanager
 def eager_with_uniform_head(model: PreTrainedModel, ablated: Head | None) -> Iterator[None]:
     """Eager attention in which one head's matrix is overwritten by an even one, as a notebook would do it."""
-    file = sys.modules[type(model).__module__]
+    file: Any = sys.modules[type(model).__module__]
     before, original = model.config._attn_implementation, file.eager_attention_forward
 
     def attention(module, query, key, value, attention_mask, **options):  # type: ignore[no-untyped-def]

@@ -1,4 +1,7 @@
-"""What the tests share: a tiny model with a real tokenizer, and a pool of twelve rows."""
+"""What the tests share: a tiny model with a real tokenizer, and a pool of twelve rows.
+
+Nothing here imports torch or transformers before a test asks for a model: tests of the ground floor start at once.
+"""
 
 import json
 import os
@@ -7,16 +10,14 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
-import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 ROOT = Path(__file__).parent.parent
-CHATML = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 PROBLEMS = [
     ("Ann has 3 apples and buys 4 more. How many has she?", "She has 3 + 4 = 7.\n\\boxed{7}"),
     ("What is 2 + 2?", "2 + 2 = 4, so \\boxed{4}"),
@@ -47,53 +48,33 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> PreTrainedTokenizerFast:
+def tokenizer() -> "PreTrainedTokenizerFast":
     """A small byte-level BPE with a ChatML template."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator([text for pair in PROBLEMS for text in pair], trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>", chat_template=CHATML
-    )
+    from tests.helpers.tiny_models import build_tokenizer
 
-
-def save_model(folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int) -> Path:
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        initializer_range=0.3,  # attention far from uniform, so that heads differ
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return build_tokenizer()
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> str:
-    """Folder of a two-layer random Llama with eight query heads and four key heads."""
-    return str(save_model(tmp_path_factory.mktemp("model") / "tiny", tokenizer, seed=0))
+def tiny_models(tmp_path_factory: pytest.TempPathFactory, tokenizer: "PreTrainedTokenizerFast") -> list[str]:
+    """Folders of two models of one shape; attention is far from uniform, so that heads differ."""
+    from tests.helpers.tiny_models import save_model
+
+    folder = tmp_path_factory.mktemp("models")
+    wide: dict[str, Any] = {"max_position_embeddings": 512, "initializer_range": 0.3}
+    return [str(save_model(folder / f"seed{seed}", tokenizer, seed=seed, **wide)) for seed in (0, 1)]
 
 
 @pytest.fixture(scope="session")
-def other_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> str:
+def tiny_model(tiny_models: list[str]) -> str:
+    """Folder of a two-layer random Llama with eight query heads and four key heads in all."""
+    return tiny_models[0]
+
+
+@pytest.fixture(scope="session")
+def other_model(tiny_models: list[str]) -> str:
     """A model of the same shape with other weights."""
-    return str(save_model(tmp_path_factory.mktemp("model") / "other", tokenizer, seed=1))
+    return tiny_models[1]
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from circuitseer_trl.scripts.train_sft import main
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
 from circuitseer_trl.selection.selection_panels import PIXELS, heat_map
 from tests.helpers.offline_runs import offline, read_media, read_offline
-from tests.helpers.training_fixtures import PROBLEMS, RECIPES, make_model_folder, write_pool
+from tests.helpers.training_runs import PROBLEMS, RECIPES, make_model_folder, write_pool
 
 
 @pytest.fixture(scope="module")

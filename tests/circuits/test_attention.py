@@ -3,8 +3,16 @@ import torch
 from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM
 
 from circuitseer_trl.circuits.attention import Ablation, ablate, check_heads, decoder_layers, head_grid, observe
-from tests.helpers.reference import written_out
-from tests.helpers.tiny import ARCHITECTURES, EAGER_ONLY, NUM_HEADS, NUM_LAYERS, sink_model, tiny_model, tiny_text
+from tests.helpers.slow_reference import written_out
+from tests.helpers.tiny_models import (
+    ARCHITECTURES,
+    EAGER_ONLY,
+    NUM_HEADS,
+    NUM_LAYERS,
+    sink_model,
+    tiny_model,
+    tiny_text,
+)
 
 IDS = torch.tensor([tiny_text(24)])
 

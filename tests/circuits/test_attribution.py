@@ -9,7 +9,7 @@ from circuitseer_trl.circuits.attention import intercept
 from circuitseer_trl.circuits.attribution import head_attributions
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.losses import response_losses
-from tests.helpers.tiny import ARCHITECTURES, NUM_HEADS, NUM_LAYERS, tiny_model, tiny_text
+from tests.helpers.tiny_models import ARCHITECTURES, NUM_HEADS, NUM_LAYERS, tiny_model, tiny_text
 from tests.modeling.test_losses import kernels
 
 EXAMPLE = EncodedExample("row", tiny_text(24), 7, False)

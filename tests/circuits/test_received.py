@@ -10,8 +10,8 @@ from circuitseer_trl.circuits.received import (
     sink_share,
     variance_without_first,
 )
-from tests.helpers.reference import output_attentions_received, reference_received
-from tests.helpers.tiny import ARCHITECTURES, sink_model, tiny_model, tiny_text
+from tests.helpers.slow_reference import output_attentions_received, reference_received
+from tests.helpers.tiny_models import ARCHITECTURES, sink_model, tiny_model, tiny_text
 from tests.modeling.test_losses import CASES
 
 HEADS = [(1, 3), (0, 1), (1, 0), (2, 2)]

@@ -6,8 +6,8 @@ from transformers import AttentionInterface
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.losses import response_losses
-from tests.helpers.reference import reference_increases, reference_loss
-from tests.helpers.tiny import NUM_HEADS, NUM_LAYERS, tiny_model, tiny_text
+from tests.helpers.slow_reference import reference_increases, reference_loss
+from tests.helpers.tiny_models import NUM_HEADS, NUM_LAYERS, tiny_model, tiny_text
 from tests.modeling.test_losses import CASES
 
 EXAMPLE = EncodedExample("row", tiny_text(24), 7, False)

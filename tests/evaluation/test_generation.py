@@ -9,7 +9,7 @@ from circuitseer_trl.evaluation.answering.backends.generation import Request, Sa
 from circuitseer_trl.evaluation.answering.backends.noise import draw_tokens, gumbel_noise, sample_key, top_p_candidates
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.modeling.loading import load_model
-from tests.helpers.tiny import tiny_model as tiny_architecture
+from tests.helpers.tiny_models import tiny_model as tiny_architecture
 
 
 def test_draws_follow_the_softmax():

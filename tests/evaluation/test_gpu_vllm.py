@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.run import evaluate
+from tests.helpers.tiny_models import save_model
 
 pytestmark = [
     pytest.mark.gpu,
@@ -23,14 +24,8 @@ NUM_PROBLEMS, NUM_SAMPLES = 12, 4
 def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
     """A random model with heads of 64, which vLLM's kernels take, and a benchmark."""
     folder = tmp_path_factory.mktemp("vllm")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=512, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id, initializer_range=0.2,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    sizes = {"hidden_size": 256, "intermediate_size": 512, "max_position_embeddings": 512}
+    save_model(folder / "model", tokenizer, initializer_range=0.2, **sizes)
     (folder / "word_problems").mkdir()
     rows = [{"problem": f"What is {n} + {n}?", "answer": str(2 * n)} for n in range(NUM_PROBLEMS)]
     (folder / "word_problems" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

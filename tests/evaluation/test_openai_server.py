@@ -19,9 +19,9 @@ from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.benchmarks import load_benchmark
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.run import evaluate
-from tests.conftest import save_model
 from tests.helpers.faulty_server import SLOW_SECONDS, FaultyServer
 from tests.helpers.launch import launch
+from tests.helpers.tiny_models import save_model
 
 pytestmark = pytest.mark.engine
 pytest.importorskip("openai")
@@ -32,7 +32,8 @@ FAULTS = ("500", "429", "slow", "drop", "half_body", "half_json", "no_finish", "
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> str:
-    folder = save_model(tmp_path_factory.mktemp("served") / "tiny", tokenizer, seed=0)
+    wide = {"max_position_embeddings": 512, "initializer_range": 0.3}
+    folder = save_model(tmp_path_factory.mktemp("served") / "tiny", tokenizer, **wide)
     # `transformers serve` samples only where the model's own settings do.
     settings = json.loads((folder / "generation_config.json").read_text())
     (folder / "generation_config.json").write_text(json.dumps(settings | {"do_sample": True}))

@@ -15,7 +15,7 @@ from circuitseer_trl.evaluation.paired import (
     sign_test,
 )
 from circuitseer_trl.evaluation.verdicts import mean_pass_at_k, read_verdicts
-from tests.helpers.eval_runs import write_run
+from tests.helpers.evaluation_folders import write_run
 
 
 def test_sign_test_is_the_binomial_test():

@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from circuitseer_trl.evaluation.answering.rope_check import check_rope, effective_base, recorded_base
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.run import evaluate
 from circuitseer_trl.training.rope_scaling import write_legacy_rope
-from tests.helpers.tiny import tiny_model
+from tests.helpers.tiny_models import build_model, tiny_model
 
 EMBEDDED = "circuitseer_trl.evaluation.answering.backends.embedded"
 
@@ -21,12 +21,9 @@ def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(values | changes))
 
 
-def model_of(folder: Path, **rope: object) -> LlamaForCausalLM:
-    config = LlamaConfig(
-        vocab_size=32, hidden_size=256, intermediate_size=16, num_hidden_layers=1, num_attention_heads=4,
-        rope_parameters={"rope_type": "default", "rope_theta": 300000.0} | rope,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+def model_of(folder: Path, **rope: object) -> PreTrainedModel:
+    parameters = {"rope_type": "default", "rope_theta": 300000.0} | rope
+    build_model(vocab_size=32, hidden_size=256, num_hidden_layers=1, rope_parameters=parameters).save_pretrained(folder)
     return AutoModelForCausalLM.from_pretrained(folder)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.selection.steps import compute_scores
-from tests.helpers.evaluations import two_evaluations
+from tests.helpers.evaluation_folders import two_evaluations
 
 SYSTEM = "Think."
 HEADER = "<|im_start|>assistant\n"

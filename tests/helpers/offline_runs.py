@@ -2,9 +2,10 @@
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wandb
@@ -14,7 +15,7 @@ BLOCK = 1 << 15
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
-def read_run(path: Path) -> Iterator[wandb_internal_pb2.Record]:
+def read_run(path: Path) -> Iterator[Any]:
     """The records of a .wandb file, which has LevelDB's log format behind a header of seven bytes."""
     data = path.read_bytes()
     assert struct.unpack_from("<4sHB", data) == (b":W&B", 0xBEE1, 0)
@@ -28,13 +29,13 @@ def read_run(path: Path) -> Iterator[wandb_internal_pb2.Record]:
         parts.append(data[position + 7 : position + 7 + length])
         position += 7 + length
         if kind in (FULL, LAST):
-            record = wandb_internal_pb2.Record()
+            record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]  # its stubs are of another protobuf
             record.ParseFromString(b"".join(parts))
             parts = []
             yield record
 
 
-def items(message, values: dict | None = None) -> dict:
+def items(message: Iterable[Any], values: dict | None = None) -> dict:
     values = {} if values is None else values
     for item in message:
         *parents, key = item.nested_key or [item.key]

@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from circuitseer_trl.artifacts import read_table
 from circuitseer_trl.configs import SelectionConfig
@@ -28,8 +27,9 @@ from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.scoring.influence import InfluenceScorer
 from circuitseer_trl.scoring.infra import InfraScorer
 from circuitseer_trl.selection.steps import select_rows
-from tests.helpers.evaluations import two_evaluations
+from tests.helpers.evaluation_folders import two_evaluations
 from tests.helpers.launch import launch
+from tests.helpers.tiny_models import build_model
 
 pytest.importorskip("kronfluence")
 pytestmark = pytest.mark.thorough
@@ -191,9 +191,8 @@ def train(model: torch.nn.Module, rows: list[EncodedExample], weights: torch.Ten
 
 
 def test_ranks_are_those_of_training_again_without_a_row(tmp_path: Path):
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, initializer_range=0.2, **sizes)).eval()
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
+    model = build_model(vocab_size=VOCABULARY, initializer_range=0.2, **sizes).eval()
     model.requires_grad_(False)
     rows, answers = [[noisy_chain(first + n) for n in range(count)] for first, count in ((0, NUM_ROWS), (1000, 6))]
     train(model, rows, torch.ones(NUM_ROWS), 1000, torch.optim.Adam, lr=3e-3)

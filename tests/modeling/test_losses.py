@@ -5,8 +5,8 @@ import torch
 
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.losses import check_head, length_batches, response_losses, token_losses
-from tests.helpers.reference import reference_loss
-from tests.helpers.tiny import ARCHITECTURES, EAGER_ONLY, VOCABULARY, tiny_model, tiny_text
+from tests.helpers.slow_reference import reference_loss
+from tests.helpers.tiny_models import ARCHITECTURES, EAGER_ONLY, VOCABULARY, tiny_model, tiny_text
 
 
 def example(length: int, num_prompt_tokens: int, seed: int = 0) -> EncodedExample:

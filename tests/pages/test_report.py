@@ -9,7 +9,7 @@ import pytest
 from circuitseer_trl.evaluation.run_folders import read_runs
 from circuitseer_trl.pages.result_tables import columns_of, probability, results_rows, results_table
 from circuitseer_trl.scripts.report import main
-from tests.helpers.eval_runs import write_run
+from tests.helpers.evaluation_folders import write_run
 from tests.helpers.pages import check_width, read_page
 
 HEADS = {"importance": [[0.5, -0.1], [0.01, 0.2]], "selected": [[0, 0]], "num_probe": 4, "mode": "exact"}

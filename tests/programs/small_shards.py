@@ -16,7 +16,7 @@ from circuitseer_trl.scoring import base
 from circuitseer_trl.scripts import select_data
 
 
-def write_slowly(path: Path, table: pa.Table) -> None:
+def write_slowly(path: str | Path, table: pa.Table) -> None:
     time.sleep(float(os.environ.get("SHARD_SECONDS", "0")))
     write_table(path, table)
 

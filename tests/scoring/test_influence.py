@@ -25,9 +25,9 @@ from circuitseer_trl.scoring.judged_answers import first_by_name, read_answers, 
 from circuitseer_trl.selection.cost import estimate
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
 from circuitseer_trl.selection.steps import compute_scores, select_rows
-from tests.helpers.evaluations import two_evaluations, write_evaluation
-from tests.helpers.tiny import tiny_model as build_tiny
-from tests.helpers.tiny import tiny_text
+from tests.helpers.evaluation_folders import two_evaluations, write_evaluation
+from tests.helpers.tiny_models import tiny_model as build_tiny
+from tests.helpers.tiny_models import tiny_text
 
 SYSTEM = "Think."
 ROWS = [EncodedExample(str(n), tiny_text(length, n), 3, False) for n, length in enumerate((12, 5, 20, 9, 20))]

@@ -18,7 +18,7 @@ from circuitseer_trl.scoring.infra import InfraScorer, step_starts
 from circuitseer_trl.scripts.main import main
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
 from circuitseer_trl.selection.steps import compute_scores, select_rows
-from tests.helpers.evaluations import two_evaluations, write_evaluation
+from tests.helpers.evaluation_folders import two_evaluations, write_evaluation
 from tests.scoring.test_influence import plain_gradient, plain_loss
 
 SYSTEM = "Think."

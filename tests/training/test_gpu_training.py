@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Qwen2Config
 
 from circuitseer_trl.artifacts import write_json
 from circuitseer_trl.scripts.train_sft import main
-from tests.helpers.training_fixtures import RECIPES, losses, make_tokenizer
+from tests.helpers.training_runs import RECIPES, losses, make_model_folder
 
 pytestmark = [
     pytest.mark.gpu,
@@ -29,22 +28,10 @@ KERNELS = [
 def folder(tmp_path_factory) -> Path:
     """A random model with the widths and the vocabulary of Qwen2.5-Math-1.5B and seven of its layers, and long rows."""
     folder = tmp_path_factory.mktemp("gpu")
-    tokenizer = make_tokenizer("chatml")
-    config = Qwen2Config(
-        vocab_size=151936,
-        hidden_size=1536,
-        intermediate_size=8960,
-        num_hidden_layers=7,
-        num_attention_heads=12,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-    )
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    make_model_folder(
+        folder / "model", vocab_size=151936, hidden_size=1536, intermediate_size=8960, num_hidden_layers=7,
+        num_attention_heads=12, max_position_embeddings=4096, tie_word_embeddings=True,
+    )  # fmt: skip
     solution = "".join(f"We add {n} and {n + 1}. " for n in range(20000))  # far more tokens than are kept
     rows = [{"problem": f"Go on from {n}.", "solution": solution} for n in range(4)]
     (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

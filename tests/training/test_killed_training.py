@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from circuitseer_trl.artifacts import read_table
-from tests.helpers.training_fixtures import losses, make_model_folder, run_training, write_pool
+from tests.helpers.training_runs import losses, make_model_folder, run_training, write_pool
 
 PLACES = ("scores", "draw", "step", "checkpoint", "final")
 # What of the run's folder is there, and what is not yet, when it has been killed there.
@@ -24,7 +24,7 @@ LEFT = {
 def train(folder: Path, output: str, num_processes: int, **kwargs) -> str:
     files = ["--dataset_name", str(folder / "pool.jsonl"), "--model_name_or_path", str(folder / "model")]
     files += ["--selection_recipe", str(folder / "selection.yaml"), "--output_dir", str(folder / output)]
-    return run_training(*files, num_processes=num_processes, module="tests.programs.killed_training", **kwargs)
+    return run_training(*files, num_processes=num_processes, program="tests.programs.killed_training", **kwargs)
 
 
 @pytest.mark.slow
@@ -40,7 +40,7 @@ def test_killed_in_every_phase(tmp_path, num_processes):
 
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for place in PLACES:
-        output = train(tmp_path, "killed", num_processes, check=False, KILL_AT=place)
+        output = train(tmp_path, "killed", num_processes, check=False, environment={"KILL_AT": place})
         written, missing = LEFT[place]
         assert (killed / written).exists(), output[-6000:]
         assert not (killed / missing).exists()

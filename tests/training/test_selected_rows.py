@@ -12,7 +12,8 @@ from circuitseer_trl.training.provenance import Provenance
 from circuitseer_trl.training.run import make_trainer
 from circuitseer_trl.training.selected_rows import measure_lengths, training_rows, whole_pool
 from circuitseer_trl.training.target import inspect_target
-from tests.helpers.training_fixtures import CHATML, flags, make_model_folder, make_pool, parse
+from tests.helpers.tiny_models import CHATML
+from tests.helpers.training_runs import flags, make_model_folder, make_pool, parse
 
 pytestmark = pytest.mark.thorough
 

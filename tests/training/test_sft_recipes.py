@@ -8,10 +8,11 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoTokenizer, GenerationConfig
 
 from circuitseer_trl.scripts.train_sft import main
-from tests.helpers.training_fixtures import RECIPES, make_tokenizer, write_pool
+from tests.helpers.tiny_models import Style, build_tokenizer, save_model
+from tests.helpers.training_runs import PROBLEMS, RECIPES, write_pool
 
 pytestmark = pytest.mark.thorough
 
@@ -30,7 +31,7 @@ LLAMA31 = {"max_position_embeddings": 131072, "rope_parameters": LLAMA3_ROPE}
 LLAMA32 = LLAMA31 | {"tie_word_embeddings": True, "rope_parameters": LLAMA3_ROPE | {"factor": 32.0}}
 QWEN_MATH = {"max_position_embeddings": 4096, "rope_parameters": QWEN_MATH_ROPE, "tie_word_embeddings": False}
 # recipe: architecture, tokenizer, what the model's own tokenizer ends a text with, what of the configuration is kept
-MODELS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
+MODELS: dict[str, tuple[str, Style, str, dict[str, Any]]] = {
     "qwen2.5-math-7b": ("qwen2", "chatml", "<|endoftext|>", QWEN_MATH),
     "qwen2.5-math-7b-instruct": ("qwen2", "chatml", "<|im_end|>", QWEN_MATH),
     "single-24gb": ("qwen2", "chatml", "<|endoftext|>", QWEN_MATH | {"tie_word_embeddings": True}),
@@ -44,15 +45,10 @@ ON_A_CPU = ["--use_cpu", "true", "--bf16", "false", "--dtype", "float32", "--att
 
 def make_model(folder: Path, name: str) -> Path:
     architecture, style, eos, kept = MODELS[name]
-    tokenizer = make_tokenizer(style)
+    tokenizer = build_tokenizer(style, PROBLEMS)
     tokenizer.eos_token = eos
     tokenizer.chat_template = None if name in BASE_WITHOUT_TEMPLATE else tokenizer.chat_template
-    values = SHRUNK | {"num_key_value_heads": 2, "vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **values, **kept))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_model(folder, tokenizer, architecture, **SHRUNK, **kept)
 
 
 def test_every_recipe_has_its_model_here():
@@ -66,7 +62,7 @@ def test_two_steps(tmp_path, name):
     model = make_model(tmp_path / "model", name)
     flags = [*ON_A_CPU, "--max_steps", "2", "--logging_steps", "1", "--dataset_num_proc", "1"]
     if "chat_template_path" in keys:
-        make_tokenizer(MODELS[name][1]).save_pretrained(tmp_path / "template")
+        build_tokenizer(MODELS[name][1], PROBLEMS).save_pretrained(tmp_path / "template")
         flags += ["--chat_template_path", str(tmp_path / "template")]
     files = ["--dataset_name", str(write_pool(tmp_path)), "--model_name_or_path", str(model)]
     main(["--config", str(path), *files, *flags, "--output_dir", str(tmp_path / "out")])

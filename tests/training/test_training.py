@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from circuitseer_trl.scripts.train_sft import main
 from circuitseer_trl.training.run import mean_logged_loss
-from tests.helpers.training_fixtures import flags, losses, make_model_folder, make_pool, write_selection
+from tests.helpers.training_runs import flags, losses, make_model_folder, make_pool, write_selection
 
 pytestmark = pytest.mark.thorough
 

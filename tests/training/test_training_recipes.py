@@ -14,7 +14,7 @@ from circuitseer_trl.training.rope_scaling import write_legacy_rope
 from circuitseer_trl.training.run import make_schedule, make_trainer
 from circuitseer_trl.training.selected_rows import training_rows, whole_pool
 from circuitseer_trl.training.target import inspect_target
-from tests.helpers.training_fixtures import RECIPES, ROOT, flags, make_model_folder, make_pool, parse
+from tests.helpers.training_runs import RECIPES, ROOT, flags, make_model_folder, make_pool, parse
 
 pytestmark = pytest.mark.thorough
 

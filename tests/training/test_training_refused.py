@@ -11,7 +11,7 @@ from circuitseer_trl.training.preflight import check_environment, check_world_si
 from circuitseer_trl.training.selected_rows import read_chosen_rows, training_rows
 from circuitseer_trl.training.target import inspect_target
 from circuitseer_trl.training.training_config import TrainingConfig
-from tests.helpers.training_fixtures import flags, make_model_folder, make_pool, parse, write_selection
+from tests.helpers.training_runs import flags, make_model_folder, make_pool, parse, write_selection
 
 pytestmark = pytest.mark.thorough
 
@@ -62,7 +62,7 @@ class TestRefused:
         assert not (tmp_path / "out").exists()
 
     def test_longest_row_without_max_length(self, tmp_path):
-        small = make_model_folder(tmp_path / "model", positions=32)
+        small = make_model_folder(tmp_path / "model", max_position_embeddings=32)
         (tmp_path / "whole.yaml").write_text("max_length: null\n")
         with pytest.raises(ValueError, match=r"The longest row is \d+ tokens, but the model has 32 positions"):
             main(flags(tmp_path, small, "--config", str(tmp_path / "whole.yaml")))

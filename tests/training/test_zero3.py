@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from circuitseer_trl.artifacts import read_table
 from circuitseer_trl.scripts.train_sft import main
-from tests.helpers.training_fixtures import (
+from tests.helpers.training_runs import (
     RECIPES,
     losses,
     make_model_folder,
@@ -33,7 +33,7 @@ class Case:
 
     def __init__(self, folder: Path, *, tied: bool):
         self.folder = folder
-        self.model = make_model_folder(folder / "model", tied=tied)
+        self.model = make_model_folder(folder / "model", tie_word_embeddings=tied)
         self.pool = write_pool(folder)
         selection = write_selection(folder / "selection", make_pool(folder), list(range(3, 17)), [2, 2] + [1] * 12)
         self.flags = [

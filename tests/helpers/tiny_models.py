@@ -1,7 +1,77 @@
-"""Small random models of many architectures, whose attention is far from uniform."""
+"""Tiny models and tokenizers: random, made in a moment, and always the same.
+
+`save_model` writes a folder as a user's would be; `tiny_model` gives a model of any architecture without a tokenizer.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from tests.conftest import PROBLEMS
+
+Style = Literal["chatml", "llama3", "plain"]
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+# As Llama 3's own: a begin-of-text token from the template, and an end of turn with no newline after it.
+LLAMA3 = (
+    "{{ '<|begin_of_text|>' }}{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + "
+    "'<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+TEMPLATES: dict[Style, str | None] = {"chatml": CHATML, "llama3": LLAMA3, "plain": None}
+# The first one pads, the last one ends a turn.
+SPECIAL_TOKENS: dict[Style, list[str]] = {
+    "chatml": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+    "llama3": ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+    "plain": ["<|endoftext|>"],
+}
+
+
+def build_tokenizer(
+    style: Style = "chatml", pairs: Iterable[tuple[str, str]] = tuple(PROBLEMS)
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of at most 400 tokens, trained on problems and their solutions, with a chat template."""
+    special = SPECIAL_TOKENS[style]
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator([text for pair in pairs for text in pair], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, eos_token=special[-1], pad_token=special[0], chat_template=TEMPLATES[style]
+    )
+
+
+def build_model(architecture: str = "llama", *, seed: int = 0, **options: Any) -> PreTrainedModel:
+    """A random model of two layers with four query heads and two key heads, unless `options` of its config say else."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    torch.manual_seed(seed)
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **(sizes | heads | options)))
+
+
+def save_model(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, architecture: str = "llama", *, seed: int = 0, **options: Any
+) -> Path:
+    """Saves such a model with its tokenizer, whose vocabulary and special tokens are the model's."""
+    tokens = {
+        "vocab_size": len(tokenizer),
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    build_model(architecture, seed=seed, **(tokens | options)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
 
 WINDOW = 8
 NUM_LAYERS, NUM_HEADS, VOCABULARY = 3, 4, 96

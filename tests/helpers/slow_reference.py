@@ -6,17 +6,22 @@ modeling file is given another `eager_attention_forward` for a while, which over
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
+from circuitseer_trl.modeling.encoding import EncodedExample
+
+Head = tuple[int, int]  # layer, query head
 Matrices = dict[int, torch.Tensor]  # layer: (heads, queries, keys)
 
 
 @contextmanager
-def written_out(model: torch.nn.Module, silenced: tuple[int, int] | None = None) -> Iterator[Matrices]:
+def written_out(model: PreTrainedModel, silenced: Head | None = None) -> Iterator[Matrices]:
     """Runs the model on attention matrices written out in its own dtype; yields those of the last forward.
 
     Args:
@@ -24,7 +29,16 @@ def written_out(model: torch.nn.Module, silenced: tuple[int, int] | None = None)
     """
     seen: Matrices = {}
 
-    def attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, softcap=None, **kwargs):
+    def attention(
+        module: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        scaling: float | None = None,
+        softcap: float | None = None,
+        **options: Any,
+    ) -> tuple[torch.Tensor, None]:
         _, num_heads, num_tokens, size = query.shape
         group = num_heads // key.shape[1]
         output = torch.empty(1, num_tokens, num_heads, value.shape[-1], dtype=value.dtype)
@@ -44,8 +58,8 @@ def written_out(model: torch.nn.Module, silenced: tuple[int, int] | None = None)
         seen[module.layer_idx] = torch.stack(matrices)
         return output, None
 
-    files = {sys.modules[type(module).__module__] for module in model.modules()}
-    files = [file for file in files if hasattr(file, "eager_attention_forward")]
+    modules: set[Any] = {sys.modules[type(module).__module__] for module in model.modules()}
+    files = [file for file in modules if hasattr(file, "eager_attention_forward")]
     originals = [file.eager_attention_forward for file in files]
     implementation = model.config._attn_implementation
     model.set_attn_implementation("eager")
@@ -59,7 +73,7 @@ def written_out(model: torch.nn.Module, silenced: tuple[int, int] | None = None)
         model.set_attn_implementation(implementation)
 
 
-def reference_loss(model, example, silenced: tuple[int, int] | None = None) -> float:
+def reference_loss(model: PreTrainedModel, example: EncodedExample, silenced: Head | None = None) -> float:
     """Mean response loss, from the model's own logits."""
     ids = torch.tensor([example.input_ids])
     with torch.no_grad(), written_out(model, silenced):
@@ -72,7 +86,7 @@ def reference_loss(model, example, silenced: tuple[int, int] | None = None) -> f
     return total / (len(example.input_ids) - example.num_prompt_tokens)
 
 
-def reference_increases(model, example) -> np.ndarray:
+def reference_increases(model: PreTrainedModel, example: EncodedExample) -> np.ndarray:
     """Loss increase of every head, one forward each; shape (layers, heads)."""
     config = model.config
     base = reference_loss(model, example)
@@ -84,7 +98,7 @@ def reference_increases(model, example) -> np.ndarray:
     )
 
 
-def reference_received(model, ids, heads) -> np.ndarray:
+def reference_received(model: PreTrainedModel, ids: Sequence[int], heads: Sequence[Head]) -> np.ndarray:
     """Attention each token receives, averaged over `heads`, from matrices written out in the model's dtype."""
     with torch.no_grad(), written_out(model) as matrices:
         model(input_ids=torch.tensor([ids]), use_cache=False)
@@ -96,7 +110,7 @@ def reference_received(model, ids, heads) -> np.ndarray:
     return received
 
 
-def output_attentions_received(model, ids, heads) -> np.ndarray:
+def output_attentions_received(model: PreTrainedModel, ids: Sequence[int], heads: Sequence[Head]) -> np.ndarray:
     """The same from the matrices that transformers itself puts out; for models loaded with eager attention."""
     with torch.no_grad():
         attentions = model(input_ids=torch.tensor([ids]), output_attentions=True, use_cache=False).attentions
