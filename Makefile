@@ -14,17 +14,17 @@ else
 setup:
 endif
 
-# torch goes first and alone: the constraint keeps pip from trying another build of it. kronfluence asks for torchvision, which it
-# never imports.
+# torch goes first and alone: the constraint keeps pip from trying another build of it. kronfluence (the
+# extra `influence`) asks for torchvision, which it never imports.
 .venv/installed: pyproject.toml constraints.txt
 	test -x .venv/bin/python || python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,eval,wandb,openai,diversity,dev]'
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps kronfluence einconv einops opt_einsum
 	touch $@
 
 demo: setup
-	$(PY) -m circuitseer_trl.demo.run $(DEMO_ARGS)
+	$(PY) -m circuitseer_trl.scripts.demo $(DEMO_ARGS)
 
 test: setup
 	$(PY) -m pytest -m "not slow and not gpu"

@@ -78,7 +78,7 @@ def _without_debug(words: Sequence[str]) -> tuple[list[str], bool]:
     """The words without our `--debug`, and whether it was there; transformers has a training key of that name."""
     kept = [
         word
-        for word, after in zip(words, [*words[1:], ""], strict=True)
+        for word, after in zip(words, [*words[1:], ""], strict=False)
         if word != "--debug" or after in ("underflow_overflow", "tpu_metrics_debug")
     ]
     return kept, len(kept) < len(words)
@@ -87,8 +87,15 @@ def _without_debug(words: Sequence[str]) -> tuple[list[str], bool]:
 def _is_mistake(error: Exception) -> bool:
     if isinstance(error, ImportError):
         return error.name is None  # raised by a check of ours; the import system names the module
-    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    return isinstance(error, OSError) or (isinstance(error, ValueError) and not _CHECKING.isdisjoint(raised_in.parts))
+    return isinstance(error, OSError) or (isinstance(error, ValueError) and _raised_by(error) in _CHECKING)
+
+
+def _raised_by(error: Exception) -> str:
+    """The package whose code raised an error."""
+    file = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    if file.is_relative_to(Path(__file__).parent):
+        return "circuitseer_trl"
+    return re.split(r"(?:site|dist)-packages/", str(file))[-1].partition("/")[0]
 
 
 def run_command(main: Callable[[list[str]], int | None], arguments: Sequence[str] | None = None) -> int:

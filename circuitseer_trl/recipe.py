@@ -7,11 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
 from trl import TrlParser
 
 from circuitseer_trl.command_line import CommandParser
 from circuitseer_trl.named_files import find_file, shipped_path
+from circuitseer_trl.yaml_files import read_yaml
 
 # Keys that transformers 5 and TRL 1 took away, and what says the same thing now (their release notes; TRL's parser).
 RENAMED = {
@@ -29,35 +29,6 @@ RENAMED = {
     "use_liger": "model_init_kwargs: {use_kernels: true}",
     "warmup_ratio": "warmup_steps (a float below 1 is a share of all steps)",
 }
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which a mapping has a key once: PyYAML takes the last of two."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        lines: dict[Any, int] = {}
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if key.value in lines and key.tag != "tag:yaml.org,2002:merge":
-                raise ValueError(
-                    f"line {line}: the key `{key.value}` is there twice, first in line {lines[key.value]}."
-                )
-            lines[key.value] = line
-        return super().construct_mapping(node, deep)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads a YAML mapping; what is wrong with it is said with the file and the line."""
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
-    except yaml.MarkedYAMLError as error:
-        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
-        raise ValueError(f"{path} is no YAML: {line}{error.problem}.") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"Recipe {path} must be a YAML mapping of keys to values, got a {type(values).__name__}.")
-    return values
 
 
 def _with_shipped_paths(value: Any) -> Any:

@@ -7,10 +7,10 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
+from circuitseer_trl.named_files import named_files
+from circuitseer_trl.yaml_files import read_yaml
 
 BENCHMARKS_DIR_VARIABLE = "CIRCUITSEER_BENCHMARKS_DIR"
-_PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,20 +57,13 @@ OWN_BENCHMARK = Benchmark(hub=None, number=None, question=["problem", "question"
 
 def benchmark_specs() -> dict[str, Path]:
     """The files that describe benchmarks, by name; one in the working directory wins over a shipped one."""
-    shipped = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() else _PACKAGE / "shipped"
-    folders = [shipped / "eval" / "benchmarks", Path("eval/benchmarks")]
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+    return named_files("benchmarks")
 
 
 def read_benchmark(path: Path) -> Benchmark:
     """Reads a benchmark's file; an error names the file and the key."""
     keys = {each.name: each for each in fields(Benchmark)}
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}.") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} must be a mapping with the keys {', '.join(keys)}, got {values!r}.")
+    values = read_yaml(path)
     for key in values:
         if key not in keys:
             close = difflib.get_close_matches(str(key), keys, n=1)

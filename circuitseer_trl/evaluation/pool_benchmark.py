@@ -1,4 +1,4 @@
-"""`python -m eval.pool`: a pool as a benchmark, so that `eval.run` measures how often a model solves each of its problems."""
+"""`circuitseer pool-benchmark`: a pool as a benchmark, to measure how often a model solves each of its problems."""
 
 import json
 from dataclasses import dataclass, field
@@ -8,7 +8,6 @@ from circuitseer_trl.artifacts import write_text
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.evaluation.benchmark_files import benchmark_specs
 from circuitseer_trl.grading.extraction import extract_answer
-from circuitseer_trl.pool.load import pool_from_config
 
 
 @dataclass
@@ -35,6 +34,8 @@ def write_pool(pool_config: PoolConfig, config: PoolBenchmarkConfig) -> tuple[Pa
     Returns:
         The file, how many problems it has, and how many were left out.
     """
+    from circuitseer_trl.pool.load import pool_from_config  # slow to import, and `--help` need not wait for it
+
     pool = pool_from_config(pool_config)
     if config.answer_column is not None and config.answer_column not in pool.source.column_names:
         raise ValueError(

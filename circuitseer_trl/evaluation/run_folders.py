@@ -31,7 +31,7 @@ def read_runs(paths: Iterable[str | Path]) -> tuple[dict[str, dict[str, Any]], d
     for folder in folders:
         if not (folder / "results.json").is_file():
             raise FileNotFoundError(
-                f"{folder} has no results.json. `python -m eval.run --output_dir {folder} ...` writes it."
+                f"{folder} has no results.json. `circuitseer evaluate --output_dir {folder} ...` writes it."
             )
     depth = 1
     while len({folder.parts[-depth:] for folder in folders}) < len(set(folders)):

@@ -10,7 +10,7 @@ from circuitseer_trl.sampling.base import Selection
 from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
 
-# Above this rank correlation the score says little that the length does not (DESIGN: known confound).
+# Above this rank correlation the score says little that the length does not (docs/methods.md, "What to beware of").
 LENGTH_WARNING = 0.8
 
 

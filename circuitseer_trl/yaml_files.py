@@ -1,0 +1,35 @@
+"""Reads YAML: what is wrong with a file is said with its line."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a mapping has a key once: PyYAML takes the last of two."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[Any, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines and key.tag != "tag:yaml.org,2002:merge":
+                raise ValueError(
+                    f"line {line}: the key `{key.value}` is there twice, first in line {lines[key.value]}."
+                )
+            lines[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Reads a YAML mapping; what is wrong with it is said with the file and the line."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
+        raise ValueError(f"{path} is not YAML: {line}{error.problem}.") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must be a mapping of keys to values, got a {type(values).__name__}.")
+    return values

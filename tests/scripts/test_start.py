@@ -1,0 +1,88 @@
+"""Every command answers at once: nothing heavy is loaded before its words are read."""
+
+import subprocess
+import sys
+
+import pytest
+
+from circuitseer_trl.scripts.main import COMMANDS
+from tests.conftest import ROOT
+
+HEAVY = ("torch", "transformers", "pyarrow", "datasets", "accelerate", "wandb")
+
+
+def run_python(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+
+
+def after_command(*words: str) -> tuple[int, str, list[str]]:
+    """Runs a command in a fresh process: its exit status, what it printed, and the heavy modules that are loaded then."""
+    program = f"""
+import sys
+from circuitseer_trl.scripts.main import main
+try:
+    status = main({list(words)!r})
+except SystemExit as end:
+    status = end.code or 0
+print([name for name in {HEAVY!r} if name in sys.modules], status, sep=";")
+"""
+    done = run_python(program)
+    *printed, last = done.stdout.splitlines()
+    loaded, status = last.split(";")
+    return int(status), "\n".join(printed) + done.stderr, eval(loaded)
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "train-sft"])
+def test_help_loads_nothing_heavy(command: str):
+    status, printed, loaded = after_command(command, "--help")
+    assert (status, loaded) == (0, [])
+    assert f"usage: circuitseer {command}" in printed
+    assert "METHODS" not in printed
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["recipes"], ["slect-data"]])
+def test_what_needs_no_model_loads_none(words: list[str]):
+    assert after_command(*words)[2] == []
+
+
+def test_a_typo_in_a_flag_is_found_before_anything_is_loaded():
+    status, printed, loaded = after_command("select-data", "--budgt_ratio", "0.1")
+    assert (status, loaded) == (2, [])
+    assert "Did you mean `budget_ratio`?" in printed
+
+
+def test_training_shows_our_keys_before_those_of_trl():
+    status, printed, _ = after_command("train-sft", "--help")
+    assert status == 0
+    places = [printed.index(f"\n  --{flag}") for flag in ("dataset_name", "selection_file", "learning_rate", "lora_r ")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("command", "shown", "not_shown"),
+    [
+        ("find-heads", ["--probe_size", "--head_ratio"], ["--budget_", "--sampling", "--report_to", "--statistic"]),
+        ("score-pool", ["--probe_size", "--statistic"], ["--budget_", "--sampling", "--selection_seed", "--report_to"]),
+        ("select-data", ["--probe_size", "--statistic", "--budget_ratio", "--sampling", "--report_to"], []),
+    ],
+)
+def test_help_shows_the_keys_of_the_step(command: str, shown: list[str], not_shown: list[str]):
+    _, printed, _ = after_command(command, "--help")
+    assert [flag for flag in shown if flag not in printed] == []
+    assert [flag for flag in not_shown if flag in printed] == []
+
+
+def test_the_package_loads_nothing_until_it_is_asked():
+    program = f"""
+import sys
+import circuitseer_trl
+assert set(circuitseer_trl.__all__) <= set(dir(circuitseer_trl))
+assert circuitseer_trl.__version__
+assert not [name for name in {HEAVY!r} if name in sys.modules]
+circuitseer_trl.CircuitSeerDataSelector
+assert "torch" in sys.modules and "wandb" not in sys.modules
+for name in circuitseer_trl.__all__:
+    getattr(circuitseer_trl, name)
+"""
+    done = run_python(program)
+    assert done.returncode == 0, done.stderr
