@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.artifacts import fingerprint, read_json
 from circuitseer_trl.scripts.main import main as circuitseer
 from circuitseer_trl.scripts.reproduce import parser
 from circuitseer_trl.studies.reproduce import Step, command, plan, read_overrides, run
@@ -106,6 +106,14 @@ def test_launch_only_where_it_is_asked_for(tmp_path: Path):
         *("-m", "accelerate.commands.launch", "--config_file", "zero3.yaml", "--num_processes", "2"),
         *("-m", "some.module", "--a"),
     ]
+
+
+def test_a_run_of_before_stays_finished(tmp_path: Path, pool_file: str, tiny_model: str):
+    """Version 0.1.0 ran `eval.run` and `eval.report`; their names are in the fingerprints of its steps."""
+    *_, evaluate, report = steps_of(recipes(tmp_path, pool_file, tiny_model))
+    recipe = (tmp_path / "eval.yaml").read_text()
+    assert evaluate.fingerprint() == fingerprint(["eval.run", evaluate.arguments, [recipe]])
+    assert report.fingerprint() == fingerprint(["eval.report", report.arguments, []])
 
 
 def test_finished_steps_are_skipped_and_a_failure_stops(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
