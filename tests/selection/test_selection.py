@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -22,10 +23,16 @@ from circuitseer_trl.scoring.base import check_scores
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 from circuitseer_trl.selection.methods import METHODS
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import compute_scores, select_rows
-from tests.helpers.method_inputs import needed_args
+from circuitseer_trl.selection.steps import SelectionSteps
+from circuitseer_trl.testing import check_scorer
+from tests.helpers.method_inputs import compute_scores, needed_args, select_rows
 
 SYSTEM = "Think."
+QUICK = ("random", "circuitseer")  # methods that `make quick` looks at
+
+
+def thorough(method: str) -> Any:
+    return pytest.param(method, marks=pytest.mark.thorough)
 
 
 def config(folder: Path, model: str, **values: object) -> SelectionConfig:
@@ -50,37 +57,15 @@ def test_circuitseer_scores_are_the_variance_of_attention_received(tmp_path: Pat
         assert row["score_without_sink"] == pytest.approx(np.var(alpha[1:]), rel=1e-4)
 
 
-def near(row: dict) -> dict:
-    """The same values, of which numbers may differ by rounding; a list's also where they are near 0."""
-    result = dict(row)
-    for key, value in row.items():
-        if isinstance(value, float | list):
-            result[key] = pytest.approx(value, rel=2e-5, abs=1e-6 if isinstance(value, list) else 1e-12)
-    return result
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", [name if name in QUICK else thorough(name) for name in METHODS])
 def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_file: str, method: str):
-    """A row's result does not depend on its batch-mates or their order; the files say the same."""
-    from circuitseer_trl.selection.steps import heads_to_score_with, make_scorer, reference_from_config
-
     pool = load_pool(pool_file, category_column="topic")
     arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")
     options = config(tmp_path, tiny_model, method=method, method_args=arguments)
-    reference = reference_from_config(options)
-    scorer = make_scorer(options, SYSTEM)
-    heads = heads_to_score_with(options, SYSTEM, pool, reference) if scorer.uses_heads else None
-    together = scorer.score_batch(list(pool), reference, heads)
-    backwards = scorer.score_batch(list(pool)[::-1], reference, heads)[::-1]
-    alone = [scorer.score_batch([example], reference, heads)[0] for example in pool]
-    for rows in (backwards, alone):
-        for first, second in zip(together, rows, strict=True):
-            assert first == near(second)
+    steps = SelectionSteps.from_config(options, SYSTEM)
+    rows = check_scorer(steps.parts.scorer, pool, steps.reference, steps.heads(pool))
     written = compute_scores(options, SYSTEM, pool).table
-    assert written["score"].to_pylist() == list(
-        near({row: found["score"] for row, found in enumerate(together)}).values()
-    )
+    assert written["score"].to_pylist() == [row.get("score") for row in rows]
     assert written["row"].to_pylist() == list(range(12))
 
 
@@ -212,6 +197,12 @@ def test_bad_requests_are_answered_before_any_work(tmp_path: Path, tiny_model: s
     pool = load_pool(pool_file)
     with pytest.raises(ValueError, match=r"There is no method 'magic'. Methods are circuitseer, random"):
         CircuitSeerDataSelector(tiny_model, method="magic")
+    with pytest.raises(ValueError, match=r"no method 'max_los'\. Did you mean `max_loss`"):
+        CircuitSeerDataSelector(tiny_model, method="max_los")
+    with pytest.raises(ValueError, match="set `reference_model`"):  # before there is a pool
+        CircuitSeerDataSelector()
+    with pytest.raises(ValueError, match="`probe_format` is a key of the recipe"):
+        CircuitSeerDataSelector(tiny_model, method="ifd", method_args={"probe_format": "plain"})
     with pytest.raises(ValueError, match="selects nothing"):
         CircuitSeerDataSelector(method="full")
     with pytest.raises(TypeError, match=r"Unknown options \['budjet'\]"):
@@ -251,11 +242,12 @@ def test_a_model_with_nan_weights_gives_an_error_and_no_selection(tmp_path: Path
 def test_one_bad_row_is_marked_and_keeps_nobody_from_a_score(tmp_path: Path, tiny_model: str, pool_file: str):
     pool, reference = load_pool(pool_file), Reference(tiny_model)
     heads = undetected_heads(reference, "all")
-    expected = CircuitSeerScorer().score_batch(list(pool), reference, heads)
+    scorer = CircuitSeerScorer().bind(pool, reference, heads, tmp_path)
+    expected = scorer.score_batch(list(pool))
     rare = reference.tokenizer("Ω")["input_ids"][-1]
     reference.model(for_scores=True).get_input_embeddings().weight[rare] = torch.nan
     bad = dataclasses.replace(pool[3], problem=pool[3].problem + " Ω")
-    rows = CircuitSeerScorer().score_batch([*list(pool)[:3], bad, *list(pool)[4:]], reference, heads)
+    rows = scorer.score_batch([*list(pool)[:3], bad, *list(pool)[4:]])
     assert [row["status"] for row in rows] == ["ok"] * 3 + ["error"] + ["ok"] * 8
     assert "score" not in rows[3]
     for index in (0, 1, 2, *range(4, 12)):
