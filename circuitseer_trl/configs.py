@@ -34,9 +34,28 @@ def check_count(name: str, value: Any, smallest: int = 1) -> None:
         raise ValueError(f"`{name}` must be a whole number of at least {smallest}, got {value!r}.")
 
 
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_number(name: str, value: Any, lowest: float | None = None, highest: float | None = None) -> None:
+    """Raises where `value` is not a number, or not in [lowest, highest]."""
+    bounded = lowest is not None and highest is not None
+    if not is_number(value) or (bounded and not lowest <= value <= highest):
+        raise ValueError(
+            f"`{name}` must be a number{f' in [{lowest:g}, {highest:g}]' if bounded else ''}, got {value!r}."
+        )
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raises where `value` is not a number above 0."""
+    if not is_number(value) or not value > 0:
+        raise ValueError(f"`{name}` must be a number above 0, got {value!r}.")
+
+
 def check_share(name: str, value: Any) -> None:
     """Raises where `value` is not in (0, 1]."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
+    if not is_number(value) or not 0 < value <= 1:
         raise ValueError(f"`{name}` must be a number in (0, 1], got {value!r}.")
 
 
@@ -155,8 +174,14 @@ class SelectionConfig:
 
     output_dir: str = field(metadata={"help": "Folder for what the selection steps write."})
     method: str = field(
-        default="circuitseer",
-        metadata={"help": "Selection method, such as circuitseer, random or length; docs/methods.md has all."},
+        default="",
+        metadata={
+            "help": "Selection method, such as random or length (circuitseer by default); docs/methods.md has all."
+        },
+    )
+    scorer: str | None = field(
+        default=None,
+        metadata={"help": "A scorer of your own in place of a method, such as my_package.my_module:MyScorer."},
     )
     method_args: dict[str, Any] | str | None = field(
         default=None,
@@ -205,6 +230,9 @@ class SelectionConfig:
         metadata={"help": "bin: rank within length bins; residual: what the score is above that of its length."},
     )
     sampling: Sampling | None = field(default=None, metadata={"help": "How scores become a subset (the method's)."})
+    sampler: str | None = field(
+        default=None, metadata={"help": "A sampler of your own, such as my_package.my_module:MySampler."}
+    )
     budget_ratio: float = field(default=0.1, metadata={"help": "Share of the usable rows to keep, in (0, 1]."})
     budget_size: int | None = field(default=None, metadata={"help": "Number of rows to keep, instead of the share."})
     budget_tokens: int | None = field(
@@ -226,6 +254,15 @@ class SelectionConfig:
     )
 
     def __post_init__(self) -> None:
+        if self.scorer is not None and self.method not in ("", self.scorer):
+            raise ValueError(
+                f"`method: {self.method}` and `scorer: {self.scorer}` both say how rows are scored. Leave one of the two out."
+            )
+        self.method = self.scorer or self.method or "circuitseer"
+        if self.sampler is not None and self.sampling is not None:
+            raise ValueError(
+                f"`sampling: {self.sampling}` and `sampler: {self.sampler}` both say how rows are chosen. Leave one out."
+            )
         if isinstance(self.method_args, str):
             try:
                 self.method_args = json.loads(self.method_args)

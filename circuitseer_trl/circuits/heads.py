@@ -14,18 +14,21 @@ from transformers import AutoConfig
 from circuitseer_trl.artifacts import library_versions, read_json, write_card, write_table
 from circuitseer_trl.circuits.attention import Head
 from circuitseer_trl.circuits.attribution import head_attributions
-from circuitseer_trl.circuits.probe import choose_probe, probe_table
-from circuitseer_trl.circuits.race import run_race
+from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
+from circuitseer_trl.circuits.race import RacePlan, attributions_folder, run_race
 from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
+from circuitseer_trl.configs import HeadDetection
 from circuitseer_trl.distributed.processes import on_main_rank
 from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE, manifest_path, run_shards
+from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.loading import local_device, model_path, resolve_dtype
 from circuitseer_trl.modeling.memory import sweep_tokens
 from circuitseer_trl.modeling.reference import Reference
-from circuitseer_trl.modeling.stored_losses import check_finite, checked_model, encode_all, probe_form
-from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.modeling.stored_losses import check_finite
+from circuitseer_trl.pool.rows import Example, Pool
 
 BOOTSTRAP_DRAWS = 1000
+PAPERS_PROBE = Probe()
 
 
 @dataclass(frozen=True)
@@ -156,20 +159,25 @@ def increase_matrix(table: pa.Table, uids: Sequence[str], grid: tuple[int, int])
     return result
 
 
+def encoded_probe(probe: Sequence[Example], reference: Reference) -> list[EncodedExample]:
+    """The probe as the model reads it; raises where an example has no token of its solution left."""
+    encoded = reference.encode(probe)
+    unanswered = [item.uid for item in encoded if item.num_completion_tokens == 0]
+    if unanswered:
+        raise ValueError(
+            f"{len(unanswered)} probe examples have no token of their solution within {reference.max_length} tokens, for "
+            f"instance {unanswered[:3]}. Raise `reference_max_length`, or set `probe_strategy: max_loss`."
+        )
+    return encoded
+
+
 def find_heads(
     pool: Pool,
     reference: Reference,
     output_dir: str | Path,
-    *,
-    probe_strategy: str = "max_loss",
-    probe_size: int = 300,
-    probe_candidates: int | None = None,
-    probe_format: str | None = None,
+    probe: Probe = PAPERS_PROBE,
     head_ratio: float = 0.05,
-    head_detection: str = "exact",
-    head_seed: int = 0,
-    system_prompt: str,
-    max_batch_tokens: int = 8192,
+    head_detection: HeadDetection = "exact",
 ) -> HeadSet:
     """Finds the reasoning heads of a model (CircuitSeer, equations 2 and 3).
 
@@ -182,51 +190,35 @@ def find_heads(
     """
     started = time.monotonic()
     output_dir = Path(output_dir)
-    probe = choose_probe(
-        pool,
-        reference,
-        output_dir,
-        strategy=probe_strategy,
-        size=probe_size,
-        candidates=probe_candidates,
-        seed=head_seed,
-        form=probe_format,
-        system_prompt=system_prompt,
-        max_batch_tokens=max_batch_tokens,
-    )
-    encoded = encode_all(probe, reference, probe_format, system_prompt)
-    unanswered = [item.uid for item in encoded if item.num_completion_tokens == 0]
-    if unanswered:
-        raise ValueError(
-            f"{len(unanswered)} probe examples have no token of their solution within {reference.max_length} tokens, for "
-            f"instance {unanswered[:3]}. Raise `reference_max_length`, or set `probe_strategy: max_loss`."
-        )
-    probe_card = {
-        "strategy": probe_strategy,
-        "size": len(probe),
-        "format": probe_form(reference, probe_format),
-        "system_prompt": system_prompt,
+    examples = choose_probe(pool, reference, output_dir, probe)
+    encoded = encoded_probe(examples, reference)
+    probe_card: dict[str, Any] = {
+        "strategy": probe.strategy,
+        "size": len(examples),
+        "format": reference.text_format,
+        "system_prompt": reference.system_prompt,
         "truncated": sum(item.truncated for item in encoded),
-        "seed": head_seed,
+        "seed": probe.seed,
     }
-    if probe_candidates is not None and probe_candidates < len(pool):
-        probe_card["candidates"] = probe_candidates  # the hardest of so many random rows, not of the pool
+    if probe.candidates is not None and probe.candidates < len(pool):
+        probe_card["candidates"] = probe.candidates  # the hardest of so many random rows, not of the pool
 
     grid = configured_grid(reference)
     everything = [(layer, head) for layer in range(grid[0]) for head in range(grid[1])]
     size = num_selected(len(everything), head_ratio)
-
-    first_folder = output_dir / ("importance" if head_detection == "exact" else "race/attributions")
-    max_tokens = planned_sweep_tokens(reference, first_folder)
+    importance_folder = output_dir / "importance"
+    max_tokens = planned_sweep_tokens(
+        reference, importance_folder if head_detection == "exact" else attributions_folder(output_dir)
+    )
 
     def sweep(index: int, heads: Sequence[Head]) -> pa.Table:
         item = encoded[index]
-        model = checked_model(reference, encoded)
+        model = reference.checked_model(encoded)
         return importance_table(item.uid, heads, head_loss_increases(model, item, heads, max_tokens))
 
     def attribute(index: int) -> pa.Table:
         item = encoded[index]
-        return importance_table(item.uid, everything, head_attributions(checked_model(reference, encoded), item))
+        return importance_table(item.uid, everything, head_attributions(reference.checked_model(encoded), item))
 
     made_from = {
         "pool": pool.fingerprint,
@@ -236,45 +228,36 @@ def find_heads(
     }
     raced = None
     if head_detection == "race":
-        lengths = [len(item.input_ids) for item in encoded]
-        raced = run_race(sweep, attribute, lengths, grid, size, made_from, output_dir, head_seed)
-    table = (
-        raced.increases
-        if raced is not None
-        else run_shards(
-            output_dir / "importance", len(probe), made_from, lambda shard: sweep(shard, everything), "Head importance"
+        plan = RacePlan([len(item.input_ids) for item in encoded], grid, size, probe.seed)
+        raced = run_race(sweep, attribute, plan, made_from, output_dir)
+        table, evaluated = raced.increases, raced.estimates  # evaluated: of every probe example
+    else:
+        table = evaluated = run_shards(
+            importance_folder, len(examples), made_from, lambda shard: sweep(shard, everything), "Head importance"
         )
-    )
-    finite = np.isfinite(table["loss_increase"].to_numpy())
-    if not finite.all():
-        # An example on which the model's output is not finite says nothing of any head.
-        bad = sorted(set(table["uid"].filter(pa.array(~finite)).to_pylist()))
-        check_finite(len(bad), len(probe), bad[0], MAX_ERROR_SHARE if raced is None else 0.0)
+    bad = broken_examples(table)
+    if bad:
+        check_finite(len(bad), len(examples), bad[0], MAX_ERROR_SHARE if raced is None else 0.0)
         probe_card["not_finite"] = bad
-        probe = [example for example in probe if example.uid not in bad]
+        examples = [example for example in examples if example.uid not in bad]
         encoded = [item for item in encoded if item.uid not in bad]
         table = table.filter(pa.array([uid not in bad for uid in table["uid"].to_pylist()]))
     increases = increase_matrix(table, [item.uid for item in encoded], grid)
-    evaluated = raced.estimates if raced is not None else table  # of every probe example
     losses = dict(zip(evaluated["uid"].to_pylist(), evaluated["base_loss"].to_pylist(), strict=True))
     base_losses = [losses[item.uid] for item in encoded]
-    counts = np.isfinite(increases).sum(axis=0)
     importance = np.nanmean(increases, axis=0).reshape(grid)
     selected = raced.selected if raced is not None else top_heads(importance, size)
-    spread = None
-    if counts.min() > 1:
-        spread = (np.nanstd(increases, axis=0, ddof=1) / np.sqrt(counts)).reshape(grid).tolist()
     card = {
         "model": reference.describe(),
         "pool": pool.describe(),
         "probe": probe_card,
         "mode": head_detection,
-        "num_probe": len(probe),
+        "num_probe": len(examples),
         "head_ratio": head_ratio,
         "selected": [list(head) for head in selected],
         "base_loss": float(np.mean(base_losses)),
         "importance": importance.tolist(),
-        "standard_error": spread,
+        "standard_error": standard_error(increases, grid),
         "stability": stability_card(increases, selected, grid) if raced is None else None,
         "race": raced.card if raced is not None else None,
         "num_negative": int((importance < 0).sum()),
@@ -284,9 +267,23 @@ def find_heads(
 
     def write() -> None:
         write_table(output_dir / "importance.parquet", table)
-        write_table(output_dir / "probe.parquet", probe_table(probe, encoded, base_losses))
+        write_table(output_dir / "probe.parquet", probe_table(examples, encoded, base_losses))
         pool.write_dropped(output_dir / "dropped.parquet")
         write_card(output_dir / "heads.json", card)
 
     on_main_rank(write)
     return HeadSet(selected, card)
+
+
+def broken_examples(table: pa.Table) -> list[str]:
+    """Names of the probe examples on which the model's output is not finite: they say nothing of any head."""
+    finite = np.isfinite(table["loss_increase"].to_numpy())
+    return sorted(set(table["uid"].filter(pa.array(~finite)).to_pylist()))
+
+
+def standard_error(increases: np.ndarray, grid: tuple[int, int]) -> list[list[float]] | None:
+    """Of each head's importance; None where a head was evaluated on one example only."""
+    counts = np.isfinite(increases).sum(axis=0)
+    if counts.min() <= 1:
+        return None
+    return (np.nanstd(increases, axis=0, ddof=1) / np.sqrt(counts)).reshape(grid).tolist()

@@ -1,15 +1,34 @@
 """Which examples heads are judged on: the hardest of the pool, or a random draw."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from circuitseer_trl.configs import ProbeStrategy
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.modeling.stored_losses import MIN_TRUNCATED_TOKENS, pool_losses
 from circuitseer_trl.pool.rows import Example, Pool
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How the examples are chosen that heads are judged on; the defaults are the paper's.
+
+    Attributes:
+        strategy: The rows of highest response loss, or a random draw.
+        size: Number of rows.
+        candidates: Only so many rows, drawn by `seed`, are read for their loss, and kept in `candidates/`.
+        seed: Seed of random probes, of candidates, and of the order of a race.
+    """
+
+    strategy: ProbeStrategy = "max_loss"
+    size: int = 300
+    candidates: int | None = None
+    seed: int = 0
 
 
 def hardest(losses: pa.Table, size: int) -> np.ndarray:
@@ -27,36 +46,19 @@ def hardest(losses: pa.Table, size: int) -> np.ndarray:
     return eligible[np.lexsort((eligible, -loss[eligible]))][:size]
 
 
-def choose_probe(
-    pool: Pool,
-    reference: Reference,
-    output_dir: str | Path,
-    *,
-    strategy: str = "max_loss",
-    size: int = 300,
-    candidates: int | None = None,
-    seed: int = 0,
-    form: str | None = None,
-    system_prompt: str,
-    max_batch_tokens: int = 8192,
-) -> list[Example]:
-    """The probe examples; a `size` of the pool's size or more takes the whole pool, in its order.
-
-    With `candidates`, only so many rows, drawn by `seed`, are read for their loss, and kept in `candidates/`.
-    """
-    if size >= len(pool):
+def choose_probe(pool: Pool, reference: Reference, output_dir: str | Path, probe: Probe) -> list[Example]:
+    """The probe examples; a `size` of the pool's size or more takes the whole pool, in its order."""
+    if probe.size >= len(pool):
         return list(pool)
-    if strategy == "random":
-        return pool.take(np.sort(np.random.default_rng(seed).choice(len(pool), size, replace=False)))
+    rng = np.random.default_rng(probe.seed)
+    if probe.strategy == "random":
+        return pool.take(np.sort(rng.choice(len(pool), probe.size, replace=False)))
     output_dir = Path(output_dir)
-    if candidates is not None and candidates < len(pool):
+    if probe.candidates is not None and probe.candidates < len(pool):
         # A folder apart from `losses/`, which other steps take for the whole pool's.
         output_dir = output_dir / "candidates"
-        pool = pool.subset(np.sort(np.random.default_rng(seed).choice(len(pool), candidates, replace=False)))
-    losses = pool_losses(
-        pool, reference, output_dir, form=form, system_prompt=system_prompt, max_batch_tokens=max_batch_tokens
-    )
-    return pool.take(hardest(losses, size))
+        pool = pool.subset(np.sort(rng.choice(len(pool), probe.candidates, replace=False)))
+    return pool.take(hardest(pool_losses(pool, reference, output_dir), probe.size))
 
 
 def probe_table(probe: list[Example], encoded: list[EncodedExample], base_losses: list[float]) -> pa.Table:

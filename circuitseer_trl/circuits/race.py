@@ -158,32 +158,49 @@ def sweep_cost(heads: Sequence[Head], num_layers: int) -> int:
     return num_layers + sum(num_layers - layer for layer, _ in heads)
 
 
+@dataclass(frozen=True)
+class RacePlan:
+    """A race over a model's heads and a probe.
+
+    Attributes:
+        lengths: Tokens of the probe examples.
+        grid: Number of layers and of heads in each.
+        size: How many heads are to be found.
+        seed: Of the order of the examples.
+    """
+
+    lengths: Sequence[int]
+    grid: tuple[int, int]
+    size: int
+    seed: int
+
+
+def attributions_folder(output_dir: Path) -> Path:
+    """Where a race keeps its first-order estimates."""
+    return output_dir / "race" / "attributions"
+
+
 def run_race(
     sweep: Callable[[int, Sequence[Head]], pa.Table],
     attribute: Callable[[int], pa.Table],
-    lengths: Sequence[int],
-    grid: tuple[int, int],
-    size: int,
+    plan: RacePlan,
     made_from: dict[str, Any],
-    folder: Path,
-    seed: int,
+    output_dir: Path,
 ) -> RaceResult:
     """Races the heads of a model over a probe; every example of a round is a shard.
 
     Args:
         sweep: Gives the table of loss increases for the index of a probe example and heads, in the order of the heads.
         attribute: Gives the first-order estimates of all heads for the index of a probe example.
-        lengths: Tokens of the probe examples.
-        grid: Number of layers, and of heads in each layer.
-        size: How many heads to find.
+        plan: What is raced.
         made_from: Everything that the sweeps depend on.
-        folder: Gets the folder `race/`, with one folder for each round and one for the estimates.
-        seed: Seed of the order of the examples.
+        output_dir: Gets the folder `race/`, with one folder for each round and one for the estimates.
     """
+    lengths, grid = plan.lengths, plan.grid
     num_layers, width = grid
     everything = [divmod(index, width) for index in range(num_layers * width)]
-    order = np.random.default_rng(seed).permutation(len(lengths))  # a max-loss probe comes sorted
-    estimates = run_shards(folder / "race" / "attributions", len(lengths), made_from, attribute, "Race, estimates")
+    order = np.random.default_rng(plan.seed).permutation(len(lengths))  # a max-loss probe comes sorted
+    estimates = run_shards(attributions_folder(output_dir), len(lengths), made_from, attribute, "Race, estimates")
     controls = estimates["loss_increase"].to_numpy().reshape(len(lengths), len(everything))[order]
     tables: list[pa.Table] = []
     estimating = ATTRIBUTION_FORWARDS * num_layers * sum(lengths)
@@ -194,7 +211,7 @@ def run_race(
         heads = [everything[index] for index in active.tolist()]
         sweeping += sum(lengths[order[example]] for example in examples) * sweep_cost(heads, num_layers)
         table = run_shards(
-            folder / "race" / f"round-{number}",
+            output_dir / "race" / f"round-{number}",
             len(examples),
             made_from | {"examples": order[examples].tolist(), "heads": heads},
             lambda shard: sweep(int(order[examples[shard]]), heads),
@@ -203,7 +220,7 @@ def run_race(
         tables.append(table)
         return table["loss_increase"].to_numpy().reshape(len(examples), len(heads))
 
-    result = race(evaluate, controls, size, FIRST_ROUND, GROWTH, Z)
+    result = race(evaluate, controls, plan.size, FIRST_ROUND, GROWTH, Z)
     counts = np.isfinite(result.increases).sum(axis=0)
     half_widths = Z * np.array(
         [standard_errors(column[np.isfinite(column)], len(lengths)) for column in result.increases.T]

@@ -68,23 +68,3 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, form: str, syst
     )
     assert isinstance(encoded, BatchEncoding)  # as `return_dict` asks
     return encoded["input_ids"]
-
-
-def encode_example(
-    tokenizer: PreTrainedTokenizerBase,
-    uid: str,
-    problem: str,
-    completion: str,
-    *,
-    form: str,
-    system_prompt: str,
-    max_length: int,
-) -> EncodedExample:
-    """Encodes prompt and completion apart and joins them, so that no token crosses the boundary.
-
-    In the plain form a newline ends the problem. The end-of-turn token is not part of the completion.
-    """
-    prompt = encode_prompt(tokenizer, problem + "\n" if form == "plain" else problem, form, system_prompt)
-    answer = tokenizer(completion, add_special_tokens=False)["input_ids"]
-    ids = (*prompt, *answer)
-    return EncodedExample(uid, ids[:max_length], min(len(prompt), max_length), len(ids) > max_length)

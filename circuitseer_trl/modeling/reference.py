@@ -1,6 +1,7 @@
-"""The model that is looked into."""
+"""The model that is looked into, and what it is read with."""
 
 import gc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from circuitseer_trl.configs import SYSTEM_PROMPT, TextFormat
+from circuitseer_trl.modeling.encoding import EncodedExample, encode_prompt, has_chat_template
 from circuitseer_trl.modeling.loading import (
     check_model_folder,
     load_model,
@@ -15,31 +18,59 @@ from circuitseer_trl.modeling.loading import (
     model_fingerprint,
     resolve_dtype,
 )
+from circuitseer_trl.modeling.losses import check_head
+from circuitseer_trl.modeling.memory import default_batch_tokens
+from circuitseer_trl.pool.rows import Example
+
+# The model is held to be broken where its logits are not finite on so many examples.
+NUM_CHECKED = 8
 
 
 @dataclass
 class Reference:
     """The model that is looked into: loaded when it is first asked for, and gone after `free`.
 
+    A pickled reference has no model and no tokenizer; the process that unpickles it loads its own.
+
     Attributes:
         name: Hub id or folder.
         revision: Commit, branch or tag on the Hub.
         dtype: As in `resolve_dtype`.
         max_length: Longer sequences are cut to this many tokens.
+        prompt_format: How examples are put to the model; None is chat where the tokenizer has a template.
+        system_prompt: System message of the chat format; an empty one leaves the message out.
+        max_batch_tokens: Tokens of one forward pass; None is what suits the device.
     """
 
     name: str
     revision: str | None = None
     dtype: str = "auto"
     max_length: int = 4096
+    prompt_format: TextFormat | None = None
+    system_prompt: str = SYSTEM_PROMPT
+    max_batch_tokens: int | None = None
 
     def __post_init__(self) -> None:
         check_model_folder(self.name)
         self._loaded: PreTrainedModel | None = None
+        self._checked = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = vars(self) | {"_loaded": None, "_checked": False}
+        return {key: value for key, value in state.items() if key != "tokenizer"}
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         return load_tokenizer(self.name, self.revision)
+
+    @property
+    def text_format(self) -> TextFormat:
+        """The format that examples take: the one asked for, or chat where the tokenizer has a template."""
+        return self.prompt_format or ("chat" if has_chat_template(self.tokenizer) else "plain")
+
+    @property
+    def batch_tokens(self) -> int:
+        return self.max_batch_tokens or default_batch_tokens()
 
     def model(self, *, for_scores: bool = False) -> PreTrainedModel:
         dtype = resolve_dtype(self.dtype, for_scores=for_scores)
@@ -48,9 +79,41 @@ class Reference:
             self._loaded = load_model(self.name, self.revision, dtype)
         return self._loaded
 
+    def checked_model(self, examples: Sequence[EncodedExample], *, for_scores: bool = False) -> PreTrainedModel:
+        """The model, after one comparison of our losses with its own logits.
+
+        Args:
+            examples: The first of them on which the model's logits are finite is compared.
+        """
+        model = self.model(for_scores=for_scores)
+        if not self._checked:
+            tried = examples[:NUM_CHECKED]
+            if not any(check_head(model, example) for example in tried):
+                raise ValueError(
+                    f"The logits of {self.name} are not finite on example {tried[0].uid}"
+                    + (f", nor on the {len(tried) - 1} after it" if len(tried) > 1 else "")
+                    + ". Are its weights whole? If its dtype is float16, use float32."
+                )
+            self._checked = True
+        return model
+
+    def encode(self, examples: Sequence[Example]) -> list[EncodedExample]:
+        """Problem and completion of each example, encoded apart and joined, so that no token crosses the boundary.
+
+        In the plain format a newline ends the problem. The end-of-turn token is not part of the completion.
+        """
+        return [self._encode(example) for example in examples]
+
+    def _encode(self, example: Example) -> EncodedExample:
+        problem = example.problem + "\n" if self.text_format == "plain" else example.problem
+        prompt = encode_prompt(self.tokenizer, problem, self.text_format, self.system_prompt)
+        answer = self.tokenizer(example.completion, add_special_tokens=False)["input_ids"]
+        ids, most = (*prompt, *answer), self.max_length
+        return EncodedExample(example.uid, ids[:most], min(len(prompt), most), len(ids) > most)
+
     def free(self) -> None:
         """Forgets the model, so that the memory is there for the one to train."""
-        self._loaded = None
+        self._loaded, self._checked = None, False
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -63,4 +126,12 @@ class Reference:
             "fingerprint": model_fingerprint(self.name, self.revision),
             "dtype": str(resolve_dtype(self.dtype, for_scores=for_scores)).removeprefix("torch."),
             "max_length": self.max_length,
+        }
+
+    def reading(self) -> dict[str, Any]:
+        """What the model is read with, under the names of cards."""
+        return {
+            "probe_format": self.prompt_format,
+            "system_prompt": self.system_prompt,
+            "max_batch_tokens": self.batch_tokens,
         }

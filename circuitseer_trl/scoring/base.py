@@ -1,26 +1,31 @@
 """What an example is worth: what every scorer does, and the runner that does the rest."""
 
+import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
+from transformers import PreTrainedModel
 
 from circuitseer_trl.artifacts import fingerprint, library_versions, write_card
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.distributed.processes import on_main_rank
-from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE, run_shards
+from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE
 from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.row_shards import run_row_shards
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
 
 Row = dict[str, float | int | str | list[float] | list[float | None] | None]
 
-ROWS_PER_SHARD = 1024
+Needs = Literal["text", "model", "losses", "gradients", "heads"]
+
 COLUMNS = pa.schema(
     [
         ("uid", pa.string()),
@@ -36,42 +41,114 @@ COLUMNS = pa.schema(
 
 @dataclass
 class Scorer(ABC):
-    """Maps examples to numbers. Fields are its parameters, which the card records.
+    """Maps examples to numbers. Fields are its parameters, which the card records; its constructor only checks them.
 
-    Subclasses say what they need (`uses_reference`, `uses_heads`; `uses_losses` for the model in the dtype of losses;
-    `uses_gradients` where forwards do not tell how much memory it takes) and which columns they add to those of every table.
+    `bind` gives a copy that can score: files are open, what has to be fitted is fitted. A bound scorer pickles. What it keeps in
+    a `cached_property` is left out, and made anew where it is asked for.
+
+    Attributes:
+        needs: What `bind` has to be given. `text`: no model. `model`: the reference model, in the dtype of scores. `losses`: in
+            the dtype of losses. `gradients`: as `model`, but forwards do not tell how much memory it takes. `heads`: the model
+            and its reasoning heads.
+        columns: What rows have besides the columns of every table.
+        reads_with: Settings of the reference that results depend on, which the card records.
     """
 
+    needs: ClassVar[Needs] = "text"
     columns: ClassVar[dict[str, pa.DataType]] = {}
-    uses_reference: ClassVar[bool] = True
-    uses_heads: ClassVar[bool] = False
-    uses_losses: ClassVar[bool] = False
-    uses_gradients: ClassVar[bool] = False
+    reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt", "max_batch_tokens")
+
+    _is_bound: bool = field(default=False, init=False, repr=False, compare=False)
+    _reference: Reference | None = field(default=None, init=False, repr=False, compare=False)
+    _heads: HeadSet | None = field(default=None, init=False, repr=False, compare=False)
+
+    def read_inputs(self) -> None:  # noqa: B027
+        """Opens the scorer's own files, and raises where they are no good; called before the pool is read."""
 
     def check(self, pool: Pool) -> None:  # noqa: B027
-        """Meets the whole pool before any work, in a dry run, too: raises where the scorer's own inputs do not belong to it."""
+        """Raises where the scorer's own inputs do not belong to the pool; quick, since a dry run calls it too."""
 
-    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:  # noqa: B027
-        """Looks at the whole pool before any row is scored, on every rank; most scorers have no need to.
+    def fit(self, pool: Pool, output_dir: Path) -> None:  # noqa: B027
+        """Prepares for a whole pool, on every rank.
 
-        What it finds may only depend on the pool, the reference model and the parameters.
+        What it finds may only depend on the pool, the reference and the parameters. It is written to `output_dir`, from where
+        another rank, a later run and an unpickled copy read it.
         """
 
     @abstractmethod
-    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
-        """Scores examples; a row's result may not depend on the others.
+    def score_batch(self, batch: Sequence[Example]) -> list[Row]:
+        """Scores examples of the pool; a row's result may not depend on the others.
 
         Returns:
             For each example its `score`, `status` (`ok`, `empty`, `truncated`, `error`, or the scorer's own reason to give
             none), `num_tokens` and the scorer's own columns. A row that cannot be scored has `score` None.
         """
 
-    def parameters(self) -> dict[str, Any]:
-        return asdict(self)
-
     def summary(self, table: pa.Table) -> dict[str, Any]:
         """What the card says besides, of the scorer's own columns."""
         return {}
+
+    def bind(self, pool: Pool, reference: Reference | None, heads: HeadSet | None, output_dir: str | Path) -> Self:
+        """A copy of the scorer that can score the rows of the pool.
+
+        Args:
+            reference: The model to look into, where the scorer needs one.
+            heads: The heads to look at, where the scorer needs them.
+            output_dir: Folder of the run, for what is fitted.
+        """
+        bound = self.attach(reference, heads)
+        bound.check(pool)
+        bound.fit(pool, Path(output_dir))
+        return bound
+
+    def attach(self, reference: Reference | None, heads: HeadSet | None) -> Self:
+        """A copy of the scorer with its inputs read, which `check` and `fit` make ready for a pool; see `bind`."""
+        bound = copy.copy(self)
+        if not self._is_bound:
+            vars(bound).update(vars(self))  # inputs that were read already; what was made for another pool is left out
+        bound._is_bound = True
+        bound._reference = reference if self.needs != "text" else None
+        bound._heads = heads if self.needs == "heads" else None
+        bound.read_inputs()
+        return bound
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            key: value
+            for key, value in vars(self).items()
+            if not isinstance(getattr(type(self), key, None), cached_property)
+        }
+
+    @property
+    def reference(self) -> Reference:
+        """The reference of a bound scorer."""
+        if self._reference is None:
+            raise ValueError(self._unbound("a reference model", self.needs != "text"))
+        return self._reference
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The reference model of a bound scorer, in the dtype that `needs` asks for."""
+        return self.reference.model(for_scores=self.needs != "losses")
+
+    @property
+    def heads(self) -> HeadSet:
+        """The reasoning heads of a bound scorer."""
+        if self._heads is None:
+            raise ValueError(self._unbound("heads", self.needs == "heads"))
+        return self._heads
+
+    def _unbound(self, what: str, needed: bool) -> str:
+        name = type(self).__name__
+        if needed:
+            return f"{name} has not been given {what}. Score with what `bind(pool, reference, heads, output_dir)` gives back."
+        return f"{name} asks for {what}, but its class has `needs = {self.needs!r}`. Say what it needs there."
+
+    def parameters(self) -> dict[str, Any]:
+        """What the card records of a bound scorer: its fields, and what its model is read with."""
+        reading = self.reference.reading() if self.needs != "text" else {}
+        read = {name: reading[name] for name in self.reads_with if name in reading}
+        return read | {item.name: getattr(self, item.name) for item in fields(self) if item.init}
 
 
 @dataclass(frozen=True)
@@ -98,7 +175,7 @@ def score_pool(
 
     Args:
         pool: The pool.
-        scorer: What to score by.
+        scorer: What to score by; it is bound here.
         name: The scorer's name for the card.
         reference: The model to look into, where the scorer needs one.
         heads: The heads to look at, where the scorer needs them.
@@ -106,35 +183,40 @@ def score_pool(
     """
     started = time.monotonic()
     output_dir = Path(output_dir)
+    bound = scorer.bind(pool, reference, heads, output_dir)
+    schema = score_schema(bound)
+    made_from = {
+        "scorer": name,
+        "parameters": bound.parameters(),
+        "pool": pool.fingerprint,
+        "model": bound.reference.describe(for_scores=bound.needs != "losses") if bound.needs != "text" else None,
+        "heads": [list(head) for head in bound.heads.selected] if bound.needs == "heads" else None,
+    }
+
+    def compute(examples: list[Example]) -> pa.Table:
+        return score_table(examples, bound.score_batch(examples), schema)
+
+    table = run_row_shards(pool, output_dir / "scores", made_from, compute, "Scores")
+    check_scores(table)
+    card = score_card(table, pool, made_from, bound.summary(table)) | {"seconds": round(time.monotonic() - started, 2)}
+    on_main_rank(lambda: write_card(output_dir / "scores.json", card))
+    return ScoreTable(table, card)
+
+
+def score_schema(scorer: Scorer) -> pa.Schema:
+    """The columns of a scorer's table: those of every table, and its own."""
     schema = COLUMNS
     for column, kind in scorer.columns.items():
         schema = schema.append(pa.field(column, kind))
+    return schema
 
-    def compute(shard: int) -> pa.Table:
-        examples = pool.take(range(shard * ROWS_PER_SHARD, min((shard + 1) * ROWS_PER_SHARD, len(pool))))
-        results = scorer.score_batch(examples, reference, heads)
-        rows = [
-            {"uid": example.uid, "row": example.row} | result for example, result in zip(examples, results, strict=True)
-        ]
-        return pa.Table.from_pylist(rows, schema=schema)
 
-    scorer.check(pool)
-    scorer.fit(pool, reference, output_dir)
-    made_from = {
-        "scorer": name,
-        "parameters": scorer.parameters(),
-        "pool": pool.fingerprint,
-        "model": reference.describe(for_scores=not scorer.uses_losses)
-        if reference is not None and scorer.uses_reference
-        else None,
-        "heads": [list(head) for head in heads.selected] if heads is not None else None,
-    }
-    num_shards = -(-len(pool) // ROWS_PER_SHARD)
-    table = run_shards(output_dir / "scores", num_shards, made_from, compute, "Scores")
-    check_scores(table)
-    card = score_card(table, pool, made_from, scorer.summary(table)) | {"seconds": round(time.monotonic() - started, 2)}
-    on_main_rank(lambda: write_card(output_dir / "scores.json", card))
-    return ScoreTable(table, card)
+def score_table(examples: Sequence[Example], results: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    """The rows of `scores/` of some examples."""
+    rows = [
+        {"uid": example.uid, "row": example.row} | result for example, result in zip(examples, results, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def check_scores(table: pa.Table) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,14 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.circuits.heads import HeadSet
+from circuitseer_trl.artifacts import read_table
 from circuitseer_trl.configs import check_count
-from circuitseer_trl.distributed.processes import on_main_rank
-from circuitseer_trl.distributed.shards import run_shards
 from circuitseer_trl.modeling.loading import local_device, model_path
-from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.row_shards import run_row_shards
 from circuitseer_trl.pool.rows import Example, Pool
-from circuitseer_trl.scoring.base import ROWS_PER_SHARD, Row, Scorer
+from circuitseer_trl.scoring.base import Row, Scorer
+from circuitseer_trl.scoring.fitted import fitted_file
 
 
 def check_extra() -> None:
@@ -58,7 +57,6 @@ class CategoryScorer(Scorer):
         cluster_seed: Seed of k-means.
     """
 
-    uses_reference: ClassVar[bool] = False
     columns: ClassVar[dict[str, pa.DataType]] = {"category": pa.string(), "trace_length": pa.int64()}
 
     num_clusters: int | None = None
@@ -66,44 +64,56 @@ class CategoryScorer(Scorer):
     cluster_seed: int = 0
 
     def __post_init__(self) -> None:
-        self.clusters: dict[str, int] = {}
         check_count("cluster_seed", self.cluster_seed, smallest=0)
         if self.num_clusters is not None:
             check_count("num_clusters", self.num_clusters)
             check_extra()
 
-    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:
+    def check(self, pool: Pool) -> None:
+        if self.num_clusters is None and not any(pool.examples["category"]):
+            raise ValueError(
+                "This pool has no categories. Set `category_column`, or `method_args: {num_clusters: 10}` for clusters of "
+                "the problems."
+            )
+        if self.num_clusters is not None and self.num_clusters > len(pool):
+            raise ValueError(f"`num_clusters` is {self.num_clusters}, but the pool has only {len(pool)} usable rows.")
+
+    def fit(self, pool: Pool, output_dir: Path) -> None:
         number = self.num_clusters
         if number is None:
-            if not any(pool.examples["category"]):
-                raise ValueError(
-                    "This pool has no categories. Set `category_column`, or `method_args: {num_clusters: 10}` for clusters of "
-                    "the problems."
-                )
             return
-        if number > len(pool):
-            raise ValueError(f"`num_clusters` is {number}, but the pool has only {len(pool)} usable rows.")
-
-        def compute(shard: int) -> pa.Table:
-            rows = pool.take(range(shard * ROWS_PER_SHARD, min((shard + 1) * ROWS_PER_SHARD, len(pool))))
-            vectors = embed([example.problem for example in rows], self.embedding_model)
-            return pa.table(
-                {"uid": [example.uid for example in rows], "vector": [vector.tolist() for vector in vectors]}
-            )
-
         made_from: dict[str, Any] = {"pool": pool.fingerprint, "embedding_model": self.embedding_model}
-        table = run_shards(output_dir / "embeddings", -(-len(pool) // ROWS_PER_SHARD), made_from, compute, "Embeddings")
+        table = run_row_shards(pool, output_dir / "embeddings", made_from, self._embeddings, "Embeddings")
         embedder.cache_clear()  # no memory of it while the rows are scored
-        labels = on_main_rank(lambda: cluster(np.array(table["vector"].to_pylist()), number, self.cluster_seed))
-        self.clusters = dict(zip(table["uid"].to_pylist(), labels, strict=True))
+        made_from |= {"num_clusters": number, "cluster_seed": self.cluster_seed}
+        self._labels = fitted_file(output_dir, "clusters", made_from, lambda: self._clusters(table, number))
 
-    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
+    def _embeddings(self, examples: list[Example]) -> pa.Table:
+        vectors = embed([example.problem for example in examples], self.embedding_model)
+        return pa.table(
+            {"uid": [example.uid for example in examples], "vector": [vector.tolist() for vector in vectors]}
+        )
+
+    def _clusters(self, embeddings: pa.Table, number: int) -> pa.Table:
+        labels = cluster(np.array(embeddings["vector"].to_pylist()), number, self.cluster_seed)
+        return pa.table({"uid": embeddings["uid"], "cluster": labels})
+
+    @cached_property
+    def clusters(self) -> dict[str, int]:
+        """The cluster of each row, by uid."""
+        table = read_table(self._labels)
+        return dict(zip(table["uid"].to_pylist(), table["cluster"].to_pylist(), strict=True))
+
+    def score_batch(self, batch: Sequence[Example]) -> list[Row]:
         return [
             {
                 "score": 1.0,
                 "status": "ok",
-                "category": f"cluster {self.clusters[example.uid]}" if self.clusters else example.category,
+                "category": self._category(example),
                 "trace_length": len(example.completion),
             }
             for example in batch
         ]
+
+    def _category(self, example: Example) -> str | None:
+        return example.category if self.num_clusters is None else f"cluster {self.clusters[example.uid]}"

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from transformers import PreTrainedModel
 
-from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.circuits.received import (
     NotFiniteError,
     attention_entropy,
@@ -16,12 +14,11 @@ from circuitseer_trl.circuits.received import (
     sink_share,
     variance_without_first,
 )
-from circuitseer_trl.configs import SYSTEM_PROMPT, ScoreOn, Statistic, TextFormat
+from circuitseer_trl.configs import ScoreOn, Statistic, TextFormat, check_choice, check_count
 from circuitseer_trl.modeling.encoding import encode_prompt
 from circuitseer_trl.modeling.losses import length_batches
-from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example
-from circuitseer_trl.scoring.base import Row, Scorer
+from circuitseer_trl.scoring.base import Needs, Row, Scorer
 
 
 @dataclass
@@ -33,41 +30,43 @@ class CircuitSeerScorer(Scorer):
         score_format: `plain` is the text alone, as in the paper; `chat` puts it into the chat template.
         statistic: `variance` is the paper's; `entropy` is 1 - H(p) / log(m), in [0, 1].
         sink_tokens: Number of first tokens that are left out of the statistic; the paper leaves out none.
-        max_batch_tokens: Tokens of one forward pass. It does not change results beyond rounding.
-        system_prompt: For `score_format: chat`.
     """
 
-    uses_heads: ClassVar[bool] = True
+    needs: ClassVar[Needs] = "heads"
+    reads_with: ClassVar[tuple[str, ...]] = ("system_prompt", "max_batch_tokens")
 
     score_on: ScoreOn = "problem"
     score_format: TextFormat = "plain"
     statistic: Statistic = "variance"
     sink_tokens: int = 0
-    max_batch_tokens: int = 8192
-    system_prompt: str = SYSTEM_PROMPT
 
-    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
-        assert reference is not None
-        assert heads is not None
+    def __post_init__(self) -> None:
+        check_choice("score_on", self.score_on, ScoreOn)
+        check_choice("score_format", self.score_format, TextFormat)
+        check_choice("statistic", self.statistic, Statistic)
+        check_count("sink_tokens", self.sink_tokens, smallest=0)
+
+    def encode(self, example: Example) -> list[int]:
+        """All tokens of the text that is scored."""
+        text = example.problem if self.score_on == "problem" else example.completion
+        return encode_prompt(self.reference.tokenizer, text, self.score_format, self.reference.system_prompt)
+
+    def score_batch(self, batch: Sequence[Example]) -> list[Row]:
         rows: list[Row] = [{} for _ in batch]
         ids: dict[int, list[int]] = {}
+        longest = self.reference.max_length
         for index, example in enumerate(batch):
-            text = example.problem if self.score_on == "problem" else example.completion
-            tokens = encode_prompt(reference.tokenizer, text, self.score_format, self.system_prompt)
-            truncated = len(tokens) > reference.max_length
+            tokens = self.encode(example)
             rows[index] = {
-                "status": "truncated" if truncated else "ok",
-                "num_tokens": len(tokens[: reference.max_length]),
+                "status": "truncated" if len(tokens) > longest else "ok" if tokens else "empty",
+                "num_tokens": min(len(tokens), longest),
             }
             if tokens:
-                ids[index] = tokens[: reference.max_length]
-            else:
-                rows[index]["status"] = "empty"
-        model = reference.model(for_scores=True)
+                ids[index] = tokens[:longest]
         indices = list(ids)
-        for positions in length_batches([len(ids[index]) for index in indices], self.max_batch_tokens):
+        for positions in length_batches([len(ids[index]) for index in indices], self.reference.batch_tokens):
             members = [indices[position] for position in positions]
-            for index, alpha in self._received(model, {index: ids[index] for index in members}, heads).items():
+            for index, alpha in self._received({index: ids[index] for index in members}).items():
                 if alpha is None:
                     rows[index]["status"] = "error"
                     continue
@@ -79,17 +78,11 @@ class CircuitSeerScorer(Scorer):
                 }
         return rows
 
-    def _received(
-        self, model: PreTrainedModel, ids: dict[int, list[int]], heads: HeadSet
-    ) -> dict[int, np.ndarray | None]:
+    def _received(self, ids: dict[int, list[int]]) -> dict[int, np.ndarray | None]:
         """Attention received by each text; None where it is not finite; batch-mates keep theirs."""
         try:
-            return dict(zip(ids, attention_received(model, list(ids.values()), heads.selected), strict=True))
+            return dict(zip(ids, attention_received(self.model, list(ids.values()), self.heads.selected), strict=True))
         except NotFiniteError:
             if len(ids) == 1:
                 return dict.fromkeys(ids)
-        return {
-            index: alpha
-            for key, text in ids.items()
-            for index, alpha in self._received(model, {key: text}, heads).items()
-        }
+        return {index: alpha for key, text in ids.items() for index, alpha in self._received({key: text}).items()}

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.configs import DifficultySource, LengthControl, check_choice
+from circuitseer_trl.configs import DifficultySource, LengthControl, check_choice, check_number
 from circuitseer_trl.scoring.diagnostics import average_ranks
 
 LENGTH_BINS = 10
@@ -143,9 +143,7 @@ class JointRank(Combination):
     difficulty: DifficultySource = "judge"
 
     def __post_init__(self) -> None:
-        weight = self.difficulty_weight
-        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight <= 1:
-            raise ValueError(f"`difficulty_weight` must be a number in [0, 1], got {weight!r}.")
+        check_number("difficulty_weight", self.difficulty_weight, 0, 1)
         check_choice("difficulty", self.difficulty, DifficultySource)
 
     def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:

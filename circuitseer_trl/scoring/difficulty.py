@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.configs import DifficultySource, check_choice
-from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row
 from circuitseer_trl.scoring.judge import JudgeScorer
-from circuitseer_trl.scoring.pass_rate import check_joined, pass_rates_fingerprint, read_pass_rates
+from circuitseer_trl.scoring.pass_rate import PassRate, check_joined, pass_rates_fingerprint, read_pass_rates
 
 # Select2Reason's code, word for word.
 DIFFICULTY_PROMPT = "Please judge the difficulty of this instruction and return 1 if difficult or 0 if not."
@@ -48,7 +47,13 @@ class DifficultyScorer(JudgeScorer):
             raise ValueError(
                 "`difficulty: verdicts` and `verdicts` (the evaluation to read) belong together: set both in `method_args`."
             )
-        self.rates = read_pass_rates(self.verdicts) if self.verdicts is not None else {}
+
+    @cached_property
+    def rates(self) -> dict[str, PassRate]:
+        return read_pass_rates(self.verdicts) if self.verdicts is not None else {}
+
+    def read_inputs(self) -> None:
+        self.rates  # noqa: B018
 
     def parameters(self) -> dict[str, Any]:
         read = {"pass_rates_fingerprint": pass_rates_fingerprint(self.rates)} if self.verdicts is not None else {}
@@ -58,12 +63,12 @@ class DifficultyScorer(JudgeScorer):
         if self.verdicts is not None:
             check_joined(pool, self.rates, self.verdicts)
 
-    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
-        assert reference is not None
+    def score_batch(self, batch: Sequence[Example]) -> list[Row]:
+        tokenizer = self.reference.tokenizer
         if self.difficulty == "judge":
-            rows = super().score_batch(batch, reference, heads)
+            rows = super().score_batch(batch)
         else:
-            encoded = reference.tokenizer([example.problem for example in batch], add_special_tokens=False)["input_ids"]
+            encoded = tokenizer([example.problem for example in batch], add_special_tokens=False)["input_ids"]
             rows = [{"score": None, "status": "ok", "num_tokens": len(ids), "valid_mass": None} for ids in encoded]
             for row, example in zip(rows, batch, strict=True):
                 if self.verdicts is not None:
@@ -73,5 +78,5 @@ class DifficultyScorer(JudgeScorer):
             text = example.completion
             if self.deduplicate_steps:
                 text = "\n\n".join(dict.fromkeys(text.split("\n\n")))
-            row["trace_length"] = len(reference.tokenizer(text, add_special_tokens=False)["input_ids"])
+            row["trace_length"] = len(tokenizer(text, add_special_tokens=False)["input_ids"])
         return rows

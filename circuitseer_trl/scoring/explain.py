@@ -5,10 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitseer_trl.circuits.attention import Head
-from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.circuits.received import attention_received, attention_variance
-from circuitseer_trl.modeling.encoding import encode_prompt
-from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 
@@ -57,14 +54,13 @@ class Explanation:
         return parts / self.score if self.score else np.zeros(len(self.heads))
 
 
-def explain(example: Example, reference: Reference, heads: HeadSet, scorer: CircuitSeerScorer) -> Explanation:
-    """Takes the score of one row apart, by one forward a head."""
-    text = example.problem if scorer.score_on == "problem" else example.completion
-    ids = encode_prompt(reference.tokenizer, text, scorer.score_format, scorer.system_prompt)[: reference.max_length]
+def explain(example: Example, scorer: CircuitSeerScorer) -> Explanation:
+    """Takes the score of one row apart, by one forward a head; the scorer is bound."""
+    reference, heads = scorer.reference, scorer.heads.selected
+    ids = scorer.encode(example)[: reference.max_length]
     if not ids:
         raise ValueError(f"Row {example.row} has no token in its {scorer.score_on}, and so no score.")
-    model = reference.model(for_scores=True)
-    received = np.stack([attention_received(model, [ids], [head])[0] for head in heads.selected])
+    received = np.stack([attention_received(scorer.model, [ids], [head])[0] for head in heads])
     score = attention_variance(received.mean(axis=0), scorer.sink_tokens)
     tokens = reference.tokenizer.batch_decode([[token] for token in ids])
-    return Explanation(example, tokens, heads.selected, received, scorer.sink_tokens, score)
+    return Explanation(example, tokens, heads, received, scorer.sink_tokens, score)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.infra import InfraScorer
 
@@ -30,11 +29,11 @@ class InfluenceExplanation:
         return float(self.parts.sum())
 
 
-def explain_influence(example: Example, reference: Reference, scorer: InfraScorer) -> InfluenceExplanation:
-    """Takes the influence of one row apart; a scorer with a curvature must be fitted."""
-    [encoded] = scorer.encode([example], reference)
+def explain_influence(example: Example, scorer: InfraScorer) -> InfluenceExplanation:
+    """Takes the influence of one row apart; the scorer is bound."""
+    [encoded] = scorer.reference.encode([example])
     if encoded.num_completion_tokens < 1:
         raise ValueError(f"Row {example.row} has no token of its solution left, and so no influence.")
-    [parts] = scorer.token_parts([encoded], reference)
-    tokens = reference.tokenizer.batch_decode([[token] for token in encoded.input_ids])
-    return InfluenceExplanation(example, tokens, parts, scorer.step_of_token(example, encoded, reference))
+    [parts] = scorer.token_parts([encoded])
+    tokens = scorer.reference.tokenizer.batch_decode([[token] for token in encoded.input_ids])
+    return InfluenceExplanation(example, tokens, parts, scorer.step_of_token(example, encoded))

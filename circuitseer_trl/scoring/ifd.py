@@ -9,15 +9,13 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from circuitseer_trl.circuits.heads import HeadSet
+from circuitseer_trl.configs import check_positive
 from circuitseer_trl.modeling.encoding import EncodedExample, chat_text, encode_prompt
 from circuitseer_trl.modeling.losses import response_losses
-from circuitseer_trl.modeling.reference import Reference
-from circuitseer_trl.modeling.stored_losses import encode_all, probe_form
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.base import Row
 from circuitseer_trl.scoring.diagnostics import quantiles
-from circuitseer_trl.scoring.max_loss import MaxLossScorer, loss_row
+from circuitseer_trl.scoring.max_loss import MaxLossScorer
 
 
 def answer_header(tokenizer: PreTrainedTokenizerBase, form: str) -> list[int]:
@@ -61,18 +59,16 @@ class IFDScorer(MaxLossScorer):
     max_ifd: float | None = 1.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_ifd is not None and (not isinstance(self.max_ifd, int | float) or not self.max_ifd > 0):
-            raise ValueError(f"`max_ifd` must be a number above 0 or none, got {self.max_ifd!r}.")
+        if self.max_ifd is not None:
+            check_positive("max_ifd", self.max_ifd)
 
-    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
-        assert reference is not None
-        rows = [loss_row(found) for found in self.losses(batch, reference)]
-        header = answer_header(reference.tokenizer, probe_form(reference, self.probe_format))
-        encoded = encode_all(list(batch), reference, self.probe_format, self.system_prompt)
+    def score_batch(self, batch: Sequence[Example]) -> list[Row]:
+        rows = super().score_batch(batch)
+        header = answer_header(self.reference.tokenizer, self.reference.text_format)
+        encoded = self.reference.encode(batch)
         scored = [index for index, row in enumerate(rows) if row["score"] is not None]
         alone = [without_problem(encoded[index], header) for index in scored]
-        losses = response_losses(reference.model(), alone, self.max_batch_tokens)
+        losses = response_losses(self.model, alone, self.reference.batch_tokens)
         for index, without in zip(scored, losses, strict=True):
             ratio = rows[index]["loss_nats"] / without if without > 0 else math.nan  # type: ignore[operator]
             rows[index] |= {"score": ratio, "ifd": ratio, "loss_without_problem_nats": without}

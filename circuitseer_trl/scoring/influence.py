@@ -4,23 +4,23 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+from torch import nn
 
 from circuitseer_trl.artifacts import fingerprint
-from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.configs import SYSTEM_PROMPT, PruneStrategy, TextFormat, check_choice, check_count
+from circuitseer_trl.configs import PruneStrategy, check_choice, check_count, check_positive
 from circuitseer_trl.modeling import ekfac
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.gradients import Gradients, influences, linear_layers, num_parameters, query_gradients
-from circuitseer_trl.modeling.reference import Reference
-from circuitseer_trl.modeling.stored_losses import MIN_TRUNCATED_TOKENS, checked_model, encode_all, probe_form
+from circuitseer_trl.modeling.stored_losses import MIN_TRUNCATED_TOKENS
 from circuitseer_trl.pool.rows import Example, Pool
-from circuitseer_trl.scoring.base import Row, Scorer
-from circuitseer_trl.scoring.judged_answers import Answer, first_by_name, turned_answers
+from circuitseer_trl.scoring.base import Needs, Row, Scorer
+from circuitseer_trl.scoring.judged_answers import Answer, Turned, first_by_name, turned_answers
 
 Backend = Literal["graddot", "ekfac"]
 
@@ -41,21 +41,18 @@ class GradientScorer(Scorer):
         damping: Of the curvature; by default 0.1 times the mean of each layer.
         num_factor_rows: The curvature is that of so many rows, drawn by a hash of their names (ours).
         max_queries: Answers of each kind; more are drawn from by a hash of their problems' names.
-        probe_format: Form in which the model reads rows and answers; by default chat if the tokenizer has a template.
-        system_prompt: For the chat form.
         max_gradient_tokens: Tokens of one backward pass. It does not change results beyond rounding.
         max_query_gigabytes: Gradients of answers that are held at once; where they need more, rows are read several times.
     """
 
-    uses_gradients: ClassVar[bool] = True
+    needs: ClassVar[Needs] = "gradients"
+    reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt")
 
     backend: Backend = "graddot"
     layers: str = MLP_LAYERS
     damping: float | None = None
     num_factor_rows: int = 1000
     max_queries: int | None = None
-    probe_format: TextFormat | None = None
-    system_prompt: str = SYSTEM_PROMPT
     max_gradient_tokens: int = 1024
     max_query_gigabytes: float = 8.0
 
@@ -67,70 +64,75 @@ class GradientScorer(Scorer):
             raise ValueError(f"`layers` must be a regular expression, got {self.layers!r}: {error}.") from None
         if self.backend == "ekfac":
             ekfac.check_installed()
-        for name in ("damping", "max_query_gigabytes"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or not value > 0):
-                raise ValueError(f"`{name}` must be a number above 0, got {value!r}.")
+        if self.damping is not None:
+            check_positive("damping", self.damping)
+        check_positive("max_query_gigabytes", self.max_query_gigabytes)
         check_count("num_factor_rows", self.num_factor_rows, smallest=2)
         check_count("max_gradient_tokens", self.max_gradient_tokens)
         if self.max_queries is not None:
             check_count("max_queries", self.max_queries)
-        self.factors: Path | None = None
 
     def describe_answers(self, **kinds: list[Answer]) -> dict[str, Any]:
         texts = {name: [[answer.question, answer.text] for answer in answers] for name, answers in kinds.items()}
         counts = {f"num_{name}": len(answers) for name, answers in kinds.items()}
         return counts | {"answers_fingerprint": fingerprint(texts)}
 
-    def encode(self, examples: Sequence[Example], reference: Reference) -> list[EncodedExample]:
-        return encode_all(list(examples), reference, self.probe_format, self.system_prompt)
-
-    def encode_answers(self, answers: Sequence[Answer], reference: Reference) -> list[EncodedExample]:
-        encoded = self.encode([Example(-1, each.problem, each.question, each.text) for each in answers], reference)
+    @cached_property
+    def encoded_answers(self) -> list[EncodedExample]:
+        """The answers whose loss is looked at, as the model reads them."""
+        encoded = self.reference.encode(
+            [Example(-1, each.problem, each.question, each.text) for each in self.all_answers()]
+        )
         for item in encoded:
             if item.num_completion_tokens < 1:
                 raise ValueError(
                     f"No token is left of the answer to {item.uid}: it is empty, or its question fills all of "
-                    f"{reference.max_length} tokens. Raise `reference_max_length`, or take it out of the evaluation."
+                    f"{self.reference.max_length} tokens. Raise `reference_max_length`, or take it out of the evaluation."
                 )
         return encoded
 
-    def fit(self, pool: Pool, reference: Reference | None, output_dir: Path) -> None:
+    @property
+    def linear_layers(self) -> dict[str, nn.Linear]:
+        """The layers of the model that `layers` names."""
+        return linear_layers(self.model, self.layers)
+
+    def read_inputs(self) -> None:
+        self.all_answers()
+
+    def fit(self, pool: Pool, output_dir: Path) -> None:
         """Fits the curvature, and checks the layers and the answers before any row is read."""
-        assert reference is not None
-        self.encode_answers(self.all_answers(), reference)
-        found = linear_layers(reference.model(for_scores=True), self.layers)
+        self.encoded_answers  # noqa: B018
+        found = list(self.linear_layers)
         if self.backend == "graddot":
             return
         drawn = sorted(range(len(pool)), key=lambda index: fingerprint(pool.uids[index]))[: self.num_factor_rows]
-        encoded = [item for item in self.encode(pool.take(sorted(drawn)), reference) if item.num_completion_tokens > 0]
+        encoded = [item for item in self.reference.encode(pool.take(sorted(drawn))) if item.num_completion_tokens > 0]
         if not encoded:
             raise ValueError(
-                f"No row that the curvature is fitted on has a token of its solution within {reference.max_length} tokens. "
-                "Raise `reference_max_length`."
+                f"No row that the curvature is fitted on has a token of its solution within {self.reference.max_length} "
+                "tokens. Raise `reference_max_length`."
             )
         longest = max(len(item.input_ids) for item in encoded)
         made_from = {
             "pool": pool.fingerprint,
-            "model": reference.describe(for_scores=True),
-            "layers": list(found),
+            "model": self.reference.describe(for_scores=True),
+            "layers": found,
             "num_factor_rows": self.num_factor_rows,
-            "form": probe_form(reference, self.probe_format),
-            "system_prompt": self.system_prompt,
+            "form": self.reference.text_format,
+            "system_prompt": self.reference.system_prompt,
         }
         batch_size = max(1, self.max_gradient_tokens // longest)
-        self.factors = ekfac.fit_factors(encoded, reference, list(found), batch_size, Path(output_dir), made_from)
+        self._factors = ekfac.fit_factors(encoded, self.reference, found, batch_size, output_dir, made_from)
 
     @abstractmethod
     def all_answers(self) -> list[Answer]:
         """The answers whose loss is looked at."""
 
-    def seen_through_curvature(self, gradients: Gradients) -> Gradients:
+    def precondition(self, gradients: Gradients) -> Gradients:
+        """Gradients multiplied by P, in their place."""
         if self.backend == "graddot":
             return gradients
-        if self.factors is None:
-            raise ValueError("The curvature is not fitted. Call `fit` before `score_batch`.")
-        return ekfac.precondition(gradients, self.factors, self.damping)
+        return ekfac.precondition(gradients, self._factors, self.damping)
 
     def unscored_rows(self, encoded: Sequence[EncodedExample]) -> list[dict[str, Any]]:
         return [
@@ -183,6 +185,10 @@ class InfluenceScorer(GradientScorer):
                 "`method: influence` needs two evaluations. Set `method_args: {before: FOLDER, after: FOLDER}` to the "
                 "`output_dir`s of `python -m eval.run` for the model before and after training."
             )
+
+    @cached_property
+    def turned(self) -> Turned:
+        """The answers that are looked at."""
         turned = turned_answers(self.before, self.after)
         for kind, answers in (("correct", turned.right), ("incorrect", turned.wrong)):
             if not answers and self.strategy in (kind, "combined"):
@@ -191,53 +197,56 @@ class InfluenceScorer(GradientScorer):
                     f"Training turned no problem {'right' if kind == 'correct' else 'wrong'}, which `strategy: "
                     f"{self.strategy}` looks at. Set `method_args: {{strategy: {other}}}`, or evaluate on more problems."
                 )
-        self.right = first_by_name(turned.right, self.max_queries)
-        self.wrong = first_by_name(turned.wrong, self.max_queries)
-        self._held: Gradients | None = None
+        return Turned(first_by_name(turned.right, self.max_queries), first_by_name(turned.wrong, self.max_queries))
 
     def parameters(self) -> dict[str, Any]:
         values = {name: value for name, value in super().parameters().items() if name != "strategy"}
-        return values | self.describe_answers(turned_right=self.right, turned_wrong=self.wrong)
+        return values | self.describe_answers(turned_right=self.turned.right, turned_wrong=self.turned.wrong)
 
     def all_answers(self) -> list[Answer]:
-        return self.right + self.wrong
+        return self.turned.right + self.turned.wrong
 
-    def groups(self, reference: Reference) -> Iterator[tuple[slice, Gradients]]:
-        """The answers' gradients, as many at a time as may be held; one group stays for the next batch."""
-        if self._held is not None:
-            yield slice(0, len(self.all_answers())), self._held
+    @cached_property
+    def group_size(self) -> int:
+        """So many answers' gradients may be held at once."""
+        model = self.reference.checked_model(self.encoded_answers, for_scores=True)
+        bytes_each = num_parameters(self.linear_layers) * max(4, model.dtype.itemsize)
+        return max(1, int(self.max_query_gigabytes * 1e9 / bytes_each))
+
+    def gradients(self, part: slice) -> Gradients:
+        """The gradients of some answers."""
+        queries = self.encoded_answers[part]
+        found = query_gradients(self.model, self.linear_layers, queries, "mean", self.max_gradient_tokens)
+        return self.precondition(found)
+
+    @cached_property
+    def all_gradients(self) -> Gradients:
+        return self.gradients(slice(None))
+
+    def groups(self) -> Iterator[tuple[slice, Gradients]]:
+        """The answers' gradients, as many at a time as may be held; where that is all of them they stay for the next batch."""
+        number, size = len(self.encoded_answers), self.group_size
+        if size >= number:
+            yield slice(0, number), self.all_gradients
             return
-        queries = self.encode_answers(self.all_answers(), reference)
-        model = checked_model(reference, queries, for_scores=True)
-        found = linear_layers(model, self.layers)
-        bytes_each = num_parameters(found) * max(4, model.dtype.itemsize)
-        size = max(1, int(self.max_query_gigabytes * 1e9 / bytes_each))
-        for start in range(0, len(queries), size):
-            part = slice(start, min(start + size, len(queries)))
-            gradients = query_gradients(model, found, queries[part], "mean", self.max_gradient_tokens)
-            gradients = self.seen_through_curvature(gradients)
-            if size >= len(queries):
-                self._held = gradients
-            yield part, gradients
-            del gradients
+        for start in range(0, number, size):
+            part = slice(start, min(start + size, number))
+            yield part, self.gradients(part)
 
-    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
-        assert reference is not None
-        encoded = self.encode(batch, reference)
+    def score_batch(self, batch: Sequence[Example]) -> list[Row]:
+        encoded = self.reference.encode(batch)
         rows, scored = self.unscored_rows(encoded), self.scorable(encoded)
         if not scored:
             return rows
-        values = np.zeros((len(scored), len(self.all_answers())))
-        for part, gradients in self.groups(reference):
-            model = reference.model(for_scores=True)
-            found = linear_layers(model, self.layers)
-            examples = [encoded[index] for index in scored]
-            values[:, part] = influences(model, found, gradients, examples, self.max_gradient_tokens)
+        examples = [encoded[index] for index in scored]
+        values = np.zeros((len(scored), len(self.encoded_answers)))
+        for part, gradients in self.groups():
+            values[:, part] = influences(self.model, self.linear_layers, gradients, examples, self.max_gradient_tokens)
         for index, row in zip(scored, values, strict=True):
             if not np.isfinite(row).all():
                 rows[index]["status"] = "error"
                 continue
-            right, wrong = row[: len(self.right)], row[len(self.right) :]
+            right, wrong = np.split(row, [len(self.turned.right)])
             means = [float(part.mean()) if len(part) else None for part in (right, wrong)]
             rows[index] |= {
                 "score": (means[0] or 0.0) - (means[1] or 0.0),

@@ -4,17 +4,15 @@ import bisect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.configs import check_choice
 from circuitseer_trl.modeling.encoding import EncodedExample
-from circuitseer_trl.modeling.gradients import Gradients, linear_layers, mean_gradient, token_influences
-from circuitseer_trl.modeling.reference import Reference
-from circuitseer_trl.modeling.stored_losses import checked_model
+from circuitseer_trl.modeling.gradients import Gradients, mean_gradient, token_influences
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.base import Row
 from circuitseer_trl.scoring.influence import GradientScorer
@@ -60,8 +58,11 @@ class InfraScorer(GradientScorer):
                 "`method: infra` needs an evaluation. Set `method_args: {evaluation: FOLDER}` to the `output_dir` of "
                 "`python -m eval.run`."
             )
-        self.right = first_by_name(right_answers(self.evaluation), self.max_queries)
-        self._gradient: Gradients | None = None
+
+    @cached_property
+    def right(self) -> list[Answer]:
+        """The answers that are looked at."""
+        return first_by_name(right_answers(self.evaluation), self.max_queries)
 
     def parameters(self) -> dict[str, Any]:
         return super().parameters() | self.describe_answers(right=self.right)
@@ -69,47 +70,40 @@ class InfraScorer(GradientScorer):
     def all_answers(self) -> list[Answer]:
         return self.right
 
-    def gradient(self, reference: Reference) -> Gradients:
-        """The gradient of -f, made once."""
-        if self._gradient is None:
-            queries = self.encode_answers(self.right, reference)
-            model = checked_model(reference, queries, for_scores=True)
-            found = linear_layers(model, self.layers)
-            gradient = mean_gradient(model, found, queries, "sum", self.max_gradient_tokens)
-            self._gradient = self.seen_through_curvature(gradient)
-        return self._gradient
+    @cached_property
+    def gradient(self) -> Gradients:
+        """The gradient of -f."""
+        queries = self.encoded_answers
+        model = self.reference.checked_model(queries, for_scores=True)
+        return self.precondition(mean_gradient(model, self.linear_layers, queries, "sum", self.max_gradient_tokens))
 
-    def token_parts(self, encoded: Sequence[EncodedExample], reference: Reference) -> list[np.ndarray]:
+    def token_parts(self, encoded: Sequence[EncodedExample]) -> list[np.ndarray]:
         """Each position's part of each example's influence."""
-        gradient = self.gradient(reference)
-        model = reference.model(for_scores=True)
-        found = linear_layers(model, self.layers)
-        return token_influences(model, found, gradient, encoded, self.max_gradient_tokens)
+        return token_influences(self.model, self.linear_layers, self.gradient, encoded, self.max_gradient_tokens)
 
-    def step_of_token(self, example: Example, encoded: EncodedExample, reference: Reference) -> list[int]:
+    def step_of_token(self, example: Example, encoded: EncodedExample) -> list[int]:
         """The step that each token is in, from 1; 0 for those of the prompt. A token is in the step in which it starts."""
-        tokenizer = reference.tokenizer
+        tokenizer = self.reference.tokenizer
         if not tokenizer.is_fast:
             raise ValueError(
-                f"The tokenizer of {reference.name} does not say where its tokens are in the text. Set `level: example`."
+                f"The tokenizer of {self.reference.name} does not say where its tokens are in the text. Set `level: example`."
             )
         places = tokenizer(example.completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         starts = step_starts(example.completion)
         steps = [bisect.bisect_right(starts, start) for start, _ in places[: encoded.num_completion_tokens]]
         return [0] * encoded.num_prompt_tokens + steps
 
-    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
-        assert reference is not None
-        encoded = self.encode(batch, reference)
+    def score_batch(self, batch: Sequence[Example]) -> list[Row]:
+        encoded = self.reference.encode(batch)
         rows, scored = self.unscored_rows(encoded), self.scorable(encoded)
-        parts = self.token_parts([encoded[index] for index in scored], reference) if scored else []
+        parts = self.token_parts([encoded[index] for index in scored]) if scored else []
         for index, tokens in zip(scored, parts, strict=True):
             if not np.isfinite(tokens).all():
                 rows[index]["status"] = "error"
                 continue
             rows[index]["score"] = float(tokens.sum())
             if self.level != "example":
-                steps = self.step_of_token(batch[index], encoded[index], reference)
+                steps = self.step_of_token(batch[index], encoded[index])
                 rows[index]["span_influence"] = np.bincount(steps, weights=tokens).tolist()
             if self.level == "token":
                 rows[index]["token_influence"] = tokens.tolist()

@@ -9,13 +9,11 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.configs import ScoreOn
 from circuitseer_trl.modeling.encoding import encode_prompt, has_chat_template
 from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, length_batches, pad_right, token_losses
-from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example
-from circuitseer_trl.scoring.base import Row, Scorer
+from circuitseer_trl.scoring.base import Needs, Row, Scorer
 
 
 def label_ids(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[int]:
@@ -67,46 +65,47 @@ class JudgeScorer(Scorer):
 
     Attributes:
         prompt: What the model is told to do; in the chat form the system message.
-        max_batch_tokens: Tokens of one forward pass. It does not change results beyond rounding.
     """
 
+    needs: ClassVar[Needs] = "model"
+    reads_with: ClassVar[tuple[str, ...]] = ("max_batch_tokens",)
     labels: ClassVar[tuple[int, ...]] = ()
     judges: ClassVar[ScoreOn] = "problem"
     columns: ClassVar[dict[str, pa.DataType]] = {"valid_mass": pa.float64()}
 
     prompt: str = ""
-    max_batch_tokens: int = 8192
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise ValueError(f"`prompt` must be a text that asks for a rating, got {self.prompt!r}.")
 
-    def encode(self, example: Example, reference: Reference) -> tuple[list[int], bool]:
+    def encode(self, example: Example) -> tuple[list[int], bool]:
         """The prompt for one example, and whether its text had to be cut."""
+        tokenizer, longest = self.reference.tokenizer, self.reference.max_length
 
         def prompt(problem: str, completion: str) -> list[int]:
             text = problem if self.judges == "problem" else f"Problem:\n{problem}\n\nSolution:\n{completion}"
-            if has_chat_template(reference.tokenizer):
-                return encode_prompt(reference.tokenizer, text, "chat", self.prompt)
-            return encode_prompt(reference.tokenizer, f"{self.prompt}\n\n{text}\n\nAnswer: ", "plain", "")
+            if has_chat_template(tokenizer):
+                return encode_prompt(tokenizer, text, "chat", self.prompt)
+            return encode_prompt(tokenizer, f"{self.prompt}\n\n{text}\n\nAnswer: ", "plain", "")
 
         ids = prompt(example.problem, example.completion)
-        if len(ids) <= reference.max_length:
+        if len(ids) <= longest:
             return ids, False
         problem = "" if self.judges == "problem" else example.problem
-        return shorten(ids, prompt(problem, ""), reference.max_length), True
+        return shorten(ids, prompt(problem, ""), longest), True
 
-    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
-        assert reference is not None
-        ids = label_ids(reference.tokenizer, [str(label) for label in self.labels])
-        prompts = [self.encode(example, reference) for example in batch]
-        model = reference.model(for_scores=True)
-        masses = label_probabilities(model, [prompt for prompt, _ in prompts], ids, self.max_batch_tokens)
+    def score_batch(self, batch: Sequence[Example]) -> list[Row]:
+        tokenizer = self.reference.tokenizer
+        ids = label_ids(tokenizer, [str(label) for label in self.labels])
+        prompts = [self.encode(example) for example in batch]
+        texts = [prompt for prompt, _ in prompts]
+        masses = label_probabilities(self.model, texts, ids, self.reference.batch_tokens)
         rows: list[Row] = []
         for example, (_, truncated), mass in zip(batch, prompts, masses, strict=True):
             valid = float(mass.sum())
             text = example.problem if self.judges == "problem" else example.completion
-            tokens = len(reference.tokenizer(text, add_special_tokens=False)["input_ids"])
+            tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"])
             row: Row = {"status": "truncated" if truncated else "ok", "num_tokens": tokens, "valid_mass": valid}
             if np.isfinite(valid) and valid > 0:
                 row["score"] = float(mass @ np.array(self.labels)) / valid

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,8 +11,7 @@ import pyarrow as pa
 
 from circuitseer_trl.answers import read_verdict_lines
 from circuitseer_trl.artifacts import fingerprint
-from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.configs import check_number
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row, Scorer
 from circuitseer_trl.scoring.combination import Combination
@@ -72,7 +72,6 @@ class PassRateScorer(Scorer):
         pass_rate_column: A column of the pool that holds pass rates, in place of verdicts.
     """
 
-    uses_reference: ClassVar[bool] = False
     columns: ClassVar[dict[str, pa.DataType]] = {"num_answers": pa.int64()}
 
     verdicts: str | None = None
@@ -84,31 +83,45 @@ class PassRateScorer(Scorer):
                 "`method: pass_rate` needs either `verdicts` (an evaluation of a model on the pool) or `pass_rate_column`: set "
                 f"one of them in `method_args`. {HOW_TO}"
             )
-        self.rates = read_pass_rates(self.verdicts) if self.verdicts is not None else {}
+
+    @cached_property
+    def verdict_rates(self) -> dict[str, PassRate]:
+        return read_pass_rates(self.verdicts) if self.verdicts is not None else {}
+
+    def read_inputs(self) -> None:
+        self.verdict_rates  # noqa: B018
+
+    def check(self, pool: Pool) -> None:
+        if self.verdicts is not None:
+            check_joined(pool, self.verdict_rates, self.verdicts)
+        else:
+            self.column_rates(pool)
+
+    def fit(self, pool: Pool, output_dir: Path) -> None:
+        self.rates = self.verdict_rates if self.verdicts is not None else self.column_rates(pool)
 
     def parameters(self) -> dict[str, Any]:
         return super().parameters() | {"pass_rates_fingerprint": pass_rates_fingerprint(self.rates)}
 
-    def check(self, pool: Pool) -> None:
-        if self.verdicts is not None:
-            check_joined(pool, self.rates, self.verdicts)
-            return
+    def column_rates(self, pool: Pool) -> dict[str, PassRate]:
+        """The pass rates in `pass_rate_column`, by uid."""
         column = self.pass_rate_column
         if column not in pool.source.column_names:
             raise ValueError(
                 f"The pool has no column {column!r} (`pass_rate_column`); its columns are {', '.join(pool.source.column_names)}."
             )
-        values = pool.source.select(pool.rows)[column]
-        for uid, value in zip(pool.uids, values, strict=True):
+        rates: dict[str, PassRate] = {}
+        for uid, value in zip(pool.uids, pool.source.select(pool.rows)[column], strict=True):
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise ValueError(f"Pass rates must be numbers in [0, 1], but row {uid} has {value!r} in {column!r}.")
-            self.rates[uid] = PassRate(float(value), None)
-        if not self.rates:
+            rates[uid] = PassRate(float(value), None)
+        if not rates:
             raise ValueError(f"The column {column!r} (`pass_rate_column`) is empty in every usable row of the pool.")
+        return rates
 
-    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
+    def score_batch(self, batch: Sequence[Example]) -> list[Row]:
         rows: list[Row] = []
         for example in batch:
             row: Row = {"score": None, "status": "no_verdict", "num_answers": None}
@@ -131,10 +144,8 @@ class PassRateBand(Combination):
     highest: float = 0.9
 
     def __post_init__(self) -> None:
-        for name in ("lowest", "highest"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"`{name}` must be a number, got {value!r}.")
+        check_number("lowest", self.lowest)
+        check_number("highest", self.highest)
         if not self.lowest < self.highest:
             raise ValueError(f"`lowest` must be below `highest`, got {self.lowest} and {self.highest}.")
 

@@ -6,9 +6,7 @@ from typing import ClassVar, Literal
 
 import pyarrow as pa
 
-from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.configs import ScoreOn, check_choice, check_count
-from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.base import Row
 from circuitseer_trl.scoring.judge import JudgeScorer
@@ -49,19 +47,17 @@ class QualityScorer(JudgeScorer):
         check_choice("mode", self.mode, QualityMode)
         check_count("max_new_tokens", self.max_new_tokens)
 
-    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
-        assert reference is not None
+    def score_batch(self, batch: Sequence[Example]) -> list[Row]:
         if self.mode == "expectation":
-            return [row | {"answer": None} for row in super().score_batch(batch, reference, heads)]
-        prompts = [self.encode(example, reference) for example in batch]
+            return [row | {"answer": None} for row in super().score_batch(batch)]
+        prompts = [self.encode(example) for example in batch]
         ids = [prompt for prompt, _ in prompts]
-        answers = greedy_answers(
-            reference.model(for_scores=True), reference.tokenizer, ids, self.max_new_tokens, self.max_batch_tokens
-        )
+        tokenizer = self.reference.tokenizer
+        answers = greedy_answers(self.model, tokenizer, ids, self.max_new_tokens, self.reference.batch_tokens)
         rows: list[Row] = []
         for example, (_, truncated), answer in zip(batch, prompts, answers, strict=True):
             rating = read_rating(answer)
-            tokens = len(reference.tokenizer(example.completion, add_special_tokens=False)["input_ids"])
+            tokens = len(tokenizer(example.completion, add_special_tokens=False)["input_ids"])
             status = "no_rating" if rating is None else "truncated" if truncated else "ok"
             rows.append({"score": rating, "status": status, "num_tokens": tokens, "valid_mass": None, "answer": answer})
         return rows

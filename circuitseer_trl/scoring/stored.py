@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,9 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from circuitseer_trl.artifacts import read_json, read_table
-from circuitseer_trl.circuits.heads import HeadSet
-from circuitseer_trl.configs import check_choice
-from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.configs import check_choice, is_number
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row, Scorer
 from circuitseer_trl.scoring.combination import Normalisation, weighted_scores
@@ -55,7 +54,6 @@ class StoredScorer(Scorer):
         normalise: `rank` adds ranks in (0, 1), the best highest; `z_score` distances from the mean in standard deviations.
     """
 
-    uses_reference: ClassVar[bool] = False
     columns: ClassVar[dict[str, pa.DataType]] = {"scores": pa.list_(pa.float64())}
 
     folders: list[str] = field(default_factory=list)
@@ -69,28 +67,40 @@ class StoredScorer(Scorer):
                 "`method: combine` needs at least two folders of scores. Set `method_args: {folders: [RUN, RUN]}`, got "
                 f"{self.folders!r}."
             )
-        weights = [1.0] * len(self.folders) if self.weights is None else self.weights
-        if not isinstance(weights, list) or len(weights) != len(self.folders):
-            raise ValueError(f"`weights` must be a list of {len(self.folders)} numbers, one a folder, got {weights!r}.")
-        for weight in weights:
-            if (
-                isinstance(weight, bool)
-                or not isinstance(weight, int | float)
-                or not np.isfinite(weight)
-                or weight == 0
-            ):
+        if not isinstance(self.all_weights, list) or len(self.all_weights) != len(self.folders):
+            raise ValueError(
+                f"`weights` must be a list of {len(self.folders)} numbers, one a folder, got {self.all_weights!r}."
+            )
+        for weight in self.all_weights:
+            if not is_number(weight) or not np.isfinite(weight) or weight == 0:
                 raise ValueError(f"`weights` must be numbers other than 0, got {weight!r}.")
-        self.stored = [read_scores(folder) for folder in self.folders]
-        pools = [stored.card["pool"]["fingerprint"] for stored in self.stored]
+
+    @property
+    def all_weights(self) -> list[float]:
+        return [1.0] * len(self.folders) if self.weights is None else self.weights
+
+    @cached_property
+    def stored(self) -> list[StoredScores]:
+        """The scores in each folder."""
+        stored = [read_scores(folder) for folder in self.folders]
+        pools = [each.card["pool"]["fingerprint"] for each in stored]
         if len(set(pools)) > 1:
             of = ", ".join(f"{folder}: {pool}" for folder, pool in zip(self.folders, pools, strict=True))
             raise ValueError(
                 f"The `folders` have scores of different pools, by their fingerprints ({of}). Score one pool."
             )
+        return stored
+
+    @cached_property
+    def combined(self) -> dict[str, float]:
+        """The weighted sum of each row's scores, by uid."""
         uids = list(self.stored[0].scores)
         columns = [np.array([stored.scores.get(uid, np.nan) for uid in uids]) for stored in self.stored]
-        combined = weighted_scores(columns, weights, self.normalise, self.folders)
-        self.combined = dict(zip(uids, combined.tolist(), strict=True))
+        combined = weighted_scores(columns, self.all_weights, self.normalise, self.folders)
+        return dict(zip(uids, combined.tolist(), strict=True))
+
+    def read_inputs(self) -> None:
+        self.combined  # noqa: B018
 
     def parameters(self) -> dict[str, Any]:
         return super().parameters() | {"scores_fingerprints": [stored.card["fingerprint"] for stored in self.stored]}
@@ -103,7 +113,7 @@ class StoredScorer(Scorer):
                 f"{pool.fingerprint}). Give the data recipe that they were made with."
             )
 
-    def score_batch(self, batch: Sequence[Example], reference: Reference | None, heads: HeadSet | None) -> list[Row]:
+    def score_batch(self, batch: Sequence[Example]) -> list[Row]:
         rows: list[Row] = []
         for example in batch:
             score = self.combined.get(example.uid, np.nan)

@@ -65,25 +65,23 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.scoring.explain import explain
     from circuitseer_trl.scoring.explain_influence import explain_influence
     from circuitseer_trl.scoring.infra import InfraScorer
-    from circuitseer_trl.selection.steps import heads_to_score_with, make_scorer, reference_from_config
+    from circuitseer_trl.selection.steps import SelectionSteps
 
-    scorer = make_scorer(config, pool_config.system_prompt)
-    if asked.view == "influence":
-        if not isinstance(scorer, InfraScorer):
-            raise ValueError(f"`view: influence` is for `method: infra`, got `method: {config.method}`.")
-        pool, reference = pool_from_config(pool_config), reference_from_config(config)
-        example = find_row(pool, asked.row)
-        scorer.fit(pool, reference, Path(config.output_dir))
-        say(render_influence(explain_influence(example, reference, scorer), asked.max_tokens_shown))
-        return
-    if not isinstance(scorer, CircuitSeerScorer) or config.statistic != "variance":
-        raise ValueError("Only scores of `method: circuitseer` with `statistic: variance` can be taken apart.")
     if config.heads_file is None and config.head_set == "detected":
         config.heads_file = str(Path(config.output_dir) / "heads.json")  # of the run; nothing long is begun here
-    pool, reference = pool_from_config(pool_config), reference_from_config(config)
+    steps = SelectionSteps.from_config(config, pool_config.system_prompt)
+    scorer = steps.parts.scorer
+    if asked.view == "influence" and not isinstance(scorer, InfraScorer):
+        raise ValueError(f"`view: influence` is for `method: infra`, got `method: {config.method}`.")
+    if asked.view == "attention" and not (isinstance(scorer, CircuitSeerScorer) and scorer.statistic == "variance"):
+        raise ValueError("Only scores of `method: circuitseer` with `statistic: variance` can be taken apart.")
+    pool = pool_from_config(pool_config)
     example = find_row(pool, asked.row)
-    heads = heads_to_score_with(config, pool_config.system_prompt, pool, reference)
-    say(render(explain(example, reference, heads, scorer), asked.max_tokens_shown))
+    bound = scorer.bind(pool, steps.reference, steps.heads(pool), config.output_dir)
+    if isinstance(bound, InfraScorer):
+        say(render_influence(explain_influence(example, bound), asked.max_tokens_shown))
+    elif isinstance(bound, CircuitSeerScorer):
+        say(render(explain(example, bound), asked.max_tokens_shown))
 
 
 if __name__ == "__main__":

@@ -46,14 +46,15 @@ def main(args: Sequence[str] | None = None) -> None:
     )
     from circuitseer_trl.distributed.processes import say
     from circuitseer_trl.pool.load import pool_from_config
-    from circuitseer_trl.selection.cost import cost_table, estimate, spent
+    from circuitseer_trl.selection.cost import cost_table, estimate_heads, spent
     from circuitseer_trl.selection.steps import detect_heads, reference_from_config
 
-    reference, pool = reference_from_config(config), pool_from_config(pool_config)
+    reference = reference_from_config(config, pool_config.system_prompt)
+    pool = pool_from_config(pool_config)
     if run.dry_run:
-        say(cost_table(estimate(config, pool_config.system_prompt, pool, scores=False)))
+        say(cost_table(estimate_heads(config, pool, reference)))
         return
-    heads = detect_heads(config, pool_config.system_prompt, pool, reference)
+    heads = detect_heads(config, pool, reference)
     say(f"{describe(heads)}\nWritten to {config.output_dir}/heads.json. {spent(started)}")
 
 

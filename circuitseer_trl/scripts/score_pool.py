@@ -43,14 +43,14 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.distributed.processes import say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
-    from circuitseer_trl.selection.steps import compute_scores, make_parts
+    from circuitseer_trl.selection.steps import SelectionSteps
 
-    make_parts(config, pool_config.system_prompt)  # what is wrong with the method is said before the pool is read
+    steps = SelectionSteps.from_config(config, pool_config.system_prompt)  # raises before the pool is read
     pool = pool_from_config(pool_config)
     if run.dry_run:
-        say(cost_table(estimate(config, pool_config.system_prompt, pool)))
+        say(cost_table(estimate(steps, pool)))
         return
-    scores = compute_scores(config, pool_config.system_prompt, pool)
+    scores = steps.score(pool)
     say(f"{describe(scores, pool)}\nWritten to {config.output_dir}/scores. {spent(started)}")
 
 

@@ -21,34 +21,34 @@ def main(args: Sequence[str] | None = None) -> None:
         description=__doc__,
         kinds=SELECTION_KINDS,
     )
-    from circuitseer_trl.artifacts import read_json, read_table, write_json
+    from circuitseer_trl.artifacts import write_json
     from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
     from circuitseer_trl.selection.examples import as_text, example_rows
-    from circuitseer_trl.selection.steps import make_parts, select_rows
+    from circuitseer_trl.selection.steps import SelectionSteps
     from circuitseer_trl.tracking import check_tracker, start_run
 
     check_tracker(config.report_to)
-    make_parts(config, pool_config.system_prompt)  # what is wrong with the method is said before the pool is read
+    steps = SelectionSteps.from_config(config, pool_config.system_prompt)  # raises before the pool is read
     pool = pool_from_config(pool_config)
     if run.dry_run:
-        say(cost_table(estimate(config, pool_config.system_prompt, pool)))
+        say(cost_table(estimate(steps, pool)))
         return
     if config.report_to == "wandb":
         start_run("select")
-    selection = select_rows(config, pool_config.system_prompt, pool)
+    selected = steps.select(pool)
     if config.report_to == "wandb":
         from circuitseer_trl.selection.selection_panels import log_selection
 
         log_selection(config.output_dir, pool)
-    card = read_json(f"{config.output_dir}/selection.json")
-    examples = example_rows(read_table(f"{config.output_dir}/scores"), pool, set(selection.uids))
+    selection, card = selected.selection, selected.card
+    examples = example_rows(selected.scores.table, pool, set(selection.uids))
     on_main_rank(lambda: write_json(f"{config.output_dir}/examples.json", examples))
     correlation = card["rank_correlation_with_length"]
     tokens = card["mean_tokens"]
     say(
-        f"Selected {len(selection)} of {len(pool)} rows by {config.method} ({card['sampling']}, seed {card['seed']}), "
+        f"Selected {len(selection)} of {len(pool)} rows by {card['method']} ({card['sampling']}, seed {card['seed']}), "
         f"by {process_state().num_processes} process(es)."
         + (f" Rank correlation of score and length: {correlation:+.3f}." if correlation is not None else "")
         + (

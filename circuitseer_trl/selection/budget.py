@@ -1,26 +1,42 @@
 """How many rows is a budget? Of rows, or of training tokens."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.distributed.shards import run_shards
 from circuitseer_trl.modeling.loading import model_fingerprint
 from circuitseer_trl.modeling.reference import Reference
-from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.pool.row_shards import run_row_shards
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.sampling.base import Sampler, Selection
 
-ROWS_PER_SHARD = 1024
+
+@dataclass(frozen=True)
+class TokenBudget:
+    """A budget in training tokens.
+
+    Attributes:
+        most: So many tokens at most.
+        tokens (`np.ndarray` of shape `(N,)`): Training tokens of the pool's rows.
+    """
+
+    most: int
+    tokens: np.ndarray
+
+    def kept(self, selection: Selection, pool: Pool) -> dict[str, int]:
+        """What the card says of it."""
+        of = dict(zip(pool.uids, self.tokens.tolist(), strict=True))
+        return {"selected": sum(of[uid] for uid in selection.uids), "pool": int(self.tokens.sum())}
 
 
 def training_tokens(pool: Pool, reference: Reference, output_dir: str | Path) -> np.ndarray:
     """Tokens of each row's problem and completion by the reference model's tokenizer, without a template; kept in `tokens/`."""
 
-    def compute(shard: int) -> pa.Table:
-        examples = pool.take(range(shard * ROWS_PER_SHARD, min((shard + 1) * ROWS_PER_SHARD, len(pool))))
+    def compute(examples: list[Example]) -> pa.Table:
         texts = [example.problem for example in examples] + [example.completion for example in examples]
         lengths = [len(ids) for ids in reference.tokenizer(texts, add_special_tokens=False)["input_ids"]]
         return pa.table(
@@ -32,8 +48,7 @@ def training_tokens(pool: Pool, reference: Reference, output_dir: str | Path) ->
         )
 
     made_from = {"pool": pool.fingerprint, "tokenizer": model_fingerprint(reference.name, reference.revision)}
-    num_shards = -(-len(pool) // ROWS_PER_SHARD)
-    table = run_shards(Path(output_dir) / "tokens", num_shards, made_from, compute, "Training tokens")
+    table = run_row_shards(pool, Path(output_dir) / "tokens", made_from, compute, "Training tokens")
     return table["num_problem_tokens"].to_numpy() + table["num_completion_tokens"].to_numpy()
 
 
@@ -71,9 +86,8 @@ def rows_within(budget_tokens: int, tokens: np.ndarray) -> int:
 def sample_tokens(
     sampler: Sampler,
     scores: np.ndarray,
-    tokens: np.ndarray,
+    budget: TokenBudget,
     pool: Pool,
-    budget_tokens: int,
     seed: int,
     columns: Mapping[str, Any],
 ) -> Selection:
@@ -84,11 +98,5 @@ def sample_tokens(
         raise ValueError("No row can be chosen: none has a score, or all scores are 0.")
     order = sampler.sample(scores, np.arange(len(pool)), pool.uids, num_drawable, seed, columns).rows
     # Drawn again for this size: inclusion probabilities depend on it.
-    size = rows_within(budget_tokens, tokens[order])
+    size = rows_within(budget.most, budget.tokens[order])
     return sampler.sample(scores, pool.rows, pool.uids, size, seed, columns)
-
-
-def tokens_kept(selection: Selection, tokens: np.ndarray, pool: Pool) -> dict[str, int]:
-    """What the card says of a budget in tokens."""
-    of = dict(zip(pool.uids, tokens.tolist(), strict=True))
-    return {"selected": sum(of[uid] for uid in selection.uids), "pool": int(tokens.sum())}

@@ -19,27 +19,22 @@ def selection_card(
     scores: ScoreTable,
     values: np.ndarray,
     selection: Selection,
-    *,
-    method: str,
-    length_control: str,
-    sampling: str,
-    seed: int,
-    parameters: dict[str, Any],
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """What `selection.json` says; `values` are the scores after combination and length control, which were sampled by.
+    """What `selection.json` says.
 
     Means and categories of the selected rows count a row as often as its weight says.
+
+    Args:
+        values: The scores after combination and length control, which were sampled by.
+        settings: Method, sampler, seed and their parameters, as the card has them.
     """
     tokens = scores.table["num_tokens"].to_numpy()
     place = {row: index for index, row in enumerate(scores.table["row"].to_pylist())}
     chosen = np.repeat([place[row] for row in selection.rows.tolist()], selection.weights.astype(np.int64))
     sink_share = scores.table["sink_share"].to_numpy()
     card = {
-        "method": method,
-        "length_control": length_control,
-        "sampling": sampling,
-        **parameters,
-        "seed": seed,
+        **settings,
         "num_selected": len(selection),
         "num_with_repeats": int(selection.weights.sum()),
         "pool": pool.describe(),

@@ -20,10 +20,8 @@ from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.modeling.losses import response_losses
 from circuitseer_trl.modeling.memory import KEPT_BY_A_CPU_SWEEP, activation_bytes, sweep_tokens
 from circuitseer_trl.modeling.reference import Reference
-from circuitseer_trl.modeling.stored_losses import checked_model, encode_all
 from circuitseer_trl.pool.rows import Example, Pool
-from circuitseer_trl.scoring.base import Scorer
-from circuitseer_trl.selection.steps import batch_tokens, make_scorer, reference_from_config, shared_temporary_folder
+from circuitseer_trl.selection.steps import SelectionSteps, shared_temporary_folder
 
 # Rows whose lengths stand for the pool's, and rows that are read for the time they take.
 NUM_MEASURED_ROWS, NUM_TIMED_ROWS = 256, 16
@@ -68,29 +66,26 @@ def timed(work: Callable[[], object]) -> tuple[float, int]:
         return time.perf_counter() - started, counter.get_total_flops()
 
 
-def loss_cost(config: SelectionConfig, system_prompt: str, pool: Pool, reference: Reference) -> StepCost:
+def loss_cost(config: SelectionConfig, pool: Pool, reference: Reference) -> StepCost:
     """The pass over the response losses of the pool, or of the probe's candidates."""
-    lengths = [
-        len(item.input_ids)
-        for item in encode_all(spread(pool, NUM_MEASURED_ROWS), reference, config.probe_format, system_prompt)
-    ]
-    encoded = encode_all(spread(pool, NUM_TIMED_ROWS), reference, config.probe_format, system_prompt)
+    lengths = [len(item.input_ids) for item in reference.encode(spread(pool, NUM_MEASURED_ROWS))]
+    encoded = reference.encode(spread(pool, NUM_TIMED_ROWS))
     encoded = [item for item in encoded if item.num_completion_tokens > 0 and item.num_prompt_tokens > 0]
     num_rows = min(config.probe_candidates or len(pool), len(pool))
     num_tokens = num_rows * float(np.mean(lengths))
-    model = checked_model(reference, encoded)
-    seconds, operations = timed(lambda: response_losses(model, encoded, batch_tokens(config)))
+    model = reference.checked_model(encoded)
+    seconds, operations = timed(lambda: response_losses(model, encoded, reference.batch_tokens))
     share = num_tokens / sum(len(item.input_ids) for item in encoded)
-    longest = max(batch_tokens(config), *lengths)
+    longest = max(reference.batch_tokens, *lengths)
     memory = model.get_memory_footprint() + longest * activation_bytes(model.config, model.dtype)
     return StepCost(
         "losses", f"{num_rows:,} rows, {num_tokens:,.0f} tokens", seconds * share, operations * share, memory
     )
 
 
-def heads_cost(config: SelectionConfig, system_prompt: str, pool: Pool, reference: Reference) -> StepCost:
+def heads_cost(config: SelectionConfig, pool: Pool, reference: Reference) -> StepCost:
     """The sweep over all heads on the probe; a race takes a part of it that nobody knows before."""
-    encoded = encode_all(spread(pool, NUM_MEASURED_ROWS), reference, config.probe_format, system_prompt)
+    encoded = reference.encode(spread(pool, NUM_MEASURED_ROWS))
     encoded = sorted(
         (item for item in encoded if item.num_completion_tokens > 0 and item.num_prompt_tokens > 0),
         key=lambda item: len(item.input_ids),
@@ -99,7 +94,7 @@ def heads_cost(config: SelectionConfig, system_prompt: str, pool: Pool, referenc
     num_layers, width = configured_grid(reference)
     heads = [(layer, head) for layer in range(num_layers) for head in range(width)]
     some = [(int(layer), 0) for layer in np.unique(np.linspace(0, num_layers - 1, NUM_TIMED_LAYERS).astype(int))]
-    model = checked_model(reference, encoded)
+    model = reference.checked_model(encoded)
     seconds, operations = timed(lambda: head_loss_increases(model, median, some))
     size = min(config.probe_size, len(pool))
     num_tokens = size * float(np.mean([len(item.input_ids) for item in encoded]))
@@ -117,23 +112,23 @@ def heads_cost(config: SelectionConfig, system_prompt: str, pool: Pool, referenc
     )
 
 
-def scores_cost(config: SelectionConfig, pool: Pool, scorer: Scorer, reference: Reference | None) -> StepCost:
+def scores_cost(steps: SelectionSteps, pool: Pool) -> StepCost:
     """The scores of the pool, with what the scorer does before.
 
     The heads are not known yet: one of the deepest layer stands for them, so that every layer is read.
     """
+    scorer, reference = steps.parts.scorer, steps.reference
     rows = spread(pool, NUM_TIMED_ROWS)
     sample = pool.subset(spread_positions(pool, NUM_TIMED_ROWS))
     heads = None
-    if scorer.uses_heads:
-        assert reference is not None
-        num_layers, _ = configured_grid(reference)
-        heads = HeadSet([(num_layers - 1, 0)], {})
+    if scorer.needs == "heads" and reference is not None:
+        heads = HeadSet([(configured_grid(reference)[0] - 1, 0)], {})
+    bound = scorer.attach(reference, heads)  # its files are of the whole pool, which `check` met
 
     def work() -> None:
         with shared_temporary_folder() as folder:
-            scorer.fit(sample, reference, Path(folder))
-            scorer.score_batch(rows, reference, heads)
+            bound.fit(sample, Path(folder))
+            bound.score_batch(rows)
 
     seconds, operations = timed(work)
 
@@ -142,27 +137,27 @@ def scores_cost(config: SelectionConfig, pool: Pool, scorer: Scorer, reference: 
 
     share = len(pool) / len(rows) * characters(spread(pool, NUM_MEASURED_ROWS)) / characters(rows)
     memory = None
-    if reference is not None and not scorer.uses_gradients:
-        model = reference.model(for_scores=not scorer.uses_losses)
-        memory = model.get_memory_footprint() + batch_tokens(config) * activation_bytes(model.config, model.dtype)
+    if reference is not None and scorer.needs not in ("text", "gradients"):
+        model = reference.model(for_scores=scorer.needs != "losses")
+        memory = model.get_memory_footprint() + reference.batch_tokens * activation_bytes(model.config, model.dtype)
     return StepCost("scores", f"{len(pool):,} rows", seconds * share, operations * share, memory)
 
 
-def estimate(config: SelectionConfig, system_prompt: str, pool: Pool, *, scores: bool = True) -> list[StepCost]:
-    """What a selection, or with `scores` False the finding of its heads, is reckoned to cost; every rank tries the same."""
-    scorer = make_scorer(config, system_prompt)
-    if scores:
-        scorer.check(pool)
-    reference = reference_from_config(config) if scorer.uses_reference or not scores else None
-    costs = []
-    if not scores or (scorer.uses_heads and config.head_set == "detected" and config.heads_file is None):
-        assert reference is not None
-        if config.probe_strategy == "max_loss" and config.probe_size < len(pool):
-            costs.append(loss_cost(config, system_prompt, pool, reference))
-        costs.append(heads_cost(config, system_prompt, pool, reference))
-    if scores:
-        costs.append(scores_cost(config, pool, scorer, reference))
+def estimate_heads(config: SelectionConfig, pool: Pool, reference: Reference) -> list[StepCost]:
+    """What the finding of the heads is reckoned to cost; every rank tries the same."""
+    costs = [heads_cost(config, pool, reference)]
+    if config.probe_strategy == "max_loss" and config.probe_size < len(pool):
+        costs.insert(0, loss_cost(config, pool, reference))
     return costs
+
+
+def estimate(steps: SelectionSteps, pool: Pool) -> list[StepCost]:
+    """What a selection is reckoned to cost; every rank tries the same."""
+    steps.parts.scorer.check(pool)
+    costs = []
+    if steps.needs_detection and steps.reference is not None:
+        costs = estimate_heads(steps.config, pool, steps.reference)
+    return [*costs, scores_cost(steps, pool)]
 
 
 def cost_table(costs: list[StepCost]) -> str:

@@ -8,13 +8,13 @@ import datasets
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from circuitseer_trl.artifacts import read_json, write_card
+from circuitseer_trl.artifacts import write_card
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.pool.load import pool_from_config, pool_from_dataset
 from circuitseer_trl.pool.rows import Pool
-from circuitseer_trl.sampling.base import Selection
-from circuitseer_trl.selection.methods import get_method
-from circuitseer_trl.selection.steps import make_parts, select_rows, shared_temporary_folder
+from circuitseer_trl.sampling.base import Sampler, Selection
+from circuitseer_trl.scoring.base import Scorer
+from circuitseer_trl.selection.steps import SelectionSteps, shared_temporary_folder
 from circuitseer_trl.selection.trainable_rows import trainable_rows
 
 
@@ -32,9 +32,10 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         reference_model: Hub id or folder of the model to look into.
         budget_ratio: Share of the usable rows to keep.
         seed: Seed of the draw.
-        method: A key of `METHODS`.
-        system_prompt: As in `PoolConfig`.
-        options: Any other key of `PoolConfig` (the columns) or `SelectionConfig`.
+        method: A key of `METHODS`; by default `circuitseer`.
+        scorer: A scorer of one's own in place of a method, or its `module:Class`.
+        sampler: A sampler of one's own, or its `module:Class`.
+        options: Any other key of `PoolConfig` (the columns, the system prompt) or `SelectionConfig`.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         *,
         budget_ratio: float = 0.1,
         seed: int = 42,
-        method: str = "circuitseer",
+        method: str = "",
+        scorer: Scorer | str | None = None,
+        sampler: Sampler | str | None = None,
         **options: Any,
     ) -> None:
         columns = {item.name for item in fields(PoolConfig)}
@@ -51,18 +54,35 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         if unknown := sorted(set(options) - columns - selecting):
             raise TypeError(f"Unknown options {unknown}. Options are the keys of `PoolConfig` and `SelectionConfig`.")
         self.pool_options = {key: value for key, value in options.items() if key in columns}
-        self.selection_options = {
-            "reference_model": reference_model,
-            "budget_ratio": budget_ratio,
-            "selection_seed": seed,
-            "method": method,
-        } | {key: value for key, value in options.items() if key in selecting}
+        if scorer is not None and method:
+            raise ValueError(
+                f"`method={method!r}` and `scorer` both say how rows are scored. Leave one of the two out."
+            )
+        if sampler is not None and options.get("sampling"):
+            raise ValueError("`sampling` and `sampler` both say how rows are chosen. Leave one of the two out.")
+        config = SelectionConfig(
+            output_dir="",
+            reference_model=reference_model,
+            budget_ratio=budget_ratio,
+            selection_seed=seed,
+            method=method,
+            scorer=scorer if isinstance(scorer, str) else None,
+            sampler=sampler if isinstance(sampler, str) else None,
+            **{key: value for key, value in options.items() if key in selecting},
+        )
+        # Checks the values now, not after the pool was read.
+        self.steps = SelectionSteps.from_config(
+            config,
+            self._pool_config("dataset").system_prompt,
+            None if isinstance(scorer, str) else scorer,
+            None if isinstance(sampler, str) else sampler,
+        )
         self.card: dict[str, Any] | None = None
         self.selection: Selection | None = None
         self._kept: tuple[str, Pool] | None = None  # the selection's folder and its pool, for the panels
-        get_method(method)
-        # Checks the values now, not after the pool was read.
-        make_parts(SelectionConfig(output_dir="", **self.selection_options), "")
+
+    def _pool_config(self, name: str) -> PoolConfig:
+        return PoolConfig(**({"dataset_name": name} | self.pool_options))
 
     def select(self, pool: datasets.Dataset | Pool | str, output_dir: str | Path | None = None) -> datasets.Dataset:
         """Selects rows; to be called by every process of a launch.
@@ -75,7 +95,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
             The chosen rows, in the pool's order and with all of its columns. Where the dataset is not in a form that TRL can
             train on, it has conversational `prompt` and `completion` columns besides.
         """
-        config = PoolConfig(**({"dataset_name": pool if isinstance(pool, str) else "dataset"} | self.pool_options))
+        config = self._pool_config(pool if isinstance(pool, str) else "dataset")
         if isinstance(pool, str):
             pool = pool_from_config(config)
         elif isinstance(pool, datasets.Dataset):
@@ -84,19 +104,13 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
             raise TypeError(f"`pool` must be a datasets.Dataset, a Pool or a name, got a {type(pool).__name__}.")
         self._kept = None
         if output_dir is not None:
-            self._select_into(str(output_dir), pool, config.system_prompt)
+            selected = self.steps.into(output_dir).select(pool)
             self._kept = str(output_dir), pool
         else:
             with shared_temporary_folder() as folder:
-                self._select_into(folder, pool, config.system_prompt)
-        assert self.selection is not None
+                selected = self.steps.into(folder).select(pool)
+        self.selection, self.card = selected.selection, selected.card
         return trainable_rows(pool, self.selection, config.system_prompt)
-
-    def _select_into(self, output_dir: str, pool: Pool, system_prompt: str) -> None:
-        self.selection = select_rows(
-            SelectionConfig(output_dir=output_dir, **self.selection_options), system_prompt, pool
-        )
-        self.card = read_json(Path(output_dir) / "selection.json")
 
     def state(self) -> dict[str, Any]:
         """What `trainer_state.json` keeps of the selection."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.recipe import parse_recipe
-from circuitseer_trl.selection.steps import select_rows
+from circuitseer_trl.selection.steps import SelectionSteps
 from circuitseer_trl.training.selected_rows import ChosenRows, read_chosen_rows
 
 
@@ -21,5 +21,5 @@ def select_in_launch(
     """
     words = ["--config", str(selection_recipe), "--output_dir", str(output_dir)]
     config = parse_recipe(SelectionConfig, args=words, kinds=("selection", "ablations"))
-    select_rows(config, system_prompt, pool)
+    SelectionSteps.from_config(config, system_prompt).select(pool)
     return read_chosen_rows(output_dir, pool)

@@ -16,12 +16,12 @@ from circuitseer_trl.circuits.heads import (
     top_heads,
     undetected_heads,
 )
-from circuitseer_trl.circuits.probe import hardest
+from circuitseer_trl.circuits.probe import Probe, hardest
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.modeling.losses import response_losses
 from circuitseer_trl.modeling.reference import Reference
-from circuitseer_trl.modeling.stored_losses import encode_all, pool_losses
+from circuitseer_trl.modeling.stored_losses import pool_losses
 from circuitseer_trl.pool.build import load_pool
 
 
@@ -45,8 +45,8 @@ def test_stability_is_certain_where_heads_never_change_places():
 
 
 def test_files_and_numbers_of_a_whole_run(tmp_path: Path, tiny_model: str, pool_file: str):
-    pool, reference = load_pool(pool_file), Reference(tiny_model)
-    heads = find_heads(pool, reference, tmp_path, probe_size=5, head_ratio=0.25, system_prompt="Think.")
+    pool, reference = load_pool(pool_file), Reference(tiny_model, system_prompt="Think.")
+    heads = find_heads(pool, reference, tmp_path, Probe(size=5), head_ratio=0.25)
     card = read_json(tmp_path / "heads.json")
     assert np.array(card["importance"]).shape == np.array(card["standard_error"]).shape == (2, 4)
     assert HeadSet.read(tmp_path / "heads.json").selected == heads.selected
@@ -54,7 +54,7 @@ def test_files_and_numbers_of_a_whole_run(tmp_path: Path, tiny_model: str, pool_
     assert card["mode"] == "exact"
 
     # The probe is the five rows of highest loss, by a plain loop over the pool.
-    encoded = encode_all(list(pool), reference, None, "Think.")
+    encoded = reference.encode(list(pool))
     losses = [response_losses(reference.model(), [item])[0] for item in encoded]
     order = np.argsort(-np.array(losses), kind="stable")[:5].tolist()
     assert read_table(tmp_path / "probe.parquet")["uid"].to_pylist() == [pool.uids[index] for index in order]
@@ -71,7 +71,7 @@ def test_files_and_numbers_of_a_whole_run(tmp_path: Path, tiny_model: str, pool_
 
 def test_a_second_run_computes_nothing_and_changes_no_byte(tmp_path: Path, tiny_model: str, pool_file: str):
     def run() -> dict[Path, tuple[bytes, int]]:
-        find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, probe_size=3, system_prompt="")
+        find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, Probe(size=3))
         shards = [*tmp_path.glob("losses/*"), *tmp_path.glob("importance/*"), tmp_path / "heads.json"]
         assert len(shards) == 1 + 3 + 1
         return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in shards}
@@ -80,7 +80,7 @@ def test_a_second_run_computes_nothing_and_changes_no_byte(tmp_path: Path, tiny_
 
 
 def test_probe_size_of_the_pool_takes_the_whole_pool(tmp_path: Path, tiny_model: str, pool_file: str):
-    heads = find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, probe_size=12, system_prompt="")
+    heads = find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, Probe(size=12))
     assert heads.card["num_probe"] == 12
     assert not (tmp_path / "losses").exists()
 
@@ -88,15 +88,7 @@ def test_probe_size_of_the_pool_takes_the_whole_pool(tmp_path: Path, tiny_model:
 @pytest.mark.thorough
 def test_random_probe_needs_no_losses_and_follows_its_seed(tmp_path: Path, tiny_model: str, pool_file: str):
     def probe(folder: str, seed: int) -> list[str]:
-        find_heads(
-            load_pool(pool_file),
-            Reference(tiny_model),
-            tmp_path / folder,
-            probe_strategy="random",
-            probe_size=4,
-            head_seed=seed,
-            system_prompt="",
-        )
+        find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path / folder, Probe("random", 4, seed=seed))
         assert not (tmp_path / folder / "losses").exists()
         return read_table(tmp_path / folder / "probe.parquet")["uid"].to_pylist()
 
@@ -107,15 +99,7 @@ def test_candidates_are_a_random_part_of_the_pool(tmp_path: Path, tiny_model: st
     pool, reference = load_pool(pool_file), Reference(tiny_model)
 
     def probe(folder: str, seed: int, candidates: int | None = 6) -> list[str]:
-        heads = find_heads(
-            pool,
-            reference,
-            tmp_path / folder,
-            probe_size=3,
-            probe_candidates=candidates,
-            head_seed=seed,
-            system_prompt="",
-        )
+        heads = find_heads(pool, reference, tmp_path / folder, Probe(size=3, candidates=candidates, seed=seed))
         assert heads.card["probe"].get("candidates") == (6 if candidates == 6 else None)
         return read_table(tmp_path / folder / "probe.parquet")["uid"].to_pylist()
 
@@ -140,8 +124,8 @@ def test_bad_numbers_of_candidates_are_refused():
 
 
 def test_truncated_rows_are_marked_and_hardly_answered_ones_left_out(tmp_path: Path, tiny_model: str, pool_file: str):
-    reference = Reference(tiny_model, max_length=32)
-    table = pool_losses(load_pool(pool_file), reference, tmp_path, form="plain", system_prompt="")
+    reference = Reference(tiny_model, max_length=32, prompt_format="plain")
+    table = pool_losses(load_pool(pool_file), reference, tmp_path)
     cut = [index for index, truncated in enumerate(table["truncated"].to_pylist()) if truncated]
     assert cut
     for index in hardest(table, 12).tolist():
@@ -149,7 +133,7 @@ def test_truncated_rows_are_marked_and_hardly_answered_ones_left_out(tmp_path: P
 
 
 def test_heads_of_another_model_are_refused(tmp_path: Path, tiny_model: str, other_model: str, pool_file: str):
-    heads = find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, probe_size=2, system_prompt="")
+    heads = find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, Probe(size=2))
     heads.check_model(Reference(tiny_model))
     with pytest.raises(ValueError, match=r"found in .* but the reference model is"):
         heads.check_model(Reference(other_model))
@@ -158,11 +142,11 @@ def test_heads_of_another_model_are_refused(tmp_path: Path, tiny_model: str, oth
 def test_changed_inputs_are_refused_with_both_fingerprints(
     tmp_path: Path, tiny_model: str, other_model: str, pool_file: str
 ):
-    find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, probe_size=2, system_prompt="")
+    find_heads(load_pool(pool_file), Reference(tiny_model), tmp_path, Probe(size=2))
     with pytest.raises(
         ValueError, match=r"results of other inputs \(fingerprint \w{16} there, \w{16} now\)\. Changed: model"
     ):
-        find_heads(load_pool(pool_file), Reference(other_model), tmp_path, probe_size=2, system_prompt="")
+        find_heads(load_pool(pool_file), Reference(other_model), tmp_path, Probe(size=2))
 
 
 def test_undetected_heads(tiny_model: str):
@@ -185,34 +169,22 @@ def test_a_row_that_breaks_the_model_is_left_out_and_told(tmp_path: Path, tiny_m
     file = tmp_path / "pool.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     pool = load_pool(str(file))
-    reference = Reference(tiny_model)
+    reference = Reference(tiny_model, prompt_format="plain")
     reference.model().get_input_embeddings().weight[reference.tokenizer("Ω")["input_ids"][-1]] = torch.nan
-    losses = pool_losses(pool, reference, tmp_path / "losses", form="plain", system_prompt="")
+    losses = pool_losses(pool, reference, tmp_path / "losses")
     assert np.flatnonzero(~np.isfinite(losses["loss_nats"].to_numpy())).tolist() == [0]
     assert 0 not in hardest(losses, 100)
-    heads = find_heads(
-        pool, reference, tmp_path / "broken", probe_size=101, probe_format="plain", head_ratio=0.25, system_prompt=""
-    )
+    heads = find_heads(pool, reference, tmp_path / "broken", Probe(size=101), head_ratio=0.25)
     assert heads.card["probe"]["not_finite"] == [pool[0].uid]
     assert heads.card["num_probe"] == 100
     whole = find_heads(
         pool.subset(np.arange(1, 101)),
-        Reference(tiny_model),
+        Reference(tiny_model, prompt_format="plain"),
         tmp_path / "whole",
-        probe_size=100,
-        probe_format="plain",
+        Probe(size=100),
         head_ratio=0.25,
-        system_prompt="",
     )
     np.testing.assert_allclose(heads.importance, whole.importance, rtol=0, atol=1e-6)
     assert heads.selected == whole.selected
     with pytest.raises(ValueError, match="losses of 1 of 12 rows are not finite"):
-        find_heads(
-            pool.subset(np.arange(12)),
-            reference,
-            tmp_path / "few",
-            probe_size=12,
-            probe_format="plain",
-            head_ratio=0.25,
-            system_prompt="",
-        )
+        find_heads(pool.subset(np.arange(12)), reference, tmp_path / "few", Probe(size=12), head_ratio=0.25)

@@ -9,6 +9,7 @@ import pytest
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.circuits import race as racing
 from circuitseer_trl.circuits.heads import find_heads
+from circuitseer_trl.circuits.probe import Probe
 from circuitseer_trl.circuits.race import decide, race, standard_errors, sweep_cost, with_control
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import load_pool
@@ -99,17 +100,16 @@ def test_cost_of_a_sweep():
 def test_a_race_on_a_model(tmp_path: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(racing, "FIRST_ROUND", 4)
     monkeypatch.setattr(racing, "Z", 2.5)
-    pool, reference = load_pool(pool_file), Reference(tiny_model)
+    pool, reference = load_pool(pool_file), Reference(tiny_model, system_prompt="")
 
     def find(folder: str, mode: str) -> dict[Path, bytes]:
         heads = find_heads(
             pool,
             reference,
             tmp_path / folder,
-            probe_size=12,
+            Probe(size=12),
             head_ratio=0.25,
             head_detection=mode,
-            system_prompt="",
         )
         assert len(describe(heads).splitlines()) == (3 if mode == "exact" else 4)
         return {path: path.read_bytes() for path in (tmp_path / folder).rglob("*.parquet")}

@@ -195,7 +195,10 @@ def test_faults_change_no_answer(
 ):
     every = 4  # first tries and tries again, with one answer and with several
     with FaultyServer(server, tokenizer, lambda number, body: fault if number % every == 0 else None) as proxy:
-        evaluate(config(model, benchmarks_dir, tmp_path, proxy.url, request_timeout_seconds=SLOW_SECONDS / 3))
+        patience = (
+            SLOW_SECONDS / 3 if fault == "slow" else 60
+        )  # on a busy machine a sound answer takes longer than the first
+        evaluate(config(model, benchmarks_dir, tmp_path, proxy.url, request_timeout_seconds=patience))
     assert texts(tmp_path) == texts(direct)
     assert proxy.faults.count(fault) >= 3
     assert len(proxy.bodies) == 2 + 2 * NUM_PROBLEMS + proxy.faults.count(fault)

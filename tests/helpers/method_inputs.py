@@ -1,12 +1,18 @@
 """What the tests of selection methods share: a recipe, the tiny model's chat prompt, and what a method cannot do without."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import datasets
+
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.pool.rows import Pool
-from circuitseer_trl.selection.steps import compute_scores
+from circuitseer_trl.pool.rows import Example, Pool
+from circuitseer_trl.sampling.base import Sampler, Selection
+from circuitseer_trl.scoring.base import ScoreTable
+from circuitseer_trl.selection.parts import make_parts
+from circuitseer_trl.selection.steps import SelectionSteps
 from tests.helpers.evaluation_folders import two_evaluations
 
 SYSTEM = "Think."
@@ -16,6 +22,24 @@ HEADER = "<|im_start|>assistant\n"
 def config(folder: Path, model: str, method: str, **values: object) -> SelectionConfig:
     defaults = {"reference_model": model, "budget_size": 3}
     return SelectionConfig(output_dir=str(folder), method=method, **(defaults | values))  # type: ignore[arg-type]
+
+
+def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Selection:
+    return SelectionSteps.from_config(config, system_prompt).select(pool).selection
+
+
+def compute_scores(config: SelectionConfig, system_prompt: str, pool: Pool) -> ScoreTable:
+    return SelectionSteps.from_config(config, system_prompt).score(pool)
+
+
+def named_sampler(sampling: str) -> Sampler:
+    return make_parts(SelectionConfig("x", method="random", sampling=sampling)).sampler  # type: ignore[arg-type]
+
+
+def pool_of(*examples: Example) -> Pool:
+    """A pool of these rows."""
+    rows = datasets.Dataset.from_list([asdict(example) for example in examples])
+    return Pool(rows, datasets.Dataset.from_dict({"row": [], "reason": []}), rows, "examples")
 
 
 def chat_prompt(problem: str, system: str = SYSTEM) -> str:

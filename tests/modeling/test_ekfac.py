@@ -26,41 +26,39 @@ from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.scoring.influence import InfluenceScorer
 from circuitseer_trl.scoring.infra import InfraScorer
-from circuitseer_trl.selection.steps import select_rows
 from tests.helpers.evaluation_folders import two_evaluations
 from tests.helpers.launch import launch
+from tests.helpers.method_inputs import select_rows
 from tests.helpers.tiny_models import build_model
 
 pytest.importorskip("kronfluence")
 pytestmark = pytest.mark.thorough
 
 
-def fitted(tmp_path: Path, model: str, pool: Pool, **values: object) -> tuple[InfluenceScorer, Reference]:
+def fitted(tmp_path: Path, model: str, pool: Pool, **values: object) -> InfluenceScorer:
     scorer = InfluenceScorer(**two_evaluations(tmp_path), backend="ekfac", **values)  # type: ignore[arg-type]
-    reference = Reference(model)
-    scorer.fit(pool, reference, tmp_path)
-    return scorer, reference
+    return scorer.bind(pool, Reference(model), None, tmp_path)
 
 
 def matrix(rows: list[dict]) -> np.ndarray:
     return np.array([row["influences_correct"] + row["influences_incorrect"] for row in rows])
 
 
-def kronfluence_scores(scorer: InfluenceScorer, reference: Reference, pool: Pool, folder: Path, **values) -> np.ndarray:
+def kronfluence_scores(scorer: InfluenceScorer, pool: Pool, folder: Path, **values) -> np.ndarray:
     """The library's own pairwise scores of the same rows and answers, with the factors in the folder."""
     from kronfluence.analyzer import Analyzer, prepare_model
     from kronfluence.arguments import ScoreArguments
     from kronfluence.utils.dataset import DataLoaderKwargs
 
-    names = list(linear_layers(reference.model(), scorer.layers))
+    names, reference = list(scorer.linear_layers), scorer.reference
     task = ekfac.make_task(names)
     model = prepare_model(deepcopy(reference.model()), task)
     analyzer = Analyzer(ekfac.ANALYSIS, model, task, cpu=True, output_dir=str(folder), disable_tqdm=True)
     analyzer.compute_pairwise_scores(
         "test",
         ekfac.FACTORS,
-        query_dataset=scorer.encode_answers(scorer.all_answers(), reference),
-        train_dataset=scorer.encode(list(pool), reference),
+        query_dataset=scorer.encoded_answers,
+        train_dataset=reference.encode(list(pool)),
         per_device_query_batch_size=2,
         per_device_train_batch_size=12,
         score_args=ScoreArguments(damping_factor=scorer.damping, **values),
@@ -73,21 +71,20 @@ def kronfluence_scores(scorer: InfluenceScorer, reference: Reference, pool: Pool
 @pytest.mark.parametrize("damping", [None, 1e-3])
 def test_scores_are_kronfluences_own(tmp_path: Path, tiny_model: str, pool_file: str, damping: float | None):
     pool = load_pool(pool_file)
-    scorer, reference = fitted(tmp_path, tiny_model, pool, damping=damping)
-    found = matrix(scorer.score_batch(list(pool), reference, None))
-    expected = kronfluence_scores(scorer, reference, pool, tmp_path).T
+    scorer = fitted(tmp_path, tiny_model, pool, damping=damping)
+    found = matrix(scorer.score_batch(list(pool)))
+    expected = kronfluence_scores(scorer, pool, tmp_path).T
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-3 * np.abs(expected).mean())
 
 
 def test_positions_are_kronfluences_own(tmp_path: Path, tiny_model: str, pool_file: str):
     pool = load_pool(pool_file)
-    scorer, reference = fitted(tmp_path, tiny_model, pool)
-    expected = kronfluence_scores(scorer, reference, pool, tmp_path, compute_per_token_scores=True)  # (Q, N, T)
-    model = reference.model()
-    layers = linear_layers(model, scorer.layers)
-    queries = scorer.encode_answers(scorer.all_answers(), reference)
-    gradient = scorer.seen_through_curvature(mean_gradient(model, layers, queries, "mean", 500))
-    rows = scorer.encode(list(pool), reference)
+    scorer = fitted(tmp_path, tiny_model, pool)
+    expected = kronfluence_scores(scorer, pool, tmp_path, compute_per_token_scores=True)  # (Q, N, T)
+    model, layers = scorer.model, scorer.linear_layers
+    queries = scorer.encoded_answers
+    gradient = scorer.precondition(mean_gradient(model, layers, queries, "mean", 500))
+    rows = scorer.reference.encode(list(pool))
     for row, parts in enumerate(token_influences(model, layers, gradient, rows, 500)):
         theirs = expected[:, row].mean(axis=0)[: len(parts)]
         assert parts == pytest.approx(theirs, rel=1e-3, abs=1e-3 * np.abs(expected).max())
@@ -95,20 +92,24 @@ def test_positions_are_kronfluences_own(tmp_path: Path, tiny_model: str, pool_fi
 
 def test_large_damping_is_the_plain_inner_product(tmp_path: Path, tiny_model: str, pool_file: str):
     pool, damping = load_pool(pool_file), 1e6
-    scorer, reference = fitted(tmp_path, tiny_model, pool, damping=damping)
-    plain = matrix(InfluenceScorer(**two_evaluations(tmp_path)).score_batch(list(pool), reference, None))
-    seen = matrix(scorer.score_batch(list(pool), reference, None)) * damping
+    scorer = fitted(tmp_path, tiny_model, pool, damping=damping)
+    plain = matrix(
+        InfluenceScorer(**two_evaluations(tmp_path))
+        .bind(pool, scorer.reference, None, tmp_path)
+        .score_batch(list(pool))
+    )
+    seen = matrix(scorer.score_batch(list(pool))) * damping
     assert seen == pytest.approx(plain, rel=1e-3, abs=1e-3 * np.abs(plain).mean())
     assert spearmanr(seen.ravel(), plain.ravel()).statistic > 0.999
 
 
 def test_the_curvature_is_fitted_once(tmp_path: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch):
     pool = load_pool(pool_file)
-    first, reference = fitted(tmp_path, tiny_model, pool)
-    whole = first.score_batch(list(pool), reference, None)
+    first = fitted(tmp_path, tiny_model, pool)
+    whole = first.score_batch(list(pool))
     monkeypatch.setattr(ekfac, "_fit", None)  # to call it would fail
-    again, reference = fitted(tmp_path, tiny_model, pool)
-    assert again.score_batch(list(pool), reference, None) == whole
+    again = fitted(tmp_path, tiny_model, pool)
+    assert again.score_batch(list(pool)) == whole
     with pytest.raises(ValueError, match=r"holds results of other inputs.*num_factor_rows: 1000 then, 5 now"):
         fitted(tmp_path, tiny_model, pool, num_factor_rows=5)
 
@@ -152,8 +153,8 @@ def test_both_methods_select_by_it(tmp_path: Path, tiny_model: str, pool_file: s
         )
         assert select_rows(settings, "Think.", pool).weights.sum() == 6
         assert read_table(tmp_path / method / "scores")["score"].null_count == 0
-    with pytest.raises(ValueError, match="The curvature is not fitted"):
-        InfraScorer(evaluation=folders["after"], backend="ekfac").score_batch([pool[0]], Reference(tiny_model), None)
+    with pytest.raises(ValueError, match="InfraScorer has not been given a reference model"):
+        InfraScorer(evaluation=folders["after"], backend="ekfac").score_batch([pool[0]])
 
 
 NUM_ROWS, VOCABULARY, LENGTH = 24, 24, 8

@@ -16,8 +16,8 @@ from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.pool.sources import read_dataset
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import select_rows
 from tests.conftest import PROBLEMS, ROOT
+from tests.helpers.method_inputs import select_rows
 
 
 def grams(text: str, size: int) -> set[tuple[str, ...]]:

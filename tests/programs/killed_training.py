@@ -8,7 +8,7 @@ from typing import Any
 from transformers import Trainer
 
 from circuitseer_trl.distributed import shards
-from circuitseer_trl.scoring import base
+from circuitseer_trl.pool import row_shards
 from circuitseer_trl.scripts import train_sft
 from circuitseer_trl.selection import steps
 
@@ -48,7 +48,7 @@ PLACES = {
 
 
 if __name__ == "__main__":
-    base.ROWS_PER_SHARD = 8
+    row_shards.ROWS_PER_SHARD = 8
     if place := os.environ.get("KILL_AT"):
         setattr(*PLACES[place])
     train_sft.main()

@@ -12,7 +12,7 @@ import pyarrow as pa
 from circuitseer_trl.artifacts import write_table
 from circuitseer_trl.distributed import shards
 from circuitseer_trl.modeling import stored_losses
-from circuitseer_trl.scoring import base
+from circuitseer_trl.pool import row_shards
 from circuitseer_trl.scripts import select_data
 
 
@@ -22,6 +22,6 @@ def write_slowly(path: str | Path, table: pa.Table) -> None:
 
 
 if __name__ == "__main__":
-    stored_losses.ROWS_PER_SHARD = base.ROWS_PER_SHARD = 8
+    stored_losses.ROWS_PER_SHARD = row_shards.ROWS_PER_SHARD = 8
     shards.write_table = write_slowly
     select_data.main()

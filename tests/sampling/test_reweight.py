@@ -13,8 +13,8 @@ from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.sampling.prune import PruneSampler, alternate, goodness, mean_ranks
 from circuitseer_trl.sampling.reweight import ReweightSampler, round_to_counts
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import select_rows
 from circuitseer_trl.training.selected_rows import read_chosen_rows, training_rows
+from tests.helpers.method_inputs import select_rows
 
 UIDS = [f"row {n}" for n in range(8)]
 

@@ -7,9 +7,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from circuitseer_trl.sampling.base import Selection, budget
+from circuitseer_trl.sampling.base import Sampler, Selection, budget
 from circuitseer_trl.sampling.soft import SoftSampler, hashed_uniform, race_inclusion_probabilities
+from circuitseer_trl.sampling.top_k import TopKSampler
 from circuitseer_trl.selection.methods import SAMPLERS
+from circuitseer_trl.testing import check_sampler
+from tests.helpers.method_inputs import named_sampler
 
 WEIGHTS = [1, 2, 3, 4, 6, 8, 11, 15]
 UIDS = [f"uid-{index}" for index in range(len(WEIGHTS))]
@@ -103,36 +106,69 @@ def test_zero_scores_are_never_drawn():
 
 def test_top_k_and_bottom_k_break_ties_by_uid():
     scores = np.array([1.0, 3.0, 3.0, 2.0])
-    assert SAMPLERS["top_k"].choose(scores, list("acbd"), 3, 0)[0].tolist() == [2, 1, 3]
-    assert SAMPLERS["bottom_k"].choose(scores, list("acbd"), 2, 0)[0].tolist() == [0, 3]
+    assert TopKSampler().choose(scores, list("acbd"), 3, 0)[0].tolist() == [2, 1, 3]
+    assert TopKSampler(lowest=True).choose(scores, list("acbd"), 2, 0)[0].tolist() == [0, 3]
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_every_sampler_keeps_the_contract(name: str):
-    """The budget exactly, repeats counted, no row listed twice, the same seed the same rows, the input unchanged, NaN never."""
-    scores = np.random.default_rng(0).lognormal(size=200)
-    scores[::10] = np.nan
-    before, rows, uids = scores.copy(), np.arange(1000, 1200), [f"row-{index}" for index in range(200)]
     columns = {"category": ["a", "b", "b", "c"] * 50, "similarities": np.random.default_rng(1).random((200, 7))}
     columns |= {"influences_correct": columns["similarities"], "influences_incorrect": columns["similarities"] ** 2}
     columns["difficulty"] = np.arange(200.0)
-    first, second = (SAMPLERS[name].sample(scores, rows, uids, 30, 5, columns) for _ in range(2))
-    assert first.weights.sum() == 30
-    assert len(first) == len(set(first.uids))
+    sampler = named_sampler(name)
+    first = check_sampler(sampler, columns=columns)
     assert len(first) == 30 or name == "reweight"
-    assert np.array_equal(first.weights, second.weights)
-    assert first.uids == second.uids
-    assert np.array_equal(scores, before, equal_nan=True)
-    assert np.isfinite(first.scores).all()
-    assert [f"row-{row - 1000}" for row in first.rows.tolist()] == first.uids
-    assert ((first.inclusion_probabilities > 0) & (first.inclusion_probabilities <= 1)).all()
+    assert np.isfinite(first.inclusion_probabilities).all()
     again = Selection.from_table(first.to_table())
     assert again.uids == first.uids
     assert again.rows.tolist() == first.rows.tolist()
+    scores, rows, uids = np.arange(200.0) + 1, np.arange(200), [f"row-{index}" for index in range(200)]
+    scores[::10] = np.nan
     with pytest.raises(ValueError, match="only 180 of 200 have a score"):
-        SAMPLERS[name].sample(scores, rows, uids, 181, 5, columns)
+        sampler.sample(scores, rows, uids, 181, 5, columns)
     with pytest.raises(ValueError, match="infinite"):
-        SAMPLERS[name].sample(np.where(np.isnan(scores), np.inf, scores), rows, uids, 30, 5, columns)
+        sampler.sample(np.where(np.isnan(scores), np.inf, scores), rows, uids, 30, 5, columns)
+
+
+class Careless(Sampler):
+    """Breaks the contract in the way that its name says."""
+
+    fault = "none"
+    calls = 0
+
+    @property
+    def nested(self) -> bool:
+        return self.fault == "nested"
+
+    def choose(self, scores, uids, size, seed, columns=None):  # type: ignore[no-untyped-def]
+        self.calls += 1
+        rows = np.arange(len(scores))
+        if self.fault == "budget":
+            size -= 1
+        if self.fault == "seed":
+            rows = np.roll(rows, self.calls)
+        if self.fault == "chances":
+            return rows[:size], np.full(size, 2.0)
+        if self.fault == "nested":
+            rows = np.roll(rows, size)
+        if self.fault == "columns":
+            columns["x"][0][0] += 1
+        return rows[:size], np.ones(size)
+
+
+def test_the_contract_can_be_broken():
+    for fault, message in [
+        ("budget", "chooses 29 examples of 30"),
+        ("seed", "chooses otherwise with the same seed"),
+        ("chances", "has chances outside"),
+        ("nested", "says that it is nested, and is not"),
+        ("columns", "changes the columns"),
+    ]:
+        sampler = Careless()
+        sampler.fault = fault
+        with pytest.raises(AssertionError, match=message):
+            check_sampler(sampler, np.arange(100.0), {"x": [[0] for _ in range(100)]})
+    check_sampler(Careless(), columns={"x": [[0]] * 200})
 
 
 def test_negative_scores_need_another_sampler():

@@ -12,7 +12,7 @@ from circuitseer_trl.sampling.base import Selection
 from circuitseer_trl.scoring.combination import control_length, length_residual, rank_in_length_bin, weighted_scores
 from circuitseer_trl.scoring.diagnostics import rank_correlation
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import compute_scores, select_rows
+from tests.helpers.method_inputs import compute_scores, select_rows
 
 
 def test_ranks_within_bins_of_equal_count():

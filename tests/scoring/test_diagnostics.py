@@ -18,8 +18,8 @@ from circuitseer_trl.scoring.diagnostics import (
     rank_correlation,
     top_overlap,
 )
-from circuitseer_trl.selection.steps import select_rows
 from tests.conftest import PROBLEMS
+from tests.helpers.method_inputs import select_rows
 
 
 def test_rank_correlation_against_hand_worked_cases():

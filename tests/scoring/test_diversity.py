@@ -12,8 +12,7 @@ from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scoring.category import cluster
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import select_rows
-from tests.helpers.method_inputs import SYSTEM, config
+from tests.helpers.method_inputs import SYSTEM, config, select_rows
 
 pytestmark = pytest.mark.thorough
 

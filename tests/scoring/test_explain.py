@@ -29,11 +29,12 @@ def test_parts_worked_out_by_hand():
 
 
 @pytest.mark.parametrize("sink_tokens", [0, 1])
-def test_parts_of_a_real_row_add_up_to_its_score(tiny_model: str, pool_file: str, sink_tokens: int):
+def test_parts_of_a_real_row_add_up_to_its_score(tmp_path: Path, tiny_model: str, pool_file: str, sink_tokens: int):
     pool, reference = load_pool(pool_file), Reference(tiny_model)
-    heads, scorer = undetected_heads(reference, "all"), CircuitSeerScorer(sink_tokens=sink_tokens)
-    explanation = explain(pool[2], reference, heads, scorer)
-    assert explanation.score == pytest.approx(scorer.score_batch([pool[2]], reference, heads)[0]["score"], rel=1e-5)
+    heads = undetected_heads(reference, "all")
+    scorer = CircuitSeerScorer(sink_tokens=sink_tokens).bind(pool, reference, heads, tmp_path)
+    explanation = explain(pool[2], scorer)
+    assert explanation.score == pytest.approx(scorer.score_batch([pool[2]])[0]["score"], rel=1e-5)
     assert "".join(explanation.tokens) == pool[2].problem
     assert explanation.token_parts().sum() == pytest.approx(1)
     assert explanation.head_parts().sum() == pytest.approx(1)

@@ -24,8 +24,9 @@ from circuitseer_trl.scoring.influence import MLP_LAYERS, InfluenceScorer
 from circuitseer_trl.scoring.judged_answers import first_by_name, read_answers, turned_answers
 from circuitseer_trl.selection.cost import estimate
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import compute_scores, select_rows
+from circuitseer_trl.selection.steps import SelectionSteps
 from tests.helpers.evaluation_folders import two_evaluations, write_evaluation
+from tests.helpers.method_inputs import compute_scores, select_rows
 from tests.helpers.tiny_models import tiny_model as build_tiny
 from tests.helpers.tiny_models import tiny_text
 
@@ -152,15 +153,15 @@ def config(folder: Path, model: str, **values: object) -> SelectionConfig:
 def test_scores_of_a_pool(tmp_path: Path, tiny_model: str, pool_file: str):
     folders, pool = two_evaluations(tmp_path), load_pool(pool_file)
     table = compute_scores(config(tmp_path / "run", tiny_model, method_args=folders), SYSTEM, pool).table.to_pylist()
-    scorer = InfluenceScorer(**folders, system_prompt=SYSTEM)
+    reference = Reference(tiny_model, system_prompt=SYSTEM)
+    scorer = InfluenceScorer(**folders).bind(pool, reference, None, tmp_path)
     # By the verdicts: problems 0 and 2 were turned right, 3 and 4 wrong; the greedy answer counts.
-    assert [answer.problem for answer in scorer.right] == ["word_problems-0", "word_problems-2"]
-    assert [answer.text for answer in scorer.wrong] == ["Yes, it is: \\boxed{1}", "4 * 6 = \\boxed{26}"]
-    reference = Reference(tiny_model)
+    assert [answer.problem for answer in scorer.turned.right] == ["word_problems-0", "word_problems-2"]
+    assert [answer.text for answer in scorer.turned.wrong] == ["Yes, it is: \\boxed{1}", "4 * 6 = \\boxed{26}"]
     model = reference.model()
     names = [name for name, _ in model.named_modules() if name.split(".")[-1] in ("gate_proj", "up_proj", "down_proj")]
-    queries = [plain_gradient(model, item, names) for item in scorer.encode_answers(scorer.all_answers(), reference)]
-    for row, encoded in zip(table, scorer.encode(list(pool), reference), strict=True):
+    queries = [plain_gradient(model, item, names) for item in scorer.encoded_answers]
+    for row, encoded in zip(table, reference.encode(list(pool)), strict=True):
         expected = [(plain_gradient(model, encoded, names) @ query).item() for query in queries]
         near = pytest.approx(expected, rel=1e-4, abs=1e-5)
         assert row["influences_correct"] + row["influences_incorrect"] == near
@@ -182,10 +183,11 @@ def test_scores_of_a_pool(tmp_path: Path, tiny_model: str, pool_file: str):
 
 @pytest.mark.thorough
 def test_memory_for_one_answer_at_a_time_gives_the_same(tmp_path: Path, tiny_model: str, pool_file: str):
-    folders, pool, reference = two_evaluations(tmp_path), list(load_pool(pool_file)), Reference(tiny_model)
-    whole = InfluenceScorer(**folders).score_batch(pool, reference, None)
-    parts = InfluenceScorer(**folders, max_query_gigabytes=1e-9, max_gradient_tokens=100).score_batch(
-        pool, reference, None
+    folders, pool, reference = two_evaluations(tmp_path), load_pool(pool_file), Reference(tiny_model)
+    narrow = InfluenceScorer(**folders, max_query_gigabytes=1e-9, max_gradient_tokens=100)
+    whole, parts = (
+        scorer.bind(pool, reference, None, tmp_path).score_batch(list(pool))
+        for scorer in (InfluenceScorer(**folders), narrow)
     )
     for first, second in zip(whole, parts, strict=True):
         for name in ("influences_correct", "influences_incorrect"):
@@ -203,7 +205,7 @@ def test_turned_answers_and_their_number(tmp_path: Path):
     assert first_by_name(everything[::-1], 3) == drawn[1]
 
 
-def test_bad_evaluations_are_refused_before_any_work(tmp_path: Path):
+def test_bad_evaluations_are_refused_before_any_work(tmp_path: Path, tiny_model: str):
     good, none = two_evaluations(tmp_path), str(tmp_path / "none")
     same = write_evaluation(tmp_path / "same", [True, True, True, False, False, True])
     fewer = write_evaluation(tmp_path / "fewer", [True, True])
@@ -233,7 +235,7 @@ def test_bad_evaluations_are_refused_before_any_work(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"no verdicts in .*none"):
         CircuitSeerDataSelector(method="influence", method_args=good | {"after": none})
     CircuitSeerDataSelector(
-        method="influence", method_args={"before": good["before"], "after": better, "strategy": "correct"}
+        tiny_model, method="influence", method_args={"before": good["before"], "after": better, "strategy": "correct"}
     )
     broken = Path(better) / "verdicts" / "word_problems.jsonl"
     broken.write_text(broken.read_text() + "{}\n")
@@ -249,6 +251,6 @@ def test_the_extra_is_named_before_any_work(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_dry_run_says_nothing_of_memory(tmp_path: Path, tiny_model: str, pool_file: str):
     settings = config(tmp_path / "run", tiny_model, method_args=two_evaluations(tmp_path))
-    [cost] = estimate(settings, SYSTEM, load_pool(pool_file))
+    [cost] = estimate(SelectionSteps.from_config(settings, SYSTEM), load_pool(pool_file))
     assert (cost.step, cost.memory_bytes) == ("scores", None)
     assert cost.operations > 0

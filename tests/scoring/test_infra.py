@@ -13,12 +13,13 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pages.explanation import render_influence
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Example
+from circuitseer_trl.scoring.base import Row
 from circuitseer_trl.scoring.explain_influence import InfluenceExplanation, explain_influence
 from circuitseer_trl.scoring.infra import InfraScorer, step_starts
 from circuitseer_trl.scripts.main import dispatch as main
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import compute_scores, select_rows
 from tests.helpers.evaluation_folders import two_evaluations, write_evaluation
+from tests.helpers.method_inputs import compute_scores, pool_of, select_rows
 from tests.scoring.test_influence import plain_gradient, plain_loss
 
 SYSTEM = "Think."
@@ -38,23 +39,25 @@ def test_steps_begin_after_blank_lines():
 
 @pytest.mark.thorough
 def test_example_span_and_token_agree_with_plain_autograd(tmp_path: Path, tiny_model: str, pool_file: str):
-    folder, reference = two_evaluations(tmp_path)["after"], Reference(tiny_model, dtype="float64")
+    folder = two_evaluations(tmp_path)["after"]
+    reference = Reference(tiny_model, dtype="float64", system_prompt=SYSTEM)
     pool = [*load_pool(pool_file), STEPS]
-    scorer = InfraScorer(evaluation=folder, level="token", system_prompt=SYSTEM, max_gradient_tokens=300)
+    unbound = InfraScorer(evaluation=folder, level="token", max_gradient_tokens=300)
+    scorer = unbound.bind(pool_of(*pool), reference, None, tmp_path)
     assert [answer.problem[-1] for answer in scorer.right] == ["0", "1", "2", "5"]
     model = reference.model()
     names = [name for name, _ in model.named_modules() if name.split(".")[-1] in ("gate_proj", "up_proj", "down_proj")]
-    answers = scorer.encode_answers(scorer.right, reference)
+    answers = scorer.encoded_answers
     objective = torch.stack([plain_gradient(model, item, names, "sum") for item in answers]).mean(dim=0)
-    rows = scorer.score_batch(pool, reference, None)
-    for row, encoded in zip(rows, scorer.encode(pool, reference), strict=True):
+    rows = scorer.score_batch(pool)
+    for row, encoded in zip(rows, reference.encode(pool), strict=True):
         expected = (plain_gradient(model, encoded, names) @ objective).item()
         assert row["score"] == pytest.approx(expected, rel=1e-5, abs=1e-6)
         assert sum(row["token_influence"]) == pytest.approx(row["score"])
         assert sum(row["span_influence"]) == pytest.approx(row["score"])
         assert len(row["token_influence"]) == len(encoded.input_ids)
     # Three steps and the prompt; a token counts for the step in which it starts.
-    [encoded] = scorer.encode([STEPS], reference)
+    [encoded] = reference.encode([STEPS])
     text, at, sums = STEPS.completion, 0, [0.0, 0.0, 0.0]
     tokens = rows[-1]["token_influence"]
     for token, part in zip(
@@ -69,12 +72,12 @@ def test_example_span_and_token_agree_with_plain_autograd(tmp_path: Path, tiny_m
 def test_a_step_on_an_example_raises_the_answers_log_probability(tmp_path: Path, tiny_model: str, pool_file: str):
     """f itself, before and after a small step on each row alone."""
     reference = Reference(tiny_model, dtype="float64")
-    scorer = InfraScorer(evaluation=two_evaluations(tmp_path)["after"])
-    pool = load_pool(pool_file).take(range(5))
-    found = [row["score"] for row in scorer.score_batch(pool, reference, None)]
-    model, answers = reference.model(), scorer.encode_answers(scorer.right, reference)
+    whole, unbound = load_pool(pool_file), InfraScorer(evaluation=two_evaluations(tmp_path)["after"])
+    scorer, pool = unbound.bind(whole, reference, None, tmp_path), whole.take(range(5))
+    found = [row["score"] for row in scorer.score_batch(pool)]
+    model, answers = reference.model(), scorer.encoded_answers
     weights = [value for name, value in model.named_parameters() if ".mlp." in name]
-    for example, influence in zip(scorer.encode(pool, reference), found, strict=True):
+    for example, influence in zip(reference.encode(pool), found, strict=True):
         values = []
         for step in (1e-4, -1e-4):
             for weight in weights:
@@ -105,21 +108,20 @@ def test_levels_decide_what_is_kept(tmp_path: Path, tiny_model: str, pool_file: 
 def test_truncated_rows_and_empty_answers(tmp_path: Path, tiny_model: str):
     scorer = InfraScorer(evaluation=two_evaluations(tmp_path)["after"], level="token")
     long = Example(1, "long", STEPS.problem, STEPS.completion * 9)
-    width = len(scorer.encode([STEPS], Reference(tiny_model))[0].input_ids)
-    first, second = scorer.score_batch([STEPS, long], Reference(tiny_model, max_length=width), None)
+    pool = pool_of(STEPS, long)
+    width = len(Reference(tiny_model).encode([STEPS])[0].input_ids)
+
+    def scored(max_length: int) -> list[Row]:
+        return scorer.bind(pool, Reference(tiny_model, max_length=max_length), None, tmp_path).score_batch(list(pool))
+
+    first, second = scored(width)
     assert (first["status"], second["status"]) == ("ok", "truncated")
     assert len(second["token_influence"]) == width
     assert sum(second["span_influence"]) == pytest.approx(second["score"])
-    [hardly] = scorer.score_batch([long], Reference(tiny_model, max_length=width - first["num_tokens"] + 3), None)
+    hardly = scored(width - first["num_tokens"] + 3)[1]
     assert (hardly["score"], hardly["status"], hardly["span_influence"]) == (None, "truncated", None)
     with pytest.raises(ValueError, match="No token is left of the answer to word_problems-0"):
-        scorer.fit(load_pool_of_one(tmp_path), Reference(tiny_model, max_length=10), tmp_path)
-
-
-def load_pool_of_one(folder: Path):
-    path = folder / "one.jsonl"
-    path.write_text(json.dumps({"problem": STEPS.problem, "solution": STEPS.completion}) + "\n")
-    return load_pool(str(path))
+        scored(10)
 
 
 def test_bad_input_is_refused_before_any_work(tmp_path: Path, tiny_model: str):
@@ -143,9 +145,10 @@ def test_selecting_needs_difficulty(tmp_path: Path, tiny_model: str, pool_file: 
 
 
 def test_the_view_adds_up(tiny_model: str, tmp_path: Path):
-    scorer, reference = InfraScorer(evaluation=two_evaluations(tmp_path)["after"]), Reference(tiny_model)
-    explanation = explain_influence(STEPS, reference, scorer)
-    assert explanation.score == pytest.approx(scorer.score_batch([STEPS], reference, None)[0]["score"], rel=1e-4)
+    scorer = InfraScorer(evaluation=two_evaluations(tmp_path)["after"])
+    scorer = scorer.bind(pool_of(STEPS), Reference(tiny_model), None, tmp_path)
+    explanation = explain_influence(STEPS, scorer)
+    assert explanation.score == pytest.approx(scorer.score_batch([STEPS])[0]["score"], rel=1e-4)
     assert "".join(explanation.tokens).endswith(STEPS.completion)
     assert max(explanation.steps) == 3
 

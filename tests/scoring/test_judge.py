@@ -17,8 +17,7 @@ from circuitseer_trl.scoring.judge import label_ids
 from circuitseer_trl.scoring.quality import QUALITY_PROMPT, QualityScorer
 from circuitseer_trl.scoring.rating import greedy_answers, read_rating
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import compute_scores, select_rows
-from tests.helpers.method_inputs import HEADER, SYSTEM, chat_prompt, config
+from tests.helpers.method_inputs import HEADER, SYSTEM, chat_prompt, compute_scores, config, pool_of, select_rows
 
 pytestmark = pytest.mark.thorough
 
@@ -40,11 +39,11 @@ def test_quality_is_the_expectation_of_the_rating(tmp_path: Path, tiny_model: st
         assert row["score"] == pytest.approx(mean, rel=1e-5)
 
 
-def test_the_prompt_is_a_parameter_and_its_end_survives_truncation(tiny_model: str, pool_file: str):
+def test_the_prompt_is_a_parameter_and_its_end_survives_truncation(tmp_path: Path, tiny_model: str, pool_file: str):
     example = load_pool(pool_file)[0]
     long = type(example)(0, "long", example.problem, example.completion * 20)
     reference = Reference(tiny_model, max_length=120)
-    ids, truncated = QualityScorer(prompt="Rate it.").encode(long, reference)
+    ids, truncated = QualityScorer(prompt="Rate it.").bind(pool_of(long), reference, None, tmp_path).encode(long)
     text = reference.tokenizer.decode(ids)
     assert truncated
     assert len(ids) == 120
@@ -116,11 +115,12 @@ def test_a_difficulty_column_takes_the_place_of_the_judge(tmp_path: Path, tiny_m
     assert set(read_table(tmp_path / "run" / "scores")["score"].to_pylist()) == {None}
 
 
-def test_repeated_steps_count_once(tiny_model: str, pool_file: str):
+def test_repeated_steps_count_once(tmp_path: Path, tiny_model: str, pool_file: str):
     example = load_pool(pool_file)[0]
     looping = type(example)(0, "loop", example.problem, "One.\n\nTwo.\n\nOne.\n\nOne.")
     reference = Reference(tiny_model)
-    [row] = DifficultyScorer(deduplicate_steps=True).score_batch([looping], reference, None)
+    scorer = DifficultyScorer(deduplicate_steps=True).bind(pool_of(looping), reference, None, tmp_path)
+    [row] = scorer.score_batch([looping])
     assert row["trace_length"] == len(reference.tokenizer("One.\n\nTwo.")["input_ids"])
 
 

@@ -11,11 +11,11 @@ from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.circuits.probe import hardest
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import load_pool
+from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.combination import MiddleRank
 from circuitseer_trl.scoring.ifd import IFDScorer, answer_header
 from circuitseer_trl.scoring.max_loss import MaxLossScorer
-from circuitseer_trl.selection.steps import compute_scores, select_rows
-from tests.helpers.method_inputs import HEADER, SYSTEM, chat_prompt, config
+from tests.helpers.method_inputs import HEADER, SYSTEM, chat_prompt, compute_scores, config, pool_of, select_rows
 
 pytestmark = pytest.mark.thorough
 
@@ -68,13 +68,12 @@ def test_ifd_is_the_ratio_of_losses_of_the_same_tokens(tmp_path: Path, tiny_mode
     assert card["ifd"]["interquartile_range"] > 0
 
 
-def test_truncation_leaves_ifd_the_same_tokens_on_both_sides(tiny_model: str, pool_file: str):
+def test_truncation_leaves_ifd_the_same_tokens_on_both_sides(tmp_path: Path, tiny_model: str, pool_file: str):
     example = max(load_pool(pool_file), key=lambda item: len(item.completion))
     long = example.completion * 5
-    reference = Reference(tiny_model, max_length=100)
-    [row] = IFDScorer(max_ifd=None, system_prompt=SYSTEM).score_batch(
-        [type(example)(0, "long", example.problem, long)], reference, None
-    )
+    reference = Reference(tiny_model, max_length=100, system_prompt=SYSTEM)
+    pool = pool_of(Example(0, "long", example.problem, long))
+    [row] = IFDScorer(max_ifd=None).bind(pool, reference, None, tmp_path).score_batch(list(pool))
     left = 100 - len(reference.tokenizer(chat_prompt(example.problem), add_special_tokens=False)["input_ids"])
     assert row["status"] == "truncated"
     assert row["num_tokens"] == left
@@ -84,12 +83,13 @@ def test_truncation_leaves_ifd_the_same_tokens_on_both_sides(tiny_model: str, po
     assert row["score"] == pytest.approx(expected)
 
 
-def test_a_row_with_hardly_any_solution_left_has_no_loss_score(tiny_model: str, pool_file: str):
+def test_a_row_with_hardly_any_solution_left_has_no_loss_score(tmp_path: Path, tiny_model: str, pool_file: str):
     example = load_pool(pool_file)[0]
     width = len(Reference(tiny_model).tokenizer(chat_prompt(example.problem), add_special_tokens=False)["input_ids"])
-    for scorer in (MaxLossScorer(system_prompt=SYSTEM), IFDScorer(system_prompt=SYSTEM)):
+    for scorer in (MaxLossScorer(), IFDScorer()):
         for left in (0, 3):
-            [row] = scorer.score_batch([example], Reference(tiny_model, max_length=width + left), None)
+            reference = Reference(tiny_model, max_length=width + left, system_prompt=SYSTEM)
+            [row] = scorer.bind(pool_of(example), reference, None, tmp_path / str(left)).score_batch([example])
             assert row["status"] == "truncated"
             assert row["score"] is None
 

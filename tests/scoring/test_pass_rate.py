@@ -17,8 +17,7 @@ from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.scoring.pass_rate import PassRate, PassRateBand, read_pass_rates
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import select_rows
-from tests.helpers.method_inputs import write_verdicts
+from tests.helpers.method_inputs import select_rows, write_verdicts
 
 
 def marks_of(pool: Pool) -> dict[str, list[bool]]:

@@ -12,8 +12,7 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scoring.rds import mean_hidden_states
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import select_rows
-from tests.helpers.method_inputs import SYSTEM, config
+from tests.helpers.method_inputs import SYSTEM, config, select_rows
 
 pytestmark = pytest.mark.thorough
 
@@ -50,7 +49,7 @@ def test_weighted_states_count_later_tokens_more(tiny_model: str):
     ids = reference.tokenizer("Halve 18.")["input_ids"]
     states = reference.model()(torch.tensor([ids]), output_hidden_states=True).hidden_states[-1][0].double().numpy()
     expected = sum((place + 1) * row for place, row in enumerate(states))
-    [found] = mean_hidden_states(reference, [ids], "weighted", 100)
+    [found] = mean_hidden_states(reference.model(), [ids], "weighted", 100)
     assert found == pytest.approx(expected / np.linalg.norm(expected), rel=1e-4)
 
 

@@ -11,14 +11,15 @@ from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.sampling.base import Sampler
+from circuitseer_trl.sampling.soft import SoftSampler
 from circuitseer_trl.sampling.stratified import StratifiedSampler
 from circuitseer_trl.scripts import select_data
 from circuitseer_trl.selection.budget import rows_within
 from circuitseer_trl.selection.methods import SAMPLERS
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import select_rows
+from tests.helpers.method_inputs import named_sampler, select_rows
 
-ORDERED = {name: sampler for name, sampler in SAMPLERS.items() if sampler.nested} | {
+ORDERED = {name: sampler for name in SAMPLERS if (sampler := named_sampler(name)).nested} | {
     "s1": StratifiedSampler("s1"),
     "stratified by scores": StratifiedSampler(within="scores"),
 }
@@ -167,4 +168,4 @@ def test_budgets_that_say_too_much_or_too_little_are_refused(tiny_model: str):
 
 
 def test_a_sampler_of_ones_own_has_no_order_unless_it_says_so():
-    assert not Sampler.nested.fget(SAMPLERS["soft"])  # type: ignore[attr-defined]
+    assert not Sampler.nested.fget(SoftSampler())  # type: ignore[attr-defined]

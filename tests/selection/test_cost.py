@@ -15,6 +15,7 @@ from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scripts import find_heads, score_pool, select_data
 from circuitseer_trl.selection.cost import duration, estimate
 from circuitseer_trl.selection.methods import METHODS
+from circuitseer_trl.selection.steps import SelectionSteps
 from tests.helpers.method_inputs import needed_args
 
 STEPS = {"find-heads": find_heads, "score-pool": score_pool, "select-data": select_data}
@@ -60,7 +61,7 @@ def test_the_operations_are_those_of_the_forwards(tmp_path: Path, tiny_model: st
     config = SelectionConfig(
         output_dir=str(tmp_path), reference_model=tiny_model, probe_size=3, probe_format="plain", head_detection="race"
     )
-    losses, heads, scores = estimate(config, "", pool)
+    losses, heads, scores = estimate(SelectionSteps.from_config(config, ""), pool)
     assert "at most" in heads.work
     model = load_model(tiny_model)
     decoder = sum(p.numel() for layer in model.get_decoder().layers for p in layer.parameters() if p.ndim == 2)
@@ -109,7 +110,7 @@ def test_a_dry_run_knows_every_method(tmp_path: Path, tiny_model: str, pool_file
     config = SelectionConfig(
         str(tmp_path), method=method, reference_model=tiny_model, probe_size=4, method_args=arguments
     )
-    costs = estimate(config, "", pool)
+    costs = estimate(SelectionSteps.from_config(config, ""), pool)
     assert costs[-1].step == "scores"
     assert costs[-1].work == "36 rows"
     assert not (tmp_path / "scores").exists()

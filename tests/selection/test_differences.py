@@ -10,7 +10,7 @@ from circuitseer_trl.pages.comparison import beyond_chance, page
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scripts.main import main
 from circuitseer_trl.selection.differences import SelectionFolder, compare, read_folder
-from circuitseer_trl.selection.steps import select_rows
+from tests.helpers.method_inputs import select_rows
 from tests.helpers.pages import check_width, read_page
 
 

@@ -9,8 +9,7 @@ from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import select_rows
-from tests.helpers.method_inputs import SYSTEM, config
+from tests.helpers.method_inputs import SYSTEM, config, select_rows
 
 pytestmark = pytest.mark.thorough
 

@@ -1,7 +1,9 @@
 """From a pool to the selected rows: every method, the plugin face, and what is refused before any work."""
 
 import dataclasses
+import shutil
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
@@ -21,10 +23,16 @@ from circuitseer_trl.scoring.base import check_scores
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 from circuitseer_trl.selection.methods import METHODS
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from circuitseer_trl.selection.steps import compute_scores, select_rows
-from tests.helpers.method_inputs import needed_args
+from circuitseer_trl.selection.steps import SelectionSteps
+from circuitseer_trl.testing import check_scorer
+from tests.helpers.method_inputs import compute_scores, needed_args, select_rows
 
 SYSTEM = "Think."
+QUICK = ("random", "circuitseer")  # methods that `make quick` looks at
+
+
+def thorough(method: str) -> Any:
+    return pytest.param(method, marks=pytest.mark.thorough)
 
 
 def config(folder: Path, model: str, **values: object) -> SelectionConfig:
@@ -49,37 +57,15 @@ def test_circuitseer_scores_are_the_variance_of_attention_received(tmp_path: Pat
         assert row["score_without_sink"] == pytest.approx(np.var(alpha[1:]), rel=1e-4)
 
 
-def near(row: dict) -> dict:
-    """The same values, of which numbers may differ by rounding; a list's also where they are near 0."""
-    result = dict(row)
-    for key, value in row.items():
-        if isinstance(value, float | list):
-            result[key] = pytest.approx(value, rel=2e-5, abs=1e-6 if isinstance(value, list) else 1e-12)
-    return result
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", [name if name in QUICK else thorough(name) for name in METHODS])
 def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_file: str, method: str):
-    """A row's result does not depend on its batch-mates or their order; the files say the same."""
-    from circuitseer_trl.selection.steps import heads_to_score_with, make_scorer, reference_from_config
-
     pool = load_pool(pool_file, category_column="topic")
     arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")
     options = config(tmp_path, tiny_model, method=method, method_args=arguments)
-    reference = reference_from_config(options)
-    scorer = make_scorer(options, SYSTEM)
-    heads = heads_to_score_with(options, SYSTEM, pool, reference) if scorer.uses_heads else None
-    together = scorer.score_batch(list(pool), reference, heads)
-    backwards = scorer.score_batch(list(pool)[::-1], reference, heads)[::-1]
-    alone = [scorer.score_batch([example], reference, heads)[0] for example in pool]
-    for rows in (backwards, alone):
-        for first, second in zip(together, rows, strict=True):
-            assert first == near(second)
+    steps = SelectionSteps.from_config(options, SYSTEM)
+    rows = check_scorer(steps.parts.scorer, pool, steps.reference, steps.heads(pool))
     written = compute_scores(options, SYSTEM, pool).table
-    assert written["score"].to_pylist() == list(
-        near({row: found["score"] for row, found in enumerate(together)}).values()
-    )
+    assert written["score"].to_pylist() == [row.get("score") for row in rows]
     assert written["row"].to_pylist() == list(range(12))
 
 
@@ -100,6 +86,14 @@ def test_every_method_selects_the_budget(tmp_path: Path, tiny_model: str, pool_f
     assert written["uid"].to_pylist() == selection.uids
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, tiny_model: str, pool_file: str) -> Path:
+    """A finished selection with the defaults of these tests; not to be changed."""
+    folder = tmp_path_factory.mktemp("plain")
+    select_rows(config(folder, tiny_model), SYSTEM, load_pool(pool_file))
+    return folder
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "values",
@@ -115,14 +109,14 @@ def test_every_method_selects_the_budget(tmp_path: Path, tiny_model: str, pool_f
         {"sink_tokens": 1},
     ],
 )
-def test_ablations_are_other_parameters(tmp_path: Path, tiny_model: str, pool_file: str, values: dict[str, object]):
-    pool = load_pool(pool_file)
-    select_rows(config(tmp_path / "plain", tiny_model), SYSTEM, pool)
-    select_rows(config(tmp_path / "other", tiny_model, **values), SYSTEM, pool)
-    cards = [read_json(tmp_path / name / "selection.json") for name in ("plain", "other")]
+def test_ablations_are_other_parameters(
+    tmp_path: Path, plain: Path, tiny_model: str, pool_file: str, values: dict[str, object]
+):
+    select_rows(config(tmp_path, tiny_model, **values), SYSTEM, load_pool(pool_file))
+    cards = [read_json(folder / "selection.json") for folder in (plain, tmp_path)]
     assert cards[0]["fingerprint"] != cards[1]["fingerprint"]
     if "sampling" not in values:
-        scores = [read_table(tmp_path / name / "scores")["score"].to_pylist() for name in ("plain", "other")]
+        scores = [read_table(folder / "scores")["score"].to_pylist() for folder in (plain, tmp_path)]
         assert scores[0] != scores[1]
 
 
@@ -133,15 +127,13 @@ def test_top_k_takes_the_highest_scores(tmp_path: Path, tiny_model: str, pool_fi
 
 
 @pytest.mark.thorough
-def test_a_killed_run_goes_on_and_gives_the_same_files(tmp_path: Path, tiny_model: str, pool_file: str):
-    pool = load_pool(pool_file)
-    select_rows(config(tmp_path / "whole", tiny_model), SYSTEM, pool)
-    select_rows(config(tmp_path / "killed", tiny_model), SYSTEM, pool)
+def test_a_killed_run_goes_on_and_gives_the_same_files(tmp_path: Path, plain: Path, tiny_model: str, pool_file: str):
+    shutil.copytree(plain, tmp_path / "killed")
     for lost in ("importance/part-00001.parquet", "heads.json", "scores/part-00000.parquet", "selection.parquet"):
         (tmp_path / "killed" / lost).unlink()
-    select_rows(config(tmp_path / "killed", tiny_model), SYSTEM, pool)
-    for path in (tmp_path / "whole").rglob("*.parquet"):
-        assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(tmp_path / "whole")).read_bytes(), path
+    select_rows(config(tmp_path / "killed", tiny_model), SYSTEM, load_pool(pool_file))
+    for path in plain.rglob("*.parquet"):
+        assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(plain)).read_bytes(), path
 
 
 def test_plugin_returns_rows_that_trl_can_train_on(tmp_path: Path, tiny_model: str, pool_file: str):
@@ -205,6 +197,12 @@ def test_bad_requests_are_answered_before_any_work(tmp_path: Path, tiny_model: s
     pool = load_pool(pool_file)
     with pytest.raises(ValueError, match=r"There is no method 'magic'. Methods are circuitseer, random"):
         CircuitSeerDataSelector(tiny_model, method="magic")
+    with pytest.raises(ValueError, match=r"no method 'max_los'\. Did you mean `max_loss`"):
+        CircuitSeerDataSelector(tiny_model, method="max_los")
+    with pytest.raises(ValueError, match="set `reference_model`"):  # before there is a pool
+        CircuitSeerDataSelector()
+    with pytest.raises(ValueError, match="`probe_format` is a key of the recipe"):
+        CircuitSeerDataSelector(tiny_model, method="ifd", method_args={"probe_format": "plain"})
     with pytest.raises(ValueError, match="selects nothing"):
         CircuitSeerDataSelector(method="full")
     with pytest.raises(TypeError, match=r"Unknown options \['budjet'\]"):
@@ -244,11 +242,12 @@ def test_a_model_with_nan_weights_gives_an_error_and_no_selection(tmp_path: Path
 def test_one_bad_row_is_marked_and_keeps_nobody_from_a_score(tmp_path: Path, tiny_model: str, pool_file: str):
     pool, reference = load_pool(pool_file), Reference(tiny_model)
     heads = undetected_heads(reference, "all")
-    expected = CircuitSeerScorer().score_batch(list(pool), reference, heads)
+    scorer = CircuitSeerScorer().bind(pool, reference, heads, tmp_path)
+    expected = scorer.score_batch(list(pool))
     rare = reference.tokenizer("Ω")["input_ids"][-1]
     reference.model(for_scores=True).get_input_embeddings().weight[rare] = torch.nan
     bad = dataclasses.replace(pool[3], problem=pool[3].problem + " Ω")
-    rows = CircuitSeerScorer().score_batch([*list(pool)[:3], bad, *list(pool)[4:]], reference, heads)
+    rows = scorer.score_batch([*list(pool)[:3], bad, *list(pool)[4:]])
     assert [row["status"] for row in rows] == ["ok"] * 3 + ["error"] + ["ok"] * 8
     assert "score" not in rows[3]
     for index in (0, 1, 2, *range(4, 12)):

@@ -1,0 +1,143 @@
+"""From the names in a recipe to the objects that select: scorer, combination and sampler."""
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from circuitseer_trl.configs import SelectionConfig
+from circuitseer_trl.sampling.base import Sampler
+from circuitseer_trl.scoring.base import Scorer
+from circuitseer_trl.scoring.combination import Combination
+from circuitseer_trl.selection.methods import SAMPLERS, Method, NamedSampler, get_method
+
+# Keys of the recipe that say how the reference model reads; they were fields of scorers once.
+READING = ("probe_format", "system_prompt", "max_batch_tokens")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a selection is made of, with its parameters set.
+
+    Attributes:
+        method: What cards call the scorer: the method's name, or `module:Class`.
+        sampling: What cards call the sampler.
+    """
+
+    method: str
+    sampling: str
+    scorer: Scorer
+    combination: Combination | None
+    sampler: Sampler
+
+
+def class_path(part: object) -> str:
+    """The `module:Class` of an object's class."""
+    return f"{type(part).__module__}:{type(part).__qualname__}"
+
+
+def load_class(key: str, path: str, kind: type) -> Any:
+    """The class of a `module:Class`; raises where there is none, or it is no `kind`."""
+    module_name, _, name = path.partition(":")
+    if not module_name or not name:
+        raise ValueError(f"`{key}` must be a `module:Class` such as my_package.my_module:MyClass, got {path!r}.")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks one of its own imports
+        raise ValueError(
+            f"`{key}: {path}`: there is no module {error.name!r}. Is it installed, or its folder on PYTHONPATH?"
+        ) from None
+    found = getattr(module, name, None)
+    if found is None:
+        close = difflib.get_close_matches(name, vars(module), n=1)
+        advice = f" Did you mean `{module_name}:{close[0]}`?" if close else ""
+        raise ValueError(f"`{key}: {path}`: the module has no class {name!r}.{advice}")
+    if not isinstance(found, type) or not issubclass(found, kind):
+        raise ValueError(f"`{key}: {path}` is no {kind.__name__}: let the class be a subclass of {_home(kind)}.")
+    return found
+
+
+def check_object(key: str, part: object, kind: type) -> None:
+    """Raises where `part` is not an object of `kind`."""
+    if isinstance(part, type):
+        raise TypeError(f"`{key}` must be an object, got the class {part.__name__}: write {part.__name__}().")
+    if not isinstance(part, kind):
+        raise TypeError(f"`{key}` must be a {kind.__name__} ({_home(kind)}), got a {type(part).__name__}.")
+
+
+def _home(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__name__}"
+
+
+def make_parts(config: SelectionConfig, scorer: Scorer | None = None, sampler: Sampler | None = None) -> Parts:
+    """The parts that a recipe names, with its parameters; raises where it names others, before any work.
+
+    Args:
+        config: The recipe. Those of its keys that are fields of the scorer are taken; so are its `method_args`.
+        scorer: A scorer of one's own, in place of the recipe's.
+        sampler: The same for the sampler.
+    """
+    if scorer is not None:
+        check_object("scorer", scorer, Scorer)
+    if sampler is not None:
+        check_object("sampler", sampler, Sampler)
+    own = config.scorer is not None or scorer is not None
+    method = Method(config.scorer or "", "soft") if own else get_method(config.method)
+    named = NamedSampler(config.sampler) if config.sampler else SAMPLERS[config.sampling or method.sampling]
+    arguments = config.method_args or {}
+    assert isinstance(arguments, dict)  # parsed by the config
+    scorer_class = load_class("scorer", method.scorer, Scorer) if scorer is None else None
+    combination_class = load_class("combination", method.combination, Combination) if method.combination else None
+    sampler_class = load_class("sampler", named.sampler, Sampler) if sampler is None else None
+    # What a name already says is no argument, nor is a field of a part that was given as an object.
+    in_scorer = _fields(scorer_class) - set(method.parameters)
+    in_combination = _fields(combination_class)
+    in_sampler = _fields(sampler_class) - ({"inverse", "lowest"} if config.sampler is None else set())
+    check_arguments(arguments, in_scorer | in_combination | in_sampler)
+    keys = {name: value for name, value in vars(config).items() if name in in_scorer}
+    if scorer_class is not None:
+        scorer = _make(scorer_class, keys | _some(arguments, in_scorer) | dict(method.parameters))
+    combination = _make(combination_class, _some(arguments, in_combination)) if combination_class else None
+    if sampler_class is not None:
+        sampler = _make(sampler_class, dict(named.parameters) | _some(arguments, in_sampler))
+    assert scorer is not None
+    assert sampler is not None
+    return Parts(
+        method=config.method if scorer_class is not None else class_path(scorer),
+        sampling=class_path(sampler) if sampler_class is None else config.sampler or config.sampling or method.sampling,
+        scorer=scorer,
+        combination=combination,
+        sampler=sampler,
+    )
+
+
+def check_arguments(arguments: Mapping[str, Any], known: set[str]) -> None:
+    """Raises where `method_args` has a key that is no field of the method's parts."""
+    for name in arguments:
+        if name in known:
+            continue
+        if name in READING:
+            raise ValueError(f"`{name}` is a key of the recipe, for all steps alike, and none of `method_args`.")
+        close = difflib.get_close_matches(name, known, n=1)
+        advice = f"Did you mean `{close[0]}`? " if close else ""
+        raise ValueError(
+            f"`method_args` has no key {name!r} for this method. {advice}Keys are {', '.join(sorted(known)) or 'none'}."
+        )
+
+
+def _fields(part: type | None) -> set[str]:
+    return {item.name for item in fields(part) if item.init} if part is not None else set()
+
+
+def _some(arguments: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name in names}
+
+
+def _make(part: type, arguments: dict[str, Any]) -> Any:
+    try:
+        return part(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{part.__name__} cannot be made: {error}. Set its fields in `method_args`.") from error
