@@ -64,7 +64,7 @@ def test_long_texts_are_cut_and_say_so():
 
 def test_the_command(tmp_path: Path, tiny_model: str, pool_file: str, capsys: pytest.CaptureFixture[str]):
     words = ["--dataset_name", pool_file, "--reference_model", tiny_model, "--output_dir", str(tmp_path)]
-    with pytest.raises(FileNotFoundError, match="find_heads` writes it"):
+    with pytest.raises(FileNotFoundError, match="find-heads` writes it"):
         main(["explain", "--row", "3", *words])
     main(["explain", "--row", "3", "--head_set", "all", *words])
     by_row = capsys.readouterr().out
