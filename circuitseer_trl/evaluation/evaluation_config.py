@@ -3,7 +3,16 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
-from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, Groups, ReportTo, check_choice, check_count, check_share
+from circuitseer_trl.configs import (
+    SYSTEM_PROMPT,
+    Dtype,
+    Groups,
+    ReportTo,
+    check_choice,
+    check_count,
+    check_positive,
+    check_share,
+)
 from circuitseer_trl.evaluation.answering.backends.base import Backend
 from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS, backend_class, backend_keys
 from circuitseer_trl.evaluation.benchmark_files import benchmark_named, benchmark_names
@@ -130,11 +139,10 @@ class EvaluationConfig:
         if self.vote is None:
             self.vote = PRESETS[self.preset]["vote"]
         check_choice("vote", self.vote, Vote)
-        for name in ("temperature", "repetition_penalty", "request_timeout_seconds"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-                hint = " For greedy answers alone set `num_samples: 0`." if name == "temperature" else ""
-                raise ValueError(f"`{name}` must be a number above 0, got {value!r}.{hint}")
+        if self.temperature == 0:
+            raise ValueError("`temperature` must be above 0. For greedy answers alone set `num_samples: 0`.")
+        check_positive("temperature", self.temperature)
+        check_positive("repetition_penalty", self.repetition_penalty)
 
     def _check_backend(self) -> None:
         """Refuses a key that means something to other backends only, instead of passing over it."""

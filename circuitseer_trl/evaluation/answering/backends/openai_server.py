@@ -11,7 +11,7 @@ from itertools import islice
 from typing import ClassVar
 
 from circuitseer_trl.answers import Sample
-from circuitseer_trl.configs import check_count
+from circuitseer_trl.configs import check_count, check_positive
 from circuitseer_trl.evaluation.answering.backends.base import (
     Backend,
     Job,
@@ -40,6 +40,7 @@ class OpenAIBackend(Backend):
 
     def __post_init__(self) -> None:
         check_count("concurrency", self.concurrency)
+        check_positive("request_timeout_seconds", self.request_timeout_seconds)
         if not str(self.base_url).startswith(("http://", "https://")):
             raise ValueError(
                 "`backend: openai` needs the server's address as `base_url`, such as http://localhost:8000/v1, "
