@@ -107,9 +107,11 @@ def test_levels_decide_what_is_kept(tmp_path: Path, tiny_model: str, pool_file: 
 @pytest.mark.thorough
 def test_truncated_rows_and_empty_answers(tmp_path: Path, tiny_model: str):
     scorer = InfraScorer(evaluation=two_evaluations(tmp_path)["after"], level="token")
-    long = Example(1, "long", STEPS.problem, STEPS.completion * 9)
-    pool = pool_of(STEPS, long)
-    width = len(Reference(tiny_model).encode([STEPS])[0].input_ids)
+    problem = STEPS.problem + " Say each step." * 5  # longer than the questions of the evaluation, which must fit
+    steps = Example(0, "steps", problem, STEPS.completion)
+    long = Example(1, "long", problem, STEPS.completion * 9)
+    pool = pool_of(steps, long)
+    width = len(Reference(tiny_model).encode([steps])[0].input_ids)
 
     def scored(max_length: int) -> list[Row]:
         return scorer.bind(pool, Reference(tiny_model, max_length=max_length), None, tmp_path).score_batch(list(pool))
