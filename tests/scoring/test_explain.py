@@ -72,5 +72,5 @@ def test_the_command(tmp_path: Path, tiny_model: str, pool_file: str, capsys: py
     assert "layer  1 head  3" in by_row
     main(["explain", "--row", load_pool(pool_file).uids[3], "--head_set", "all", *words])
     assert capsys.readouterr().out == by_row
-    with pytest.raises(ValueError, match="no usable row '99'.* from 0 to 11"):
+    with pytest.raises(ValueError, match=r"no usable row '99'.* from 0 to 11"):
         main(["explain", "--row", "99", "--head_set", "all", *words])
