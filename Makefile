@@ -1,6 +1,8 @@
 # `make demo` and `make test` do all of their own set-up; PY=... uses another Python that has the project's dependencies.
 PY ?= .venv/bin/python
 SHELL := /bin/bash
+# Two processes of one thread each; the tests of a file stay together, since they share runs.
+PARALLEL ?= -n 2 --dist loadfile
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
@@ -27,10 +29,10 @@ demo: setup
 	$(PY) -m circuitseer_trl.scripts.demo $(DEMO_ARGS)
 
 test: setup
-	$(PY) -m pytest -m "not slow and not gpu"
+	$(PY) -m pytest $(PARALLEL) -m "not slow and not gpu"
 
 quick: setup
-	$(PY) -m pytest -m "not slow and not gpu and not engine and not thorough" -x
+	$(PY) -m pytest $(PARALLEL) -m "not slow and not gpu and not engine and not thorough" -x
 
 slow: setup
 	$(PY) -m pytest -m slow --timeout 3600

@@ -38,7 +38,8 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
             or "%(default)" in text
         ):
             return text
-        return f"{text} Default: %(default)s"
+        shown = " ".join(map(str, action.default)) if isinstance(action.default, list) else "%(default)s"
+        return f"{text} Default: {shown}"
 
 
 class CommandParser(argparse.ArgumentParser):

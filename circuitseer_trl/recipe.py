@@ -10,7 +10,7 @@ from typing import Any
 from trl import TrlParser
 
 from circuitseer_trl.command_line import CommandParser
-from circuitseer_trl.named_files import find_file, shipped_path
+from circuitseer_trl.named_files import PLAIN_KINDS, find_file, shipped_path
 from circuitseer_trl.yaml_files import read_yaml
 
 # Keys that transformers 5 and TRL 1 took away, and what says the same thing now (their release notes; TRL's parser).
@@ -62,7 +62,7 @@ class RecipeParser(CommandParser, TrlParser):
     """
 
     def __init__(
-        self, *dataclass_types: Any, kinds: Sequence[str] = (), hidden: Collection[str] = (), **kwargs: Any
+        self, *dataclass_types: Any, kinds: Sequence[str] = PLAIN_KINDS, hidden: Collection[str] = (), **kwargs: Any
     ) -> None:
         super().__init__(dataclass_types, usage="%(prog)s [--config RECIPE]... [--KEY VALUE]...", **kwargs)
         self.kinds = kinds

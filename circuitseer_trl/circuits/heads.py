@@ -52,7 +52,7 @@ class HeadSet:
     def read(cls, path: str | Path) -> "HeadSet":
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"There is no {path}. `python -m circuitseer_trl.scripts.find_heads` writes it.")
+            raise FileNotFoundError(f"There is no {path}. `circuitseer find-heads` writes it.")
         card = read_json(path)
         return cls([(layer, head) for layer, head in card["selected"]], card)
 

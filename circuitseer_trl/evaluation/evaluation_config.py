@@ -1,10 +1,20 @@
-"""What an evaluation is asked for: the keys of `python -m eval.run`, and the presets."""
+"""What an evaluation is asked for: the keys of `circuitseer evaluate`, and the presets."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, ReportTo, check_choice, check_count, check_share
-from circuitseer_trl.evaluation.answering.schedule import BackendName
+from circuitseer_trl.configs import (
+    SYSTEM_PROMPT,
+    Dtype,
+    Groups,
+    ReportTo,
+    check_choice,
+    check_count,
+    check_positive,
+    check_share,
+)
+from circuitseer_trl.evaluation.answering.backends.base import Backend
+from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS, backend_class, backend_keys
 from circuitseer_trl.evaluation.benchmark_files import benchmark_named, benchmark_names
 
 Preset = Literal["default", "paper"]
@@ -15,22 +25,25 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {"repetition_penalty": 1.0, "vote": "classes"},
     "paper": {"repetition_penalty": 1.05, "vote": "raw"},
 }
-# Keys that mean something to some backends only; with another one they are refused instead of passed over.
-BACKENDS_OF_KEY: dict[str, tuple[str, ...]] = {
-    "attn_implementation": ("transformers",),
-    "dtype": ("transformers", "vllm"),
-    "tensor_parallel_size": ("vllm",),
-    "base_url": ("openai",),
-    "served_model_name": ("openai",),
-    "concurrency": ("openai",),
-    "request_timeout_seconds": ("openai",),
-    "replay_from": ("replay",),
-}
 
 
 @dataclass
 class EvaluationConfig:
-    """Keys of `python -m eval.run`."""
+    """Keys of `circuitseer evaluate`."""
+
+    groups: ClassVar[Groups] = {
+        "model": ("model_name_or_path", "model_revision", "dtype", "attn_implementation"),
+        "benchmarks": ("benchmarks", "benchmarks_dir", "limit", "errata"),
+        "answers": (
+            *("preset", "system_prompt", "num_samples", "temperature", "top_p", "max_new_tokens"),
+            *("repetition_penalty", "seed", "vote"),
+        ),
+        "backend": (
+            *("backend", "batch_size", "tensor_parallel_size", "base_url", "served_model_name"),
+            *("concurrency", "request_timeout_seconds", "replay_from"),
+        ),
+        "output": ("output_dir", "num_grading_workers", "report_to"),
+    }
 
     model_name_or_path: str = field(metadata={"help": "Hub id or folder of the model."})
     output_dir: str = field(metadata={"help": "Folder for generations/, verdicts/ and results.json."})
@@ -45,11 +58,12 @@ class EvaluationConfig:
     attn_implementation: str | None = field(
         default=None, metadata={"help": "Attention kernel, as transformers names it."}
     )
-    backend: BackendName = field(
+    backend: str = field(
         default="transformers",
         metadata={
+            "choices": list(BACKENDS),
             "help": "What generates: the model in this process, by transformers or vllm; a server (openai); or nothing, "
-            "as the answers are there (replay)."
+            "as the answers are there (replay).",
         },
     )
     tensor_parallel_size: int = field(default=1, metadata={"help": "vllm: GPUs that one model is split over."})
@@ -96,13 +110,14 @@ class EvaluationConfig:
     batch_size: int = field(
         default=32, metadata={"help": "transformers: answers generated at a time; has no influence on them."}
     )
-    num_grading_workers: int | None = field(default=None, metadata={"help": "By default one a core, at most 4."})
+    num_grading_workers: int | None = field(
+        default=None, metadata={"help": "Grading processes. By default one a core, at most 4."}
+    )
     report_to: ReportTo = field(
         default="none", metadata={"help": "wandb: logs to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."}
     )
 
     def __post_init__(self) -> None:
-        check_choice("backend", self.backend, BackendName)
         check_choice("preset", self.preset, Preset)
         check_choice("dtype", self.dtype, Dtype)
         check_choice("report_to", self.report_to, ReportTo)
@@ -111,7 +126,7 @@ class EvaluationConfig:
         if not self.benchmarks:
             raise ValueError("`benchmarks` must name at least one benchmark, got none.")
         self._check_backend()
-        for name in ("max_new_tokens", "batch_size", "tensor_parallel_size", "concurrency"):
+        for name in ("max_new_tokens", "batch_size"):
             check_count(name, getattr(self, name))
         if self.limit is not None:
             check_count("limit", self.limit)
@@ -124,31 +139,31 @@ class EvaluationConfig:
         if self.vote is None:
             self.vote = PRESETS[self.preset]["vote"]
         check_choice("vote", self.vote, Vote)
-        for name in ("temperature", "repetition_penalty", "request_timeout_seconds"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-                hint = " For greedy answers alone set `num_samples: 0`." if name == "temperature" else ""
-                raise ValueError(f"`{name}` must be a number above 0, got {value!r}.{hint}")
+        if self.temperature == 0:
+            raise ValueError("`temperature` must be above 0. For greedy answers alone set `num_samples: 0`.")
+        check_positive("temperature", self.temperature)
+        check_positive("repetition_penalty", self.repetition_penalty)
 
     def _check_backend(self) -> None:
+        """Refuses a key that means something to other backends only, instead of passing over it."""
+        own = backend_keys(self.backend)
         defaults = {each.name: each.default for each in fields(self)}
-        for name, backends in BACKENDS_OF_KEY.items():
+        owners: dict[str, list[str]] = {}
+        for backend in BACKENDS:
+            for name in backend_keys(backend):
+                owners.setdefault(name, []).append(backend)
+        for name, backends in owners.items():
             value = getattr(self, name)
-            if value != defaults[name] and self.backend not in backends:
+            if value != defaults[name] and name not in own:
                 raise ValueError(
                     f"`{name}` is for `backend: {' or '.join(backends)}`, got {value!r} with `backend: {self.backend}`. "
                     "Leave it out, or change the backend."
                 )
-        if self.backend == "openai" and not str(self.base_url).startswith(("http://", "https://")):
-            raise ValueError(
-                "`backend: openai` needs the server's address as `base_url`, such as http://localhost:8000/v1, "
-                f"got {self.base_url!r}."
-            )
-        if self.backend == "replay" and not isinstance(self.replay_from, str):
-            raise ValueError(
-                "`backend: replay` needs an earlier run's `output_dir` or a JSONL file of answers as `replay_from`, "
-                f"got {self.replay_from!r}."
-            )
+        self.make_backend()
+
+    def make_backend(self) -> Backend:
+        """The backend with its keys; it is not opened yet."""
+        return backend_class(self.backend)(**{name: getattr(self, name) for name in backend_keys(self.backend)})
 
     def plan(self, benchmark: str) -> tuple[bool, int]:
         """Whether a benchmark gets a greedy answer, and how many sampled ones."""

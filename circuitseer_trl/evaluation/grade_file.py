@@ -1,4 +1,4 @@
-"""`python -m eval.grade`: verdicts for any JSONL file of responses and references."""
+"""`circuitseer grade`: verdicts for any JSONL file of responses and references."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ _CHUNK = 2000  # lines in memory at a time
 
 @dataclass
 class GradeConfig:
-    """Keys of `python -m eval.grade`."""
+    """Keys of `circuitseer grade`."""
 
     input: str = field(
         metadata={"help": "JSONL with `response` and `gold`, optionally `id`, `choices` and `question`."}

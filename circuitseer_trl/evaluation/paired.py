@@ -101,7 +101,7 @@ def read_values(folder: Path, results: Mapping[str, Any], benchmark: str) -> dic
     if abs(mean - stated) > 1e-9:
         raise ValueError(
             f"verdicts/ of {folder} has a Pass@1 of {mean:.4f}, and results.json {stated:.4f}: they are not of one "
-            "evaluation; run `python -m eval.run` with the run's settings again, which keeps its samples"
+            "evaluation; run `circuitseer evaluate` with the run's settings again, which keeps its samples"
         )
     return values
 

@@ -12,7 +12,7 @@ from circuitseer_trl.grading.extraction import extract_answer
 
 @dataclass
 class PoolBenchmarkConfig:
-    """Keys of `python -m eval.pool` besides those of the pool."""
+    """Keys of `circuitseer pool-benchmark` besides those of the pool."""
 
     benchmarks_dir: str = field(metadata={"help": "Folder to write <name>/test.jsonl to."})
     name: str = field(default="pool", metadata={"help": "What the benchmark is called."})

@@ -1,40 +1,87 @@
-"""`python -m eval.run`: generates, grades and measures one model on some benchmarks."""
+"""An evaluation: one model answers some benchmarks, its answers are graded, and what they come to is measured."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.artifacts import library_versions, read_json, write_json, write_text
-from circuitseer_trl.evaluation.answering.backends.base import Backend, SamplingSettings
-from circuitseer_trl.evaluation.answering.backends.embedded import TransformersBackend
-from circuitseer_trl.evaluation.answering.backends.replay import ReplayBackend, replay_settings
+from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, SamplingSettings
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
-from circuitseer_trl.evaluation.answering.schedule import (
-    answer_all,
-    check_installed,
-    engine_version,
-    join_processes,
-    make_requests,
-)
+from circuitseer_trl.evaluation.answering.schedule import Timing, answer_all, join_processes, make_requests
 from circuitseer_trl.evaluation.answering.store import SampleStore, claim_folder
-from circuitseer_trl.evaluation.benchmarks import load_benchmark
+from circuitseer_trl.evaluation.benchmarks import Problem, load_benchmark
 from circuitseer_trl.evaluation.errata import with_errata
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.results import RunResults, measure_average, measure_benchmark
+from circuitseer_trl.extras import require_extra
 from circuitseer_trl.grading.grader import Grader
-from circuitseer_trl.modeling.loading import check_model_folder, load_tokenizer, model_fingerprint
+from circuitseer_trl.modeling.loading import load_tokenizer, model_fingerprint
+from circuitseer_trl.modeling.model_folders import check_model_folder
 
 logger = logging.getLogger(__name__)
 
 
-def sample_settings(config: EvaluationConfig, prompts: PromptFormat | None) -> dict[str, Any]:
+def evaluate(config: EvaluationConfig) -> RunResults | None:
+    """Generates, grades and measures; returns the results on the main process, and writes them beside the samples."""
+    backend = config.make_backend()
+    if backend.extra is not None:
+        require_extra(backend.extra, f"`backend: {config.backend}`", backend.extra)
+    folder = Path(config.output_dir)
+    prompts = prompt_format(config, backend)
+    benchmarks = {name: load_benchmark(name, config.benchmarks_dir)[: config.limit] for name in config.benchmarks}
+    num_errata = correct_references(benchmarks) if config.errata else dict.fromkeys(benchmarks, 0)
+    settings = sample_settings(config, backend, prompts)
+    timings = answer(config, backend, prompts, benchmarks, settings)
+    if timings is None:
+        return None
+    measured = grade(config, benchmarks)
+    add_times(measured, timings, folder / "results.json")
+    for name, result in measured.items():
+        result["num_errata"] = num_errata[name]
+    results: RunResults = {
+        "model": config.model_name_or_path,
+        "settings": asdict(config) | settings,
+        "versions": library_versions() | backend.versions(),
+        "benchmarks": measured,
+        "average": measure_average(measured),
+    }
+    # The values of single problems are for the average's interval, and can be had again from the verdicts.
+    for result in measured.values():
+        result.pop("pass_at_1_values")
+        result.pop("majority_values")
+    write_json(folder / "results.json", results)
+    if config.report_to == "wandb":
+        from circuitseer_trl.evaluation.evaluation_panels import log_results  # needs the extra `wandb`
+
+        log_results(folder, results, benchmarks)
+    return results
+
+
+def prompt_format(config: EvaluationConfig, backend: Backend) -> PromptFormat | None:
+    """How the model is asked; None where answers are read."""
+    if not backend.generates:
+        return None
+    check_model_folder(config.model_name_or_path)
+    return PromptFormat(load_tokenizer(config.model_name_or_path, config.model_revision), config.system_prompt)
+
+
+def correct_references(benchmarks: dict[str, list[Problem]]) -> dict[str, int]:
+    """Puts `errata.json` into the problems; returns the number of corrected references by benchmark."""
+    num_errata = {}
+    for name, problems in benchmarks.items():
+        benchmarks[name], num_errata[name] = with_errata(problems)
+    return num_errata
+
+
+def sample_settings(config: EvaluationConfig, backend: Backend, prompts: PromptFormat | None) -> dict[str, Any]:
     """What a sample depends on; batch size, limits, addresses and the choice of benchmarks are not among it."""
     names = ["attn_implementation", "dtype", "max_new_tokens", "model_revision"]
     names += ["repetition_penalty", "seed", "system_prompt", "temperature", "top_p"]
     chosen = {"backend": config.backend, "model_name_or_path": config.model_name_or_path}
     if prompts is None:
-        known = replay_settings(str(config.replay_from))
+        known = backend.recorded()
         recorded = ["model_fingerprint", "prompt_template", "replayed", "replayed_backend", "served_model_name"]
         return chosen | {name: known.get(name) for name in names + recorded}
     settings = chosen | {name: getattr(config, name) for name in [*names, "served_model_name"]}
@@ -42,104 +89,53 @@ def sample_settings(config: EvaluationConfig, prompts: PromptFormat | None) -> d
     return settings | {"prompt_template": prompts.template_name}
 
 
-def start_backend(
-    config: EvaluationConfig, prompts: PromptFormat | None, longest_prompt: int, local_rank: int
-) -> Backend:
-    """Loads the model, or connects to what has it."""
-    if prompts is None:
-        return ReplayBackend(str(config.replay_from), config.seed)
-    settings = SamplingSettings(
-        config.max_new_tokens, config.temperature, config.top_p, config.repetition_penalty or 1.0, config.seed
-    )
-    common = (config.model_name_or_path, config.model_revision, prompts, settings)
-    if config.backend == "vllm":
-        from circuitseer_trl.evaluation.answering.backends.vllm_engine import VllmBackend
-
-        return VllmBackend(
-            *common,
-            dtype=config.dtype,
-            tensor_parallel_size=config.tensor_parallel_size,
-            longest_prompt=longest_prompt,
-            local_rank=local_rank,
-        )
-    if config.backend == "openai":
-        from circuitseer_trl.evaluation.answering.backends.openai_server import OpenAIBackend
-
-        return OpenAIBackend(
-            *common,
-            base_url=str(config.base_url),
-            served_model_name=config.served_model_name or config.model_name_or_path,
-            concurrency=config.concurrency,
-            timeout_seconds=config.request_timeout_seconds,
-        )
-    return TransformersBackend(
-        *common,
-        dtype=config.dtype,
-        attn_implementation=config.attn_implementation,
-        batch_size=config.batch_size,
-    )
-
-
-def evaluate(config: EvaluationConfig) -> RunResults | None:
-    """Generates, grades and measures; returns the results on the main process, and writes them beside the samples."""
-    check_installed(config.backend)
-    prompts = None
-    if config.backend != "replay":
-        check_model_folder(config.model_name_or_path)
-        tokenizer = load_tokenizer(config.model_name_or_path, config.model_revision)
-        prompts = PromptFormat(tokenizer, config.system_prompt)
-    benchmarks = {name: load_benchmark(name, config.benchmarks_dir)[: config.limit] for name in config.benchmarks}
-    num_errata = dict.fromkeys(benchmarks, 0)
-    if config.errata:
-        for name, problems in benchmarks.items():
-            benchmarks[name], num_errata[name] = with_errata(problems)
-    settings = sample_settings(config, prompts)
+def answer(
+    config: EvaluationConfig,
+    backend: Backend,
+    prompts: PromptFormat | None,
+    benchmarks: Mapping[str, list[Problem]],
+    settings: dict[str, Any],
+) -> dict[str, Timing] | None:
+    """Answers what is not answered yet, all processes together; returns the times on the main process."""
     state = join_processes(config.backend)
     claim_folder(config.output_dir, settings, write=state.is_main_process)
     if state.is_main_process and prompts is not None and prompts.template_name == "plain":
         logger.warning("%s has no chat template; the plain template is used.", config.model_name_or_path)
     requests = {name: make_requests(problems, prompts, *config.plan(name)) for name, problems in benchmarks.items()}
-    timing = answer_all(
-        Path(config.output_dir) / "generations",
-        requests,
-        lambda longest: start_backend(config, prompts, longest, state.local_process_index),
-        state,
+    job = Job(
+        config.model_name_or_path,
+        config.model_revision,
+        prompts,
+        SamplingSettings(
+            config.max_new_tokens, config.temperature, config.top_p, config.repetition_penalty or 1.0, config.seed
+        ),
+        batch_size=config.batch_size,
+        longest_prompt=max((len(each.prompt_ids) for wanted in requests.values() for each in wanted), default=0),
+        local_rank=state.local_process_index,
     )
-    if not state.is_main_process:
-        return None
+    timings = answer_all(Path(config.output_dir) / "generations", requests, backend, job, state)
+    return timings if state.is_main_process else None
 
+
+def grade(config: EvaluationConfig, benchmarks: Mapping[str, list[Problem]]) -> dict[str, dict[str, Any]]:
+    """Grades and measures all answers of a folder, and writes their verdicts."""
     folder = Path(config.output_dir)
-    results_path = folder / "results.json"
-    # A run that finds everything generated keeps the time that the generation took.
-    before = read_json(results_path)["benchmarks"] if results_path.is_file() else {}
     measured = {}
     with Grader(config.num_grading_workers) as grader:
         for name, problems in benchmarks.items():
             samples = SampleStore(folder / "generations", name).read()
             greedy, num_samples = config.plan(name)
-            result, verdict_lines = measure_benchmark(
+            measured[name], verdict_lines = measure_benchmark(
                 problems, samples, greedy=greedy, num_samples=num_samples, vote=config.vote or "classes", grader=grader
             )
             write_text(folder / "verdicts" / f"{name}.jsonl", verdict_lines)
-            result["num_errata"] = num_errata[name]
-            spent, earlier = timing[name], before.get(name, {})
-            result["seconds"] = round(spent.seconds or earlier.get("seconds") or 0.0, 3)
-            result["tokens_per_second"] = spent.tokens_per_second or earlier.get("tokens_per_second")
-            measured[name] = result
-    results: RunResults = {
-        "model": config.model_name_or_path,
-        "settings": asdict(config) | settings,
-        "versions": library_versions() | engine_version(config.backend),
-        "benchmarks": measured,
-        "average": measure_average(measured),
-    }
-    # The values of single problems are for the average's interval, and can be had again from the verdicts.
-    for result in measured.values():
-        result.pop("pass_at_1_values")
-        result.pop("majority_values", None)
-    write_json(results_path, results)
-    if config.report_to == "wandb":
-        from circuitseer_trl.evaluation.evaluation_panels import log_results  # needs the extra `wandb`
+    return measured
 
-        log_results(folder, results, benchmarks)
-    return results
+
+def add_times(measured: Mapping[str, dict[str, Any]], timings: Mapping[str, Timing], results_path: Path) -> None:
+    """Adds how long the answers took; a run that finds everything answered keeps the time of the run that answered."""
+    before = read_json(results_path)["benchmarks"] if results_path.is_file() else {}
+    for name, result in measured.items():
+        spent, earlier = timings[name], before.get(name, {})
+        result["seconds"] = round(spent.seconds or earlier.get("seconds") or 0.0, 3)
+        result["tokens_per_second"] = spent.tokens_per_second or earlier.get("tokens_per_second")

@@ -33,7 +33,7 @@ def read_verdicts(folder: str | Path, benchmark: str) -> dict[str, ProblemVerdic
     path = Path(folder) / "verdicts" / f"{benchmark}.jsonl"
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no {path}. `python -m eval.run` with the run's own settings writes it again from generations/."
+            f"There is no {path}. `circuitseer evaluate` with the run's own settings writes it again from generations/."
         )
     greedy: dict[str, bool] = {}
     sampled: dict[str, dict[int, bool]] = {}

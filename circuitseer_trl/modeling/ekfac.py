@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,18 @@ from safetensors import safe_open
 from circuitseer_trl.artifacts import read_json, write_json
 from circuitseer_trl.distributed.processes import on_main_rank, process_state
 from circuitseer_trl.distributed.shards import check_manifest
+from circuitseer_trl.extras import require_extra
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.gradients import Gradients
 from circuitseer_trl.modeling.losses import pad_right
 from circuitseer_trl.modeling.reference import Reference
 
-ADVICE = "`backend: ekfac` needs kronfluence. Install it with `pip install 'circuitseer-trl[influence]'`."
 ANALYSIS, FACTORS = "kronfluence", "pool"
 DAMPING_SHARE = 0.1  # kronfluence's heuristic
 
 
 def check_installed() -> None:
-    if find_spec("kronfluence") is None:
-        raise ImportError(ADVICE)
+    require_extra("influence", "`backend: ekfac`", "kronfluence")
 
 
 @contextmanager

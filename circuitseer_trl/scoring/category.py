@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from circuitseer_trl.artifacts import read_table
 from circuitseer_trl.configs import check_count
+from circuitseer_trl.extras import require_extra
 from circuitseer_trl.modeling.loading import local_device, model_path
 from circuitseer_trl.pool.row_shards import run_row_shards
 from circuitseer_trl.pool.rows import Example, Pool
@@ -21,8 +21,7 @@ from circuitseer_trl.scoring.fitted import fitted_file
 
 def check_extra() -> None:
     """Raises where the libraries of the extra `diversity` are not installed."""
-    if missing := [name for name in ("sentence_transformers", "sklearn") if find_spec(name) is None]:
-        raise ImportError(f"`num_clusters` needs {' and '.join(missing)}: pip install 'circuitseer-trl[diversity]'")
+    require_extra("diversity", "`num_clusters`", "sentence_transformers", "sklearn")
 
 
 @lru_cache(maxsize=1)  # one load for all shards

@@ -183,7 +183,7 @@ class InfluenceScorer(GradientScorer):
         if not self.before or not self.after:
             raise ValueError(
                 "`method: influence` needs two evaluations. Set `method_args: {before: FOLDER, after: FOLDER}` to the "
-                "`output_dir`s of `python -m eval.run` for the model before and after training."
+                "`output_dir`s of `circuitseer evaluate` for the model before and after training."
             )
 
     @cached_property

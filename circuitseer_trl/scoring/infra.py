@@ -56,7 +56,7 @@ class InfraScorer(GradientScorer):
         if not self.evaluation:
             raise ValueError(
                 "`method: infra` needs an evaluation. Set `method_args: {evaluation: FOLDER}` to the `output_dir` of "
-                "`python -m eval.run`."
+                "`circuitseer evaluate`."
             )
 
     @cached_property

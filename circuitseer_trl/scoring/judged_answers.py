@@ -18,7 +18,7 @@ class Answer:
 
 
 def read_answers(folder: str | Path) -> dict[str, Answer]:
-    """The answers of a run of `python -m eval.run`, by their problems' names, on all of its benchmarks.
+    """The answers of a run of `circuitseer evaluate`, by their problems' names, on all of its benchmarks.
 
     Args:
         folder: Its `output_dir`, with `generations/` and `verdicts/`.
@@ -27,7 +27,7 @@ def read_answers(folder: str | Path) -> dict[str, Answer]:
     files = sorted(path for path in (folder / "verdicts").glob("*.jsonl"))
     if not files:
         raise FileNotFoundError(
-            f"There are no verdicts in {folder}. Give the `output_dir` of an evaluation: `python -m eval.run` writes "
+            f"There are no verdicts in {folder}. Give the `output_dir` of an evaluation: `circuitseer evaluate` writes "
             "verdicts/ and generations/ there."
         )
     answers: dict[str, Answer] = {}
@@ -45,7 +45,7 @@ def read_answers(folder: str | Path) -> dict[str, Answer]:
                 )
             if line.question is None:
                 raise ValueError(
-                    f"{path} does not say what was asked: an earlier version wrote it. Run the same `python -m eval.run` "
+                    f"{path} does not say what was asked: an earlier version wrote it. Run the same `circuitseer evaluate` "
                     "again; it grades anew and generates nothing."
                 )
             answers[line.id] = Answer(line.id, line.question, samples[line.key].text, line.verdict)

@@ -16,9 +16,7 @@ from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row, Scorer
 from circuitseer_trl.scoring.combination import Combination
 
-HOW_TO = (
-    "Write the pool as a benchmark with `python -m eval.pool` and run `python -m eval.run` on it (docs/methods.md)."
-)
+HOW_TO = "Write the pool as a benchmark with `circuitseer pool-benchmark` and run `circuitseer evaluate` on it (docs/methods.md)."
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ def read_pass_rates(path: str) -> dict[str, PassRate]:
     """Pass rates by problem id: of the sampled answers, or where there are none of the greedy one.
 
     Args:
-        path: The `output_dir` of `python -m eval.run`, or a JSONL of `id` and `verdict` such as `python -m eval.grade` writes.
+        path: The `output_dir` of `circuitseer evaluate`, or a JSONL of `id` and `verdict` such as `circuitseer grade` writes.
     """
     place = Path(path).expanduser()
     files = [place] if place.is_file() else sorted((place / "verdicts").glob("*.jsonl"))

@@ -30,9 +30,7 @@ def read_scores(folder: str) -> StoredScores:
     path = Path(folder).expanduser()
     for name in ("scores.json", "scores"):
         if not (path / name).exists():
-            raise FileNotFoundError(
-                f"There is no {name} in {folder} (`folders`). `python -m circuitseer_trl.scripts.score_pool` writes it."
-            )
+            raise FileNotFoundError(f"There is no {name} in {folder} (`folders`). `circuitseer score-pool` writes it.")
     table = read_table(path / "scores")
     uids = table["uid"].to_pylist()
     return StoredScores(

@@ -14,17 +14,10 @@ from pathlib import Path
 from circuitseer_trl.command_line import CommandParser, run_command
 from circuitseer_trl.extras import require_extra
 
-RECIPES = {  # flag: what it is of, and where its names are looked for
-    "data": ("data", ("data",)),
-    "selection": ("selection", ("selection", "ablations")),
-    "sft": ("training", ("sft",)),
-    "eval": ("evaluation", ("eval",)),
-}
-
 
 def parser() -> CommandParser:
     result = CommandParser(prog="circuitseer reproduce", description=__doc__)
-    for flag, (what, _) in RECIPES.items():
+    for flag, what in (("data", "data"), ("selection", "selection"), ("sft", "training"), ("eval", "evaluation")):
         result.add_argument(f"--{flag}", required=True, metavar="RECIPE", help=f"The {what} recipe.")
     result.add_argument("--output_dir", required=True, type=Path, metavar="DIR", help="Folder of the run.")
     result.add_argument(
@@ -43,13 +36,14 @@ def main(args: Sequence[str] | None = None) -> int:
     options, rest = parser().parse_known_args(args)
     from circuitseer_trl.named_files import find_file
     from circuitseer_trl.studies.reproduce import plan, read_overrides, run
+    from circuitseer_trl.yaml_files import read_yaml
 
-    for flag, (_, kinds) in RECIPES.items():
-        setattr(options, flag, find_file(getattr(options, flag), kinds))
     if options.accelerate_config is not None:
         options.accelerate_config = find_file(options.accelerate_config, ("accelerate_configs",))
+        if read_yaml(options.accelerate_config).get("distributed_type") == "DEEPSPEED":
+            require_extra("train", str(options.accelerate_config), "deepspeed")
     steps = plan(options, read_overrides(rest))
-    require_extra("eval", "`circuitseer reproduce` evaluates, which", "math_verify")
+    require_extra("eval", "Evaluation", "math_verify")
     options.output_dir.mkdir(parents=True, exist_ok=True)
     if options.wandb_group:
         require_extra("wandb", "`--wandb_group`", "wandb")

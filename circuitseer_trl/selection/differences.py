@@ -66,9 +66,7 @@ def read_folder(path: str | Path, name: str | None = None) -> SelectionFolder:
     folder = path if (path / "selection.json").is_file() else path / "selection"
     for file in ("selection.json", "selection.parquet", "scores.json", "scores"):
         if not (folder / file).exists():
-            raise FileNotFoundError(
-                f"There is no {file} in {path}. `python -m circuitseer_trl.scripts.select_data` writes it."
-            )
+            raise FileNotFoundError(f"There is no {file} in {path}. `circuitseer select-data` writes it.")
     table = read_table(folder / "scores").select(["uid", "score", "num_tokens"]).to_pylist()
     heads = folder / "heads.json"
     seconds = read_json(folder / "scores.json")["seconds"] + (

@@ -12,11 +12,19 @@ from typing import Any
 
 from circuitseer_trl.artifacts import fingerprint, read_json, write_json
 from circuitseer_trl.command_line import STOPPED
+from circuitseer_trl.evaluation.answering.backends.registry import backend_class
 from circuitseer_trl.modeling.model_folders import check_model_folder
+from circuitseer_trl.named_files import find_file
 from circuitseer_trl.recipe import read_recipe
 from circuitseer_trl.selection.methods import WITHOUT_SELECTION, get_method
 
 PREFIXES = ("data", "select", "train", "evaluate")
+KINDS = {
+    "data": ("data",),
+    "selection": ("selection", "ablations"),
+    "sft": ("sft",),
+    "eval": ("eval",),
+}  # of each flag's names
 # The names that these steps have in fingerprints: a run that was made when they were modules of a checkout stays finished.
 RECORDED_NAMES = {"circuitseer_trl.scripts.evaluate": "eval.run", "circuitseer_trl.scripts.report": "eval.report"}
 
@@ -68,19 +76,13 @@ def flags(values: dict[str, Any]) -> list[str]:
     return [word for key, value in values.items() for word in (f"--{key}", str(value))]
 
 
-def one_process_a_gpu(evaluating: dict[str, Any]) -> bool:
-    """Whether evaluation shares its work over the processes of a launch; a server has its own, and so has a split model."""
-    if evaluating.get("backend", "transformers") == "vllm":
-        return int(evaluating.get("tensor_parallel_size", 1)) == 1
-    return evaluating.get("backend", "transformers") == "transformers"
-
-
 def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> list[Step]:
     """The steps of a run, checked as far as recipes and folders can tell."""
-    data = read_recipe(options.data) | overrides["data"]
-    selecting = read_recipe(options.selection) | overrides["select"]
-    training = read_recipe(options.sft) | overrides["train"]
-    evaluating = read_recipe(options.eval) | overrides["evaluate"]
+    recipes = {flag: find_file(getattr(options, flag), kinds) for flag, kinds in KINDS.items()}
+    data = read_recipe(recipes["data"]) | overrides["data"]
+    selecting = read_recipe(recipes["selection"]) | overrides["select"]
+    training = read_recipe(recipes["sft"]) | overrides["train"]
+    evaluating = read_recipe(recipes["eval"]) | overrides["evaluate"]
     method = selecting.get("method", "circuitseer")
     if method not in WITHOUT_SELECTION:
         get_method(method)
@@ -95,7 +97,7 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
     selection_dir, model_dir = output / "selection", output / "model"
     steps = []
     if method not in WITHOUT_SELECTION:
-        arguments = ["--config", str(options.data), "--config", str(options.selection)]
+        arguments = ["--config", str(recipes["data"]), "--config", str(recipes["selection"])]
         arguments += ["--output_dir", str(selection_dir), *tracked, *flags(overrides["data"] | overrides["select"])]
         steps.append(
             Step(
@@ -103,14 +105,14 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
                 "circuitseer_trl.scripts.select_data",
                 arguments,
                 selection_dir / "selection.json",
-                [options.data, options.selection],
+                [recipes["data"], recipes["selection"]],
             )
         )
     if method != "zero_shot":
-        arguments = ["--config", str(options.data), "--config", str(options.sft), "--output_dir", str(model_dir)]
+        arguments = ["--config", str(recipes["data"]), "--config", str(recipes["sft"]), "--output_dir", str(model_dir)]
         if steps:
             arguments += ["--selection_file", str(selection_dir / "selection.parquet")]
-        inputs = [options.data, options.sft, *([options.selection] if steps else [])]
+        inputs = [recipes["data"], recipes["sft"], *([recipes["selection"]] if steps else [])]
         steps.append(
             Step(
                 "train",
@@ -121,7 +123,7 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
             )
         )
     model = training["model_name_or_path"] if method == "zero_shot" else str(model_dir)
-    arguments = ["--config", str(options.eval), "--model_name_or_path", model, "--output_dir", str(output)]
+    arguments = ["--config", str(recipes["eval"]), "--model_name_or_path", model, "--output_dir", str(output)]
     if "system_prompt" in data:
         arguments += ["--system_prompt", str(data["system_prompt"])]
     steps.append(
@@ -130,8 +132,8 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
             "circuitseer_trl.scripts.evaluate",
             [*arguments, *tracked, *flags(overrides["evaluate"])],
             output / "results.json",
-            [options.eval],
-            launch=one_process_a_gpu(evaluating),
+            [recipes["eval"]],
+            launch=backend_class(evaluating.get("backend", "transformers")).one_process_a_gpu(evaluating),
         )
     )
     page = output / "report.html"

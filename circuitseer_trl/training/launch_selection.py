@@ -19,6 +19,7 @@ def select_in_launch(
     Args:
         output_dir: The folder for heads, scores and the selection; it replaces the recipe's.
     """
-    config = parse_recipe(SelectionConfig, args=["--config", str(selection_recipe), "--output_dir", str(output_dir)])
+    words = ["--config", str(selection_recipe), "--output_dir", str(output_dir)]
+    config = parse_recipe(SelectionConfig, args=words, kinds=("selection", "ablations"))
     SelectionSteps.from_config(config, system_prompt).select(pool)
     return read_chosen_rows(output_dir, pool)

@@ -11,6 +11,7 @@ from accelerate.utils import DistributedType
 from trl import ModelConfig, SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.extras import require_extra
 
 logger = get_logger(__name__)
 
@@ -51,6 +52,8 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
             f"The accelerate config has `mixed_precision: {precision}`, but training has `bf16: false`, and DeepSpeed "
             "needs both to agree. Launch with `--mixed_precision no`, or train with `bf16: true`."
         )
+    if _is_set("ACCELERATE_USE_DEEPSPEED") or args.deepspeed:
+        require_extra("train", "Training with DeepSpeed", "deepspeed")
     fsdp = _is_set("ACCELERATE_USE_FSDP") or bool(args.fsdp)
     if fsdp and (args.use_cpu or not torch.accelerator.is_available()):
         # accelerate 1.15 silently falls back to plain DDP, or to no distribution at all.

@@ -49,7 +49,7 @@ def read_chosen_rows(selection_file: str | Path, pool: Pool) -> ChosenRows:
         if not needed.is_file():
             raise FileNotFoundError(
                 f"There is no {needed}. `selection_file` names the selection.parquet, with its selection.json beside "
-                "it, that `python -m circuitseer_trl.scripts.select_data` writes."
+                "it, that `circuitseer select-data` writes."
             )
     card, table = read_json(card_path), read_table(path)
     position = {uid: index for index, uid in enumerate(pool.uids)}

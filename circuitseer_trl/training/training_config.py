@@ -14,7 +14,9 @@ class TrainingConfig:
     )
     selection_recipe: str | None = field(
         default=None,
-        metadata={"help": "A selection recipe to run first, in this launch; it writes to `output_dir`/selection."},
+        metadata={
+            "help": "A selection recipe (a file or a name) to run first, in this launch; it writes to `output_dir`/selection."
+        },
     )
     total_batch_size: int | None = field(
         default=None,

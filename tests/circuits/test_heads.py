@@ -158,7 +158,7 @@ def test_undetected_heads(tiny_model: str):
 
 
 def test_missing_heads_file_names_the_step(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="find_heads` writes it"):
+    with pytest.raises(FileNotFoundError, match="find-heads` writes it"):
         HeadSet.read(tmp_path / "heads.json")
 
 

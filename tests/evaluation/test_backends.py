@@ -4,6 +4,8 @@ import copy
 import inspect
 import json
 import os
+import subprocess
+import sys
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
@@ -14,24 +16,25 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerFast
 
 from circuitseer_trl.answers import Sample
 from circuitseer_trl.evaluation.answering.backends.base import (
+    Job,
     Request,
     SamplingSettings,
-    configured_end_ids,
     cut_to_context,
     draw_seed,
     draws_of_problems,
-    load_generation_config,
 )
+from circuitseer_trl.evaluation.answering.backends.ends_and_context import configured_end_ids, load_generation_config
+from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS
 from circuitseer_trl.evaluation.answering.backends.replay import ReplayBackend
 from circuitseer_trl.evaluation.answering.backends.vllm_engine import (
+    VllmBackend,
     devices_of_rank,
-    engine_arguments,
     engine_environment,
     sampling_arguments,
 )
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
-from circuitseer_trl.evaluation.answering.schedule import check_installed, draws_repeat, share_of_rank
+from circuitseer_trl.evaluation.answering.schedule import draws_repeat, share_of_rank
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.run import evaluate
 from circuitseer_trl.scripts.report import main as report
@@ -116,9 +119,9 @@ def test_the_environment_of_an_engine(monkeypatch: pytest.MonkeyPatch):
     assert dict(os.environ) == before
 
 
-def engine(**changes) -> dict:
-    values = {"dtype": "bfloat16", "tensor_parallel_size": 2, "max_new_tokens": 100, "longest_prompt": 30} | changes
-    return engine_arguments("Qwen/Qwen2.5-Math-7B", None, seed=7, context=values.pop("context", 4096), **values)
+def engine(context: int | None = 4096) -> dict:
+    job = Job("Qwen/Qwen2.5-Math-7B", None, None, SamplingSettings(100, seed=7), longest_prompt=30)
+    return VllmBackend(dtype="bfloat16", tensor_parallel_size=2).engine_arguments(job, context)
 
 
 def test_arguments_of_an_engine():
@@ -166,7 +169,7 @@ def test_rope_base_without_the_model(tiny_model: str, tmp_path: Path):
 
 
 def test_a_prompt_as_text_is_read_as_the_same_ids(tokenizer: PreTrainedTokenizerFast):
-    prompt_text = pytest.importorskip("circuitseer_trl.evaluation.answering.backends.openai_server").prompt_text
+    prompt_text = pytest.importorskip("circuitseer_trl.evaluation.answering.backends.completions").prompt_text
     ids = PromptFormat(tokenizer, "Think.").token_ids("Is 7 prime?  \n")
     assert prompt_text(tokenizer, ids) == tokenizer.decode(ids)
 
@@ -188,6 +191,66 @@ def test_a_prompt_as_text_is_read_as_the_same_ids(tokenizer: PreTrainedTokenizer
         prompt_text(tokenizer, apart)
 
 
+LIGHT = """
+import sys
+from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+options = {"openai": {"base_url": "http://x/v1"}, "replay": {"replay_from": "x"}}
+for backend in ("transformers", "vllm", "openai", "replay"):
+    EvaluationConfig("m", "o", ["paper", "gsm8k"], backend=backend, **options.get(backend, {})).plan("aime24")
+print(*sys.modules)
+"""
+
+
+def test_names_and_keys_are_checked_without_heavy_packages():
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    heavy = {"torch", "transformers", "datasets", "pyarrow", "accelerate", "vllm", "openai", "numpy"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_the_registry_imports_no_backend():
+    code = "import sys, circuitseer_trl.evaluation.answering.backends.registry; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [name for name in done.stdout.split() if ".backends." in name] == [
+        "circuitseer_trl.evaluation.answering.backends.registry"
+    ]
+
+
+BACKEND = """
+from dataclasses import dataclass
+from circuitseer_trl.answers import Sample
+from circuitseer_trl.evaluation.answering.backends.base import Backend
+
+@dataclass
+class ParrotBackend(Backend):
+    dtype: str = "auto"
+
+    def open(self, job):
+        self.job = job
+
+    def generate(self, requests, on_tokens):
+        for each in requests:
+            yield [Sample(each.id, each.greedy, each.sample, r"\\boxed{2}", 1, "stop", self.job.settings.seed, each.prompt)]
+"""
+
+
+def test_a_backend_is_its_file_and_a_line(
+    tiny_model: str, benchmarks_dir: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "parrot_engine.py").write_text(BACKEND)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(BACKENDS, "parrot", "parrot_engine:ParrotBackend")
+    config = EvaluationConfig(
+        tiny_model, str(tmp_path / "run"), ["word_problems"], benchmarks_dir, backend="parrot", dtype="float32"
+    )
+    results = evaluate(config)
+    assert results is not None
+    assert results["benchmarks"]["word_problems"]["pass_at_1"] == pytest.approx(1 / 3)
+    with pytest.raises(ValueError, match="`attn_implementation` is for `backend: transformers`"):
+        EvaluationConfig("m", "o", backend="parrot", attn_implementation="eager")
+    with pytest.raises(ValueError, match="`dtype` is for `backend: transformers or vllm or parrot`"):
+        EvaluationConfig("m", "o", backend="openai", base_url="http://x/v1", dtype="float32")
+
+
 @pytest.mark.parametrize(
     ("total", "weights", "expected"),
     [
@@ -199,17 +262,16 @@ def test_a_prompt_as_text_is_read_as_the_same_ids(tokenizer: PreTrainedTokenizer
     ],
 )
 def test_tokens_of_a_request_are_shared(total: int, weights: list[int], expected: list[int]):
-    shares = pytest.importorskip("circuitseer_trl.evaluation.answering.backends.openai_server").shares
+    shares = pytest.importorskip("circuitseer_trl.evaluation.answering.backends.completions").shares
     assert shares(total, weights) == expected
 
 
 def test_a_missing_package_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("circuitseer_trl.extras.find_spec", lambda name: None)
     for backend, options in (("vllm", {}), ("openai", {"base_url": "http://localhost:1/v1"})):
         config = EvaluationConfig("no/model", str(tmp_path / "run"), backend=backend, **options)
-        with pytest.raises(ImportError, match=rf"pip install -e '\.\[{backend}\]'"):
+        with pytest.raises(ImportError, match=rf"`backend: {backend}` needs .*'circuitseer-trl\[{backend}\]'"):
             evaluate(config)
-    check_installed("replay")
     assert not (tmp_path / "run").exists()
 
 
@@ -227,6 +289,12 @@ def replay(source: Path, folder: Path, benchmarks_dir: str, **changes) -> Evalua
         "someone's model", str(folder), ["word_problems"], benchmarks_dir, backend="replay",
         replay_from=str(source), **changes,
     )  # fmt: skip
+
+
+def opened(source: Path) -> ReplayBackend:
+    backend = ReplayBackend(str(source))
+    backend.open(Job("m", None, None, SamplingSettings(1)))
+    return backend
 
 
 def write_lines(path: Path, lines: list[dict]) -> Path:
@@ -285,7 +353,7 @@ def test_answers_of_others_are_graded_and_nothing_is_made_up(benchmarks_dir: str
 
     # The same lines with a second draw are sampled answers, where such are asked for.
     drawn = [line | {"sample": sample, "finish_reason": "length"} for line in lines for sample in range(2)]
-    backend = ReplayBackend(write_lines(tmp_path / "drawn.jsonl", drawn), seed=42)
+    backend = opened(write_lines(tmp_path / "drawn.jsonl", drawn))
     requests = [draw("word_problems-1", sample) for sample in range(2)]
     counted: list[int] = []
     (samples,) = backend.generate(requests, counted.append)
@@ -322,4 +390,4 @@ def test_missing_answers_are_counted_and_named(benchmarks_dir: str, tmp_path: Pa
 def test_bad_lines_are_named(tmp_path: Path, line: str, message: str):
     (tmp_path / "answers.jsonl").write_text('{"id": "b", "text": "x"}\n' + line + "\n")
     with pytest.raises(ValueError, match=message):
-        ReplayBackend(tmp_path / "answers.jsonl", seed=0)
+        opened(tmp_path / "answers.jsonl")

@@ -155,7 +155,7 @@ def test_a_bad_benchmark_file_is_named_with_its_key(tmp_path: Path, changes: dic
 
 def test_a_broken_benchmark_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write_spec(tmp_path)
-    for text, message in (("hub: [", r"mine\.yaml is not YAML"), ("- a", r"mine\.yaml must be a mapping")):
+    for text, message in (("hub: [", r"mine\.yaml is not YAML: line 1"), ("- a", r"mine\.yaml must be a mapping")):
         path.write_text(text)
         with pytest.raises(ValueError, match=message):
             read_benchmark(path)

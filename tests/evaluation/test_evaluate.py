@@ -12,8 +12,6 @@ from circuitseer_trl.evaluation.run import evaluate
 from circuitseer_trl.scripts.report import main as report
 from tests.helpers.launch import launch
 
-EMBEDDED = "circuitseer_trl.evaluation.answering.backends.embedded"
-
 
 @pytest.fixture(scope="module")
 def benchmarks_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -89,7 +87,7 @@ def test_a_finished_run_generates_nothing_again(
 ):
     before = json.loads((finished / "results.json").read_text())
     monkeypatch.setattr(
-        f"{EMBEDDED}.load_model",
+        "circuitseer_trl.modeling.loading.load_model",
         lambda *args, **kwargs: pytest.fail("the model was loaded"),
     )
     evaluate(config(tiny_model, benchmarks_dir, finished))

@@ -5,8 +5,9 @@ import torch
 from scipy import stats
 from transformers import PreTrainedTokenizerFast
 
-from circuitseer_trl.evaluation.answering.backends.generation import Request, SamplingSettings, end_token_ids, generate
-from circuitseer_trl.evaluation.answering.backends.noise import draw_tokens, gumbel_noise, sample_key, top_p_candidates
+from circuitseer_trl.evaluation.answering.backends.base import Request, SamplingSettings, sample_key
+from circuitseer_trl.evaluation.answering.backends.generation import Decoder, end_token_ids
+from circuitseer_trl.evaluation.answering.backends.noise import draw_tokens, gumbel_noise, top_p_candidates
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.modeling.loading import load_model
 from tests.helpers.tiny_models import tiny_model as tiny_architecture
@@ -86,7 +87,7 @@ def requests(tokenizer: PreTrainedTokenizerFast) -> list[Request]:
 def answers(model, tokenizer, wanted, batch_size: int, **settings) -> dict:
     chosen = SamplingSettings(**({"max_new_tokens": 24, "temperature": 0.9} | settings))
     ends = end_token_ids(model, PromptFormat(tokenizer).end_of_turn_ids())
-    groups = generate(model, tokenizer, wanted, chosen, end_ids=ends, batch_size=batch_size)
+    groups = Decoder(model, tokenizer, chosen, ends).generate(wanted, batch_size)
     return {sample.key: (sample.text, sample.num_tokens, sample.finish_reason) for group in groups for sample in group}
 
 
@@ -123,7 +124,7 @@ def test_greedy_is_what_transformers_generates(name: str):
             return " ".join(map(str, ids))
 
     wanted = [Request(str(number), ids, "", True, 0) for number, ids in enumerate(prompts)]
-    groups = generate(model, Numbers(), wanted, SamplingSettings(40), end_ids=ends, batch_size=3)
+    groups = Decoder(model, Numbers(), SamplingSettings(40), ends).generate(wanted, batch_size=3)
     ours = {sample.id: sample for group in groups for sample in group}
     for number, ids in enumerate(prompts):
         output = model.generate(
@@ -138,9 +139,8 @@ def test_context_limit_cuts_and_is_told(tiny_model: str, tokenizer: PreTrainedTo
     model = load_model(tiny_model, dtype="float32")  # 512 positions
     wanted = [Request("long", (7,) * 508, "", True, 0), Request("too_long", (7,) * 512, "", True, 0)]
     chosen = SamplingSettings(max_new_tokens=24)
-    samples = {
-        s.id: s for group in generate(model, tokenizer, wanted, chosen, end_ids=set(), batch_size=2) for s in group
-    }
+    groups = Decoder(model, tokenizer, chosen, set()).generate(wanted, batch_size=2)
+    samples = {sample.id: sample for group in groups for sample in group}
     assert (samples["long"].num_tokens, samples["long"].finish_reason) == (4, "length")
     assert (samples["too_long"].num_tokens, samples["too_long"].finish_reason) == (0, "prompt_too_long")
     assert "context of 512 tokens" in caplog.text

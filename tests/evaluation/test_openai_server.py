@@ -129,7 +129,7 @@ def test_one_request_a_problem_gives_what_one_an_answer_gives(
         evaluate(config(model, benchmarks_dir, tmp_path, proxy.url))
     assert texts(tmp_path) == texts(direct)
     assert [body.get("n", 1) for body in asked(proxy)].count(NUM_SAMPLES) == NUM_PROBLEMS
-    assert len(asked(proxy)) == len(proxy.bodies) - 1 == 2 * NUM_PROBLEMS
+    assert len(asked(proxy)) == len(proxy.bodies) - 2 == 2 * NUM_PROBLEMS
     assert all(isinstance(body["prompt"], list) for body in proxy.bodies)
     assert {(body["top_k"], body["repetition_penalty"], tuple(body["stop_token_ids"])) for body in proxy.bodies} == {
         (-1, 1.0, (tokenizer.eos_token_id,))
@@ -153,7 +153,7 @@ def test_what_a_server_refuses_is_left_out(
         evaluate(config(model, benchmarks_dir, tmp_path, proxy.url))
     assert texts(tmp_path) == texts(direct)
     refused = [body for body in proxy.bodies if any(name in body for name in refuses)]
-    assert len(refused) <= 7  # of the first request alone
+    assert len(refused) <= 2  # what finds out how to ask
     if "n" in refuses:
         taken = [
             body
@@ -173,6 +173,16 @@ def test_a_server_that_gives_fewer_answers_than_asked_for(
     assert len(asked(proxy)) == NUM_PROBLEMS * (1 + NUM_SAMPLES)
 
 
+def test_a_server_that_refuses_several_answers_as_llama_cpp_does(
+    direct: Path, model: str, server: str, benchmarks_dir: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+):
+    with FaultyServer(server, tokenizer, lambda number, body: "500" if "n" in body else None) as proxy:
+        evaluate(config(model, benchmarks_dir, tmp_path, proxy.url))
+    assert texts(tmp_path) == texts(direct)
+    assert ["n" in body for body in proxy.bodies].count(True) == 2  # it was tried again once
+    assert all(isinstance(body["prompt"], list) for body in proxy.bodies)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_change_no_answer(
     direct: Path,
@@ -185,10 +195,13 @@ def test_faults_change_no_answer(
 ):
     every = 4  # first tries and tries again, with one answer and with several
     with FaultyServer(server, tokenizer, lambda number, body: fault if number % every == 0 else None) as proxy:
-        evaluate(config(model, benchmarks_dir, tmp_path, proxy.url, request_timeout_seconds=SLOW_SECONDS / 3))
+        patience = (
+            SLOW_SECONDS / 3 if fault == "slow" else 60
+        )  # on a busy machine a sound answer takes longer than the first
+        evaluate(config(model, benchmarks_dir, tmp_path, proxy.url, request_timeout_seconds=patience))
     assert texts(tmp_path) == texts(direct)
     assert proxy.faults.count(fault) >= 3
-    assert len(proxy.bodies) == 1 + 2 * NUM_PROBLEMS + proxy.faults.count(fault)
+    assert len(proxy.bodies) == 2 + 2 * NUM_PROBLEMS + proxy.faults.count(fault)
 
 
 def test_a_server_that_dies_leaves_what_is_finished(
@@ -200,7 +213,7 @@ def test_a_server_that_dies_leaves_what_is_finished(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("circuitseer_trl.evaluation.answering.backends.openai_server.MAX_RETRIES", 2)
+    monkeypatch.setattr("circuitseer_trl.evaluation.answering.backends.completions.MAX_RETRIES", 2)
     with FaultyServer(server, tokenizer, lambda number, body: "503" if number >= 4 else None) as proxy:
         with pytest.raises(ConnectionError, match=r"fails for .* 503 .*run the command again") as raised:
             evaluate(config(model, benchmarks_dir, tmp_path, proxy.url, concurrency=2))
@@ -220,7 +233,7 @@ def test_a_server_that_dies_leaves_what_is_finished(
 def test_half_answers_that_go_on_are_an_error(
     model: str, server: str, benchmarks_dir: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch
 ):
-    monkeypatch.setattr("circuitseer_trl.evaluation.answering.backends.openai_server.MAX_RETRIES", 1)
+    monkeypatch.setattr("circuitseer_trl.evaluation.answering.backends.completions.MAX_RETRIES", 1)
     for fault in ("half_json", "no_finish"):
         with (
             FaultyServer(server, tokenizer, lambda number, body, fault=fault: fault) as proxy,

@@ -13,8 +13,6 @@ from circuitseer_trl.evaluation.run import evaluate
 from circuitseer_trl.training.rope_scaling import write_legacy_rope
 from tests.helpers.tiny_models import build_model, tiny_model
 
-EMBEDDED = "circuitseer_trl.evaluation.answering.backends.embedded"
-
 
 def edit(path: Path, **changes: object) -> None:
     values = json.loads(path.read_text()) if path.is_file() else {}
@@ -83,7 +81,7 @@ def test_evaluation_stops_before_it_generates(tmp_path, tiny_model, monkeypatch)
     # As after `model.config.rope_parameters = ...` and another save: the old key still says what was trained.
     edit(model / "config.json", rope_parameters={"rope_type": "default", "rope_theta": 300000.0})
     monkeypatch.setattr(
-        f"{EMBEDDED}.generate",
+        "circuitseer_trl.evaluation.answering.backends.generation.Decoder.generate",
         lambda *args, **kwargs: pytest.fail("it generates"),
     )
     config = EvaluationConfig(model_name_or_path=str(model), output_dir=str(tmp_path / "bad"), **options)

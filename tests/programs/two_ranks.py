@@ -1,4 +1,4 @@
-"""`python -m eval.run`, with each rank saying how many answers it wrote: parts of files are gone at the end."""
+"""`circuitseer evaluate`, with each rank saying how many answers it wrote: parts of files are gone at the end."""
 
 from collections.abc import Iterable
 

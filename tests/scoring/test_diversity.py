@@ -33,7 +33,7 @@ def test_diversity_needs_categories_or_the_extra(tmp_path: Path, tiny_model: str
 
 
 def test_an_extra_that_is_missing_is_named_before_any_work(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("circuitseer_trl.scoring.category.find_spec", lambda name: None)
+    monkeypatch.setattr("circuitseer_trl.extras.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'circuitseer-trl\[diversity\]'"):
         CircuitSeerDataSelector(method="diversity", method_args={"num_clusters": 3})
 
@@ -42,7 +42,7 @@ def test_clusters_take_the_place_of_a_column(
     tmp_path: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch
 ):
     """Around the two calls of the extra's libraries, which are stood in for."""
-    monkeypatch.setattr("circuitseer_trl.scoring.category.find_spec", lambda name: name)
+    monkeypatch.setattr("circuitseer_trl.extras.find_spec", lambda name: name)
     monkeypatch.setattr(
         "circuitseer_trl.scoring.category.embed", lambda texts, model: np.array([[len(text) > 40] for text in texts])
     )

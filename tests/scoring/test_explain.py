@@ -12,7 +12,7 @@ from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 from circuitseer_trl.scoring.explain import Explanation, explain
-from circuitseer_trl.scripts.main import main
+from circuitseer_trl.scripts.main import dispatch as main
 
 ROW = Example(7, "abc", "a b c d", "")
 
@@ -64,7 +64,7 @@ def test_long_texts_are_cut_and_say_so():
 
 def test_the_command(tmp_path: Path, tiny_model: str, pool_file: str, capsys: pytest.CaptureFixture[str]):
     words = ["--dataset_name", pool_file, "--reference_model", tiny_model, "--output_dir", str(tmp_path)]
-    with pytest.raises(FileNotFoundError, match="find_heads` writes it"):
+    with pytest.raises(FileNotFoundError, match="find-heads` writes it"):
         main(["explain", "--row", "3", *words])
     main(["explain", "--row", "3", "--head_set", "all", *words])
     by_row = capsys.readouterr().out

@@ -244,7 +244,7 @@ def test_bad_evaluations_are_refused_before_any_work(tmp_path: Path, tiny_model:
 
 
 def test_the_extra_is_named_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("circuitseer_trl.modeling.ekfac.find_spec", lambda name: None)
+    monkeypatch.setattr("circuitseer_trl.extras.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install 'circuitseer-trl\[influence\]'"):
         CircuitSeerDataSelector(method="influence", method_args=two_evaluations(tmp_path) | {"backend": "ekfac"})
 

@@ -15,7 +15,7 @@ from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.explain_influence import InfluenceExplanation, explain_influence
 from circuitseer_trl.scoring.infra import InfraScorer, step_starts
-from circuitseer_trl.scripts.main import main
+from circuitseer_trl.scripts.main import dispatch as main
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
 from tests.helpers.evaluation_folders import two_evaluations, write_evaluation
 from tests.helpers.method_inputs import compute_scores, pool_of, select_rows
@@ -106,9 +106,11 @@ def test_levels_decide_what_is_kept(tmp_path: Path, tiny_model: str, pool_file: 
 @pytest.mark.thorough
 def test_truncated_rows_and_empty_answers(tmp_path: Path, tiny_model: str):
     scorer = InfraScorer(evaluation=two_evaluations(tmp_path)["after"], level="token")
-    long = Example(1, "long", STEPS.problem, STEPS.completion * 9)
-    pool = pool_of(STEPS, long)
-    width = len(Reference(tiny_model).encode([STEPS])[0].input_ids)
+    problem = STEPS.problem + " Say each step." * 5  # longer than the questions of the evaluation, which must fit
+    steps = Example(0, "steps", problem, STEPS.completion)
+    long = Example(1, "long", problem, STEPS.completion * 9)
+    pool = pool_of(steps, long)
+    width = len(Reference(tiny_model).encode([steps])[0].input_ids)
 
     bound = scorer.bind(pool, Reference(tiny_model, max_length=width), None, tmp_path)
     first, second = bound.score_batch(list(pool))

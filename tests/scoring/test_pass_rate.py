@@ -106,7 +106,7 @@ def test_bad_verdicts_are_refused(tmp_path: Path, pool_file: str):
         bad.write_text(text)
         with pytest.raises(ValueError, match=message):
             CircuitSeerDataSelector(method="pass_rate", method_args={"verdicts": str(bad)})
-    with pytest.raises(FileNotFoundError, match=r"There are no verdicts in .*none: .*`python -m eval\.pool`"):
+    with pytest.raises(FileNotFoundError, match=r"There are no verdicts in .*none: .*`circuitseer pool-benchmark`"):
         CircuitSeerDataSelector(method="pass_rate", method_args={"verdicts": str(tmp_path / "none")})
     for arguments in (None, {"verdicts": foreign, "pass_rate_column": "x"}):
         with pytest.raises(ValueError, match="needs either `verdicts`"):

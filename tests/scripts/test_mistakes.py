@@ -131,7 +131,12 @@ sys.exit(run_command(lambda words: run_step([sys.executable, "-c", sys.argv[1]])
 
 def test_an_interrupt_says_how_to_go_on_once(tmp_path: Path):
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, STEP], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+        [sys.executable, "-c", DRIVER, STEP],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     )
     assert driver.stdout is not None
     assert driver.stdout.readline() == "begun\n"

@@ -51,6 +51,7 @@ def test_a_typo_in_a_flag_is_found_before_anything_is_loaded():
     assert "Did you mean `budget_ratio`?" in printed
 
 
+@pytest.mark.thorough
 def test_training_shows_our_keys_before_those_of_trl():
     status, printed, _ = after_command("train-sft", "--help")
     assert status == 0
@@ -72,6 +73,7 @@ def test_help_shows_the_keys_of_the_step(command: str, shown: list[str], not_sho
     assert [flag for flag in not_shown if flag in printed] == []
 
 
+@pytest.mark.thorough
 def test_the_package_loads_nothing_until_it_is_asked():
     program = f"""
 import sys

@@ -16,6 +16,19 @@ from tests.conftest import PROBLEMS, ROOT
 
 pytestmark = pytest.mark.engine
 
+REPRODUCE = [
+    "reproduce",
+    "--data",
+    "gsm8k",
+    "--selection",
+    "random",
+    "--sft",
+    "qwen2.5-math-7b",
+    "--eval",
+    "paper",
+    "--output_dir",
+    "x",
+]
 EXTRAS = (
     "wandb",
     "PIL",
@@ -159,6 +172,8 @@ def test_selection_needs_no_extra(bare: Installation):
     [
         (["demo"], "eval"),
         (["evaluate", "--model_name_or_path", "m", "--output_dir", "x"], "eval"),
+        (REPRODUCE, "eval"),
+        ([*REPRODUCE, "--accelerate_config", "zero3"], "train"),
         (["select-data", "--dataset_name", "d", "--output_dir", "x", "--report_to", "wandb"], "wandb"),
     ],
 )

@@ -67,7 +67,7 @@ def kill_and_restart(folder: Path, pool: Path, model: str, num_kills: int, seed:
 
 
 @pytest.mark.parametrize(
-    "num_kills", [pytest.param(2, marks=pytest.mark.engine), pytest.param(20, marks=pytest.mark.slow)]
+    "num_kills", [pytest.param(1, marks=pytest.mark.engine), pytest.param(20, marks=pytest.mark.slow)]
 )
 def test_killed_runs_end_with_the_same_bytes(tmp_path: Path, tiny_model: str, big_pool: Path, num_kills: int):
     whole = launch("tests.programs.small_shards", *arguments(tmp_path / "whole", big_pool, tiny_model))

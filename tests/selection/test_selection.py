@@ -1,6 +1,7 @@
 """From a pool to the selected rows: every method, the plugin face, and what is refused before any work."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,14 @@ def test_every_method_selects_the_budget(tmp_path: Path, tiny_model: str, pool_f
     assert written["uid"].to_pylist() == selection.uids
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, tiny_model: str, pool_file: str) -> Path:
+    """A finished selection with the defaults of these tests; not to be changed."""
+    folder = tmp_path_factory.mktemp("plain")
+    select_rows(config(folder, tiny_model), SYSTEM, load_pool(pool_file))
+    return folder
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "values",
@@ -100,14 +109,14 @@ def test_every_method_selects_the_budget(tmp_path: Path, tiny_model: str, pool_f
         {"sink_tokens": 1},
     ],
 )
-def test_ablations_are_other_parameters(tmp_path: Path, tiny_model: str, pool_file: str, values: dict[str, object]):
-    pool = load_pool(pool_file)
-    select_rows(config(tmp_path / "plain", tiny_model), SYSTEM, pool)
-    select_rows(config(tmp_path / "other", tiny_model, **values), SYSTEM, pool)
-    cards = [read_json(tmp_path / name / "selection.json") for name in ("plain", "other")]
+def test_ablations_are_other_parameters(
+    tmp_path: Path, plain: Path, tiny_model: str, pool_file: str, values: dict[str, object]
+):
+    select_rows(config(tmp_path, tiny_model, **values), SYSTEM, load_pool(pool_file))
+    cards = [read_json(folder / "selection.json") for folder in (plain, tmp_path)]
     assert cards[0]["fingerprint"] != cards[1]["fingerprint"]
     if "sampling" not in values:
-        scores = [read_table(tmp_path / name / "scores")["score"].to_pylist() for name in ("plain", "other")]
+        scores = [read_table(folder / "scores")["score"].to_pylist() for folder in (plain, tmp_path)]
         assert scores[0] != scores[1]
 
 
@@ -118,15 +127,13 @@ def test_top_k_takes_the_highest_scores(tmp_path: Path, tiny_model: str, pool_fi
 
 
 @pytest.mark.thorough
-def test_a_killed_run_goes_on_and_gives_the_same_files(tmp_path: Path, tiny_model: str, pool_file: str):
-    pool = load_pool(pool_file)
-    select_rows(config(tmp_path / "whole", tiny_model), SYSTEM, pool)
-    select_rows(config(tmp_path / "killed", tiny_model), SYSTEM, pool)
+def test_a_killed_run_goes_on_and_gives_the_same_files(tmp_path: Path, plain: Path, tiny_model: str, pool_file: str):
+    shutil.copytree(plain, tmp_path / "killed")
     for lost in ("importance/part-00001.parquet", "heads.json", "scores/part-00000.parquet", "selection.parquet"):
         (tmp_path / "killed" / lost).unlink()
-    select_rows(config(tmp_path / "killed", tiny_model), SYSTEM, pool)
-    for path in (tmp_path / "whole").rglob("*.parquet"):
-        assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(tmp_path / "whole")).read_bytes(), path
+    select_rows(config(tmp_path / "killed", tiny_model), SYSTEM, load_pool(pool_file))
+    for path in plain.rglob("*.parquet"):
+        assert path.read_bytes() == (tmp_path / "killed" / path.relative_to(plain)).read_bytes(), path
 
 
 def test_plugin_returns_rows_that_trl_can_train_on(tmp_path: Path, tiny_model: str, pool_file: str):

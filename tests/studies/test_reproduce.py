@@ -1,16 +1,18 @@
 """The driver: its plan of steps, its flags, what it skips, and where it stops."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.artifacts import fingerprint, read_json
 from circuitseer_trl.scripts.main import main as circuitseer
 from circuitseer_trl.scripts.reproduce import parser
 from circuitseer_trl.studies.reproduce import Step, command, plan, read_overrides, run
+from tests.conftest import ROOT
 from tests.helpers.launch import launch
 
 
@@ -106,6 +108,33 @@ def test_launch_only_where_it_is_asked_for(tmp_path: Path):
         *("-m", "accelerate.commands.launch", "--config_file", "zero3.yaml", "--num_processes", "2"),
         *("-m", "some.module", "--a"),
     ]
+
+
+def test_a_run_of_before_stays_finished(tmp_path: Path, pool_file: str, tiny_model: str):
+    """Version 0.1.0 ran `eval.run` and `eval.report`; their names are in the fingerprints of its steps."""
+    *_, evaluate, report = steps_of(recipes(tmp_path, pool_file, tiny_model))
+    recipe = (tmp_path / "eval.yaml").read_text()
+    assert evaluate.fingerprint() == fingerprint(["eval.run", evaluate.arguments, [recipe]])
+    assert report.fingerprint() == fingerprint(["eval.report", report.arguments, []])
+
+
+def test_a_finished_run_loads_nothing(tmp_path: Path, pool_file: str, tiny_model: str):
+    words = recipes(tmp_path, pool_file, tiny_model)
+    record = {}
+    for step in steps_of(words):
+        step.product.parent.mkdir(parents=True, exist_ok=True)
+        step.product.write_text("{}")
+        record[step.name] = {"fingerprint": step.fingerprint(), "seconds": 1.0}
+    (tmp_path / "run" / "steps.json").write_text(json.dumps(record))
+    program = f"""
+import sys
+from circuitseer_trl.scripts.main import main
+assert main({["reproduce", *words]!r}) == 0
+print([name for name in ("torch", "transformers", "pyarrow", "datasets", "accelerate") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.count("finished before, in 1.0 s") == 4, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_finished_steps_are_skipped_and_a_failure_stops(tmp_path: Path, capfd: pytest.CaptureFixture[str]):

@@ -29,35 +29,45 @@ pytestmark = [
 
 
 class Case:
-    """A model, a selection of 14 rows of the pool of 24 (two of them twice), and the runs on one and two processes."""
+    """A model, 16 rows of the pool of 24 to train on, and the runs on one and two processes.
 
-    def __init__(self, folder: Path, *, tied: bool):
+    Args:
+        selected_in_launch: The rows are chosen in the launch by a recipe, the 8 rows a step are given as such, and the model's
+            embeddings are tied. Otherwise the rows are 14 of a file, two of them twice, and the batch is given by its parts.
+    """
+
+    def __init__(self, folder: Path, *, selected_in_launch: bool = False):
         self.folder = folder
-        self.model = make_model_folder(folder / "model", tie_word_embeddings=tied)
-        self.pool = write_pool(folder)
-        selection = write_selection(folder / "selection", make_pool(folder), list(range(3, 17)), [2, 2] + [1] * 12)
+        self.model = make_model_folder(folder / "model", tie_word_embeddings=selected_in_launch)
         self.flags = [
-            *("--dataset_name", str(self.pool), "--selection_file", str(selection)),
-            *("--model_name_or_path", str(self.model), "--rope_theta", "300000", "--max_position_embeddings", "512"),
+            *("--dataset_name", str(write_pool(folder)), "--model_name_or_path", str(self.model)),
+            *("--rope_theta", "300000", "--max_position_embeddings", "512"),
         ]
+        if selected_in_launch:
+            recipe = {"method": "circuitseer", "reference_model": str(self.model), "probe_size": 6, "head_ratio": 0.25}
+            (folder / "selection.yaml").write_text(yaml.safe_dump(recipe | {"budget_size": 16}))
+            self.flags += ["--selection_recipe", str(folder / "selection.yaml")]
+            # The recipe's parts are taken back: 8 rows are 2 a process x 2 accumulated on two, x 4 on one.
+            self.flags += ["--gradient_accumulation_steps", "1", "--total_batch_size", "8"]
+        else:
+            rows, weights = list(range(3, 17)), [2, 2] + [1] * 12
+            selection = write_selection(folder / "selection", make_pool(folder), rows, weights)
+            self.flags += ["--selection_file", str(selection)]
+        self.selected_in_launch = selected_in_launch
 
     def two(self, output_dir: Path, **kwargs) -> str:
         return run_training(*self.flags, "--output_dir", str(output_dir), num_processes=2, **kwargs)
 
-    def two_by_total(self, output_dir: Path) -> None:
-        """As `two`, whose 8 rows a step are given as such."""
-        batch = ["--gradient_accumulation_steps", "1", "--total_batch_size", "8"]
-        run_training(*self.flags, *batch, "--output_dir", str(output_dir), num_processes=2)
-
     def one(self, output_dir: Path) -> None:
         # The same 8 rows a step: 2 a process x 2 accumulated x 2 processes = 2 x 4 accumulated.
-        config = ["--config", str(RECIPES / "sft" / "tiny_cpu.yaml"), "--gradient_accumulation_steps", "4"]
-        main([*config, *self.flags, "--output_dir", str(output_dir)])
+        config = ["--config", str(RECIPES / "sft" / "tiny_cpu.yaml")]
+        batch = [] if self.selected_in_launch else ["--gradient_accumulation_steps", "4"]
+        main([*config, *self.flags, *batch, "--output_dir", str(output_dir)])
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["untied", "tied"])
+@pytest.fixture(scope="module", params=[False, True], ids=["file", "recipe"])
 def case(request, tmp_path_factory) -> Case:
-    case = Case(tmp_path_factory.mktemp("zero3"), tied=request.param)
+    case = Case(tmp_path_factory.mktemp("zero3"), selected_in_launch=request.param)
     case.output = case.two(case.folder / "two")
     case.one(case.folder / "one")
     return case
@@ -79,13 +89,6 @@ def test_is_zero3(case):
 def test_losses_are_those_of_one_process(case):
     assert losses(case.folder / "two") == pytest.approx(losses(case.folder / "one"), abs=1e-5)
     assert len(losses(case.folder / "two")) == 8
-
-
-@pytest.mark.parametrize("case", [False], ids=["untied"], indirect=True)
-def test_total_batch_is_reached_by_accumulation(case):
-    case.two_by_total(case.folder / "total")
-    assert losses(case.folder / "total") == losses(case.folder / "two")
-    assert json.loads((case.folder / "total" / "training.json").read_text())["total_batch_size"] == 8
 
 
 def test_weights_are_those_of_one_process(case):
@@ -112,7 +115,7 @@ def test_last_checkpoint_is_the_saved_model(case):
 
 def test_ddp_is_one_process_too(tmp_path):
     """Plain data parallelism on the CPU, as accelerate_configs/cpu.yaml starts it."""
-    case = Case(tmp_path, tied=False)
+    case = Case(tmp_path)
     case.two(tmp_path / "two", engine="cpu")
     case.one(tmp_path / "one")
     result = json.loads((tmp_path / "two" / "training.json").read_text())
@@ -120,22 +123,15 @@ def test_ddp_is_one_process_too(tmp_path):
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
 
 
-def test_selection_in_the_launch(tmp_path):
+@pytest.mark.parametrize("case", [True], ids=["recipe"], indirect=True)
+def test_selection_in_the_launch(case):
     """Two ZeRO-3 processes select as one process does, and then train on it."""
-    model, pool = make_model_folder(tmp_path / "model"), write_pool(tmp_path)
-    recipe = {"method": "circuitseer", "reference_model": str(model), "probe_size": 6, "head_ratio": 0.25}
-    (tmp_path / "selection.yaml").write_text(yaml.safe_dump(recipe | {"budget_ratio": 0.5}))
-    flags = ["--dataset_name", str(pool), "--model_name_or_path", str(model), "--max_steps", "2"]
-    flags += ["--selection_recipe", str(tmp_path / "selection.yaml")]
-    run_training(*flags, "--output_dir", str(tmp_path / "two"), num_processes=2)
-    main(["--config", str(RECIPES / "sft" / "tiny_cpu.yaml"), *flags, "--output_dir", str(tmp_path / "one")])
-    one, two = (read_table(tmp_path / name / "selection" / "selection.parquet") for name in ("one", "two"))
+    one, two = (read_table(case.folder / name / "selection" / "selection.parquet") for name in ("one", "two"))
     assert one.equals(two)
-    assert json.loads((tmp_path / "two" / "training.json").read_text())["num_trained_rows"] == 12
-    assert (tmp_path / "two" / "selection.json").is_file()
+    assert (case.folder / "two" / "selection.json").is_file()
 
 
-@pytest.mark.parametrize("case", [False], ids=["untied"], indirect=True)
+@pytest.mark.parametrize("case", [False], ids=["file"], indirect=True)
 def test_killed_run_goes_on(case):
     out = case.folder / "resumed"
     shutil.copytree(case.folder / "two", out, ignore=shutil.ignore_patterns("checkpoint-8"))
@@ -148,7 +144,7 @@ def test_killed_run_goes_on(case):
     assert max((resumed[key] - whole[key]).abs().max().item() for key in whole) < 1e-7
 
 
-@pytest.mark.parametrize("case", [False], ids=["untied"], indirect=True)
+@pytest.mark.parametrize("case", [False], ids=["file"], indirect=True)
 def test_resume_with_one_process_is_refused(case):
     checkpoint = case.folder / "two" / "checkpoint-4"
     arguments = ["--config", str(RECIPES / "sft" / "tiny_cpu.yaml"), *case.flags]

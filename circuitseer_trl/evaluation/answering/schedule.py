@@ -1,16 +1,13 @@
 """Which answers are missing, who generates them, and where they go."""
 
-import importlib.util
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 import torch
 from accelerate import PartialState
@@ -20,7 +17,8 @@ from tqdm import tqdm
 from circuitseer_trl.answers import Sample
 from circuitseer_trl.artifacts import fingerprint
 from circuitseer_trl.distributed.processes import process_state
-from circuitseer_trl.evaluation.answering.backends.base import Backend, Request
+from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, Request
+from circuitseer_trl.evaluation.answering.backends.registry import backend_class
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.store import SampleStore
 from circuitseer_trl.evaluation.benchmarks import Problem
@@ -28,8 +26,6 @@ from circuitseer_trl.evaluation.benchmarks import Problem
 logger = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 1.0
-
-BackendName = Literal["transformers", "vllm", "openai", "replay"]
 
 
 @dataclass(frozen=True)
@@ -44,24 +40,13 @@ class Timing:
         return round(self.num_tokens / self.seconds, 1) if self.num_tokens else None
 
 
-def check_installed(backend: BackendName) -> None:
-    """Raises, before any work, where the package of a backend is not there."""
-    if backend in ("vllm", "openai") and importlib.util.find_spec(backend) is None:
-        raise ImportError(f"`backend: {backend}` needs a package that is not installed: pip install -e '.[{backend}]'")
-
-
-def engine_version(backend: BackendName) -> dict[str, str]:
-    """What a result depends on beside the project's own libraries; a server's version is not known here."""
-    return {"vllm": metadata.version("vllm")} if backend == "vllm" else {}
-
-
-def join_processes(backend: BackendName) -> PartialState:
+def join_processes(backend: str) -> PartialState:
     """The processes of this launch; one that has answered waits as long as it must for those that have not.
 
-    vLLM's engines have processes and GPUs of their own, which the ones of the launch should leave alone.
+    Where the model runs elsewhere, such as in the processes of vLLM's engines, those of the launch leave the GPUs alone.
     """
     if not PartialState._shared_state:
-        on_cpu = backend != "transformers" or not torch.cuda.is_available()
+        on_cpu = not backend_class(backend).runs_in_launch or not torch.cuda.is_available()
         PartialState(cpu=on_cpu, timeout=timedelta(days=7))  # by default NCCL gives up after ten minutes
     return process_state()
 
@@ -105,7 +90,8 @@ def share_of_rank(requests: list[Request], state: PartialState) -> list[Request]
 def answer_all(
     folder: Path,
     requests: dict[str, list[Request]],
-    start_backend: Callable[[int], Backend],
+    backend: Backend,
+    job: Job,
     state: PartialState,
 ) -> dict[str, Timing]:
     """Generates what is missing of every benchmark, this process its share of the problems.
@@ -113,23 +99,22 @@ def answer_all(
     Args:
         folder: Where a JSONL file for each benchmark is, or comes to be.
         requests: All answers that each benchmark is to have.
-        start_backend: Makes the backend, once and only if an answer is missing; is told the length of the longest prompt.
+        backend: What answers; it is opened for the job only if an answer is missing.
     """
-    backend = None
-    longest = max((len(each.prompt_ids) for answers in requests.values() for each in answers), default=0)
+    opened = False
     timings = {}
     for name, wanted in requests.items():
         store = SampleStore(folder, name, state.process_index)
         missing = missing_requests(store, wanted)
         state.wait_for_everyone()  # all processes have read before any writes
         mine = share_of_rank(missing, state)
-        if mine and backend is None:
-            backend = start_backend(longest)
+        if mine and not opened:
+            backend.open(job)
+            opened = True
         store.drop_torn_line()
         start = time.perf_counter()
         num_tokens = 0
         if mine:
-            assert backend is not None
             with _progress(name, len(mine), state.is_main_process) as (bar, count):
                 for samples in backend.generate(mine, count):
                     store.append(samples)

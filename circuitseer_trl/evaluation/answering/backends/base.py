@@ -1,17 +1,17 @@
 """What every backend is asked for, and what it must give."""
 
+import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from transformers import AutoConfig, GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
+from circuitseer_trl.answers import Sample
 
-from circuitseer_trl.answers import FinishReason, Sample
-from circuitseer_trl.evaluation.answering.backends.noise import sample_key
-from circuitseer_trl.modeling.encoding import decode_tokens
-from circuitseer_trl.modeling.loading import model_path
+if TYPE_CHECKING:
+    from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 
 logger = logging.getLogger(__name__)
 
@@ -46,21 +46,69 @@ class Request:
     sample: int
 
 
-class Backend(Protocol):
-    """Something that answers."""
+@dataclass(frozen=True)
+class Job:
+    """What a backend is opened for: a model, and how it is to answer.
 
+    Args:
+        prompts (`PromptFormat`, *optional*): `None` where answers are read and nothing is asked.
+        batch_size (`int`): Answers at a time, for a backend that makes batches itself.
+        longest_prompt (`int`): Tokens of the longest prompt to come.
+        local_rank (`int`): Number of this process on its machine.
+    """
+
+    model_name: str
+    revision: str | None
+    prompts: "PromptFormat | None"
+    settings: SamplingSettings
+    batch_size: int = 32
+    longest_prompt: int = 0
+    local_rank: int = 0
+
+    @property
+    def prompt_format(self) -> "PromptFormat":
+        assert self.prompts is not None
+        return self.prompts
+
+
+@dataclass
+class Backend(ABC):
+    """Something that answers. Each is a dataclass: its fields are its keys in a recipe, and its constructor checks them.
+
+    Attributes:
+        extra: The extra that installs what it needs, which is a package of the same name; None where nothing is needed.
+        generates: Whether a model answers. Otherwise the answers are there, and `recorded` says how they were made.
+        runs_in_launch: Whether the model is in the processes of a launch and on their GPUs.
+    """
+
+    extra: ClassVar[str | None] = None
+    generates: ClassVar[bool] = True
+    runs_in_launch: ClassVar[bool] = False
+
+    @classmethod
+    def one_process_a_gpu(cls, recipe: Mapping[str, Any]) -> bool:
+        """Whether an evaluation by this recipe shares its work over one process a GPU."""
+        return cls.runs_in_launch
+
+    def versions(self) -> dict[str, str]:
+        """What a result depends on beside the project's own libraries."""
+        return {}
+
+    def recorded(self) -> dict[str, Any]:
+        """What is known of how answers were made that are read."""
+        return {}
+
+    @abstractmethod
+    def open(self, job: Job) -> None:
+        """Loads the model, or connects to what has it; called once, and only where an answer is missing."""
+
+    @abstractmethod
     def generate(self, requests: Sequence[Request], on_tokens: Callable[[int], None]) -> Iterator[list[Sample]]:
         """Yields answers in groups as they finish, in any order.
 
         Args:
-            on_tokens: Is told how many tokens were generated since the last call, for progress.
+            on_tokens: Gets the number of tokens generated since its last call, for progress.
         """
-        ...
-
-
-def context_length(config: PretrainedConfig) -> int | None:
-    """Most tokens that prompt and answer may have together; None where the model sets no limit."""
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def cut_to_context(
@@ -87,20 +135,15 @@ def cut_to_context(
     return limited, too_long
 
 
-def sample_of_ids(
-    request: Request, tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], reason: FinishReason, seed: int
-) -> Sample:
-    """The sample of an answer's token ids; where it stopped, the last of them ended it and is not text."""
-    text = decode_tokens(tokenizer, ids[:-1] if reason == "stop" else ids, skip_special_tokens=True)
-    return Sample(request.id, request.greedy, request.sample, text, len(ids), reason, seed, request.prompt)
-
-
 @dataclass(frozen=True)
 class Draws:
     """Answers to one problem whose numbers follow each other, so that they make one request with n answers."""
 
     requests: tuple[Request, ...]
     max_tokens: int
+
+    def one_by_one(self) -> "list[Draws]":
+        return [Draws((request,), self.max_tokens) for request in self.requests]
 
 
 def draws_of_problems(limited: Sequence[tuple[Request, int]]) -> list[Draws]:
@@ -112,21 +155,13 @@ def draws_of_problems(limited: Sequence[tuple[Request, int]]) -> list[Draws]:
     return [Draws(tuple(request for request, _ in group), group[0][1]) for group in groups]
 
 
+def sample_key(seed: int, problem_id: str, sample: int) -> int:
+    """A signed 64-bit number that names one sample."""
+    digest = hashlib.blake2b(f"{seed}\n{sample}\n{problem_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
 def draw_seed(settings: SamplingSettings, request: Request) -> int:
     """Seed of one draw for an engine with a generator of its own: that of its problem's first draw plus its number."""
     first = sample_key(settings.seed, request.id, 0) % (_MAX_SEED - _MAX_DRAWS)
     return first + request.sample
-
-
-def configured_end_ids(config: GenerationConfig) -> set[int]:
-    """Tokens that end an answer by a model's generation settings."""
-    configured = config.eos_token_id
-    return set() if configured is None else {configured} if isinstance(configured, int) else set(configured)
-
-
-def load_generation_config(name: str, revision: str | None) -> GenerationConfig:
-    """A model's generation settings, without the model."""
-    try:
-        return GenerationConfig.from_pretrained(model_path(name), revision=revision or "main")
-    except OSError:  # it has none of its own
-        return GenerationConfig.from_model_config(AutoConfig.from_pretrained(model_path(name), revision=revision))

@@ -1,43 +1,34 @@
 """The model in this process, run by transformers: what needs nothing else, and what tests run."""
 
 from collections.abc import Callable, Iterator, Sequence
-
-from transformers import PreTrainedModel
+from dataclasses import dataclass
+from typing import ClassVar
 
 from circuitseer_trl.answers import Sample
-from circuitseer_trl.evaluation.answering.backends.base import Request, SamplingSettings
-from circuitseer_trl.evaluation.answering.backends.generation import end_token_ids, generate
-from circuitseer_trl.evaluation.answering.prompts import PromptFormat
-from circuitseer_trl.evaluation.answering.rope_check import check_rope
-from circuitseer_trl.modeling.loading import load_model
+from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, Request
 
 
-class TransformersBackend:
+@dataclass
+class TransformersBackend(Backend):
     """Generates in batches; a sample does not depend on them."""
 
-    def __init__(
-        self,
-        model_name: str,
-        revision: str | None,
-        prompts: PromptFormat,
-        settings: SamplingSettings,
-        *,
-        dtype: str,
-        attn_implementation: str | None,
-        batch_size: int,
-    ) -> None:
-        self.model: PreTrainedModel = load_model(model_name, revision, dtype, attn_implementation=attn_implementation)
-        check_rope(model_name, self.model)
-        self.end_ids = end_token_ids(self.model, prompts.end_of_turn_ids())
-        self.tokenizer, self.settings, self.batch_size = prompts.tokenizer, settings, batch_size
+    runs_in_launch: ClassVar[bool] = True
+
+    dtype: str = "auto"
+    attn_implementation: str | None = None
+
+    def open(self, job: Job) -> None:
+        from circuitseer_trl.evaluation.answering.backends.generation import end_token_ids
+        from circuitseer_trl.evaluation.answering.rope_check import check_rope
+        from circuitseer_trl.modeling.loading import load_model
+
+        self.model = load_model(job.model_name, job.revision, self.dtype, attn_implementation=self.attn_implementation)
+        check_rope(job.model_name, self.model)
+        self.end_ids = end_token_ids(self.model, job.prompt_format.end_of_turn_ids())
+        self.job = job
 
     def generate(self, requests: Sequence[Request], on_tokens: Callable[[int], None]) -> Iterator[list[Sample]]:
-        return generate(
-            self.model,
-            self.tokenizer,
-            requests,
-            self.settings,
-            end_ids=self.end_ids,
-            batch_size=self.batch_size,
-            on_step=on_tokens,
-        )
+        from circuitseer_trl.evaluation.answering.backends.generation import Decoder
+
+        decoder = Decoder(self.model, self.job.prompt_format.tokenizer, self.job.settings, self.end_ids, on_tokens)
+        return decoder.generate(requests, self.job.batch_size)

@@ -7,8 +7,6 @@ round differently for different batch shapes (about 1e-6 in float32, 1e-2 in bfl
 fall either way.
 """
 
-import hashlib
-
 import torch
 
 # B batch, V vocabulary, K candidates
@@ -19,12 +17,6 @@ _MULTIPLIERS = (0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64))
 # A full sort of a large vocabulary costs more than the model's own step on a CPU, and hardly any row needs it; a batch of
 # 256 nearly always has such a row, so that each row gets as many candidates as it needs itself.
 _TOP_P_CANDIDATES = (64, 1024)
-
-
-def sample_key(seed: int, problem_id: str, sample: int) -> int:
-    """A signed 64-bit number that names one sample."""
-    digest = hashlib.blake2b(f"{seed}\n{sample}\n{problem_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)
 
 
 def _shift_right(x: torch.Tensor, bits: int) -> torch.Tensor:

