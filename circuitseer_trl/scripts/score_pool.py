@@ -42,7 +42,8 @@ def main(args: Sequence[str] | None = None) -> None:
         hidden=UNUSED_BY_SCORES,
     )
     finished = selection_step("score-pool", pool_config, config)
-    if not run.dry_run and (text := finished.text()):
+    made_from = finished.made_from()
+    if not run.dry_run and (text := finished.text(made_from)):
         print(text)
         return
     from circuitseer_trl.distributed.processes import on_main_rank, say
@@ -58,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> None:
     scores = steps.score(pool)
     text = f"{describe(scores, pool)}\nWritten to {config.output_dir}/scores. {spent(started)}"
     say(text)
-    on_main_rank(lambda: finished.record(text, ["scores", "scores.json"]))
+    on_main_rank(lambda: finished.record(made_from, text, ["scores", "scores.json"]))
 
 
 if __name__ == "__main__":

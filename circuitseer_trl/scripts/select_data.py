@@ -32,7 +32,8 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
     )
     finished = selection_step("select-data", pool_config, config)
-    if not run.dry_run and config.report_to == "none" and (text := finished.text()):
+    made_from = finished.made_from()
+    if not run.dry_run and config.report_to == "none" and (text := finished.text(made_from)):
         print(text)
         return
     from circuitseer_trl.artifacts import write_json
@@ -74,7 +75,7 @@ def main(args: Sequence[str] | None = None) -> None:
         + f"\n{as_text(examples)}\n(* is selected.) Written to {config.output_dir}/selection.parquet. {spent(started)}"
     )
     say(text)
-    on_main_rank(lambda: finished.record(text, SELECTION_PRODUCTS))
+    on_main_rank(lambda: finished.record(made_from, text, SELECTION_PRODUCTS))
 
 
 if __name__ == "__main__":
