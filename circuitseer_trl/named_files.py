@@ -6,7 +6,8 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 # A checkout goes first: a build copies the files beside the package, and a copy in a checkout would go stale.
-SHIPPED = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() else _PACKAGE / "shipped"
+# Its recipes tell it: badly built packages leave a pyproject.toml in site-packages.
+SHIPPED = _PACKAGE.parent if (_PACKAGE.parent / "recipes" / "selection").is_dir() else _PACKAGE / "shipped"
 
 RECIPE_KINDS = ("data", "selection", "ablations", "sft", "eval", "studies", "demo", "smollm2")
 # Where a name without its kind is looked for; the recipes of whole runs (demo, smollm2) are named with it.

@@ -212,7 +212,11 @@ def score_schema(scorer: Scorer) -> pa.Schema:
 
 
 def score_table(examples: Sequence[Example], results: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    """The rows of `scores/` of some examples."""
+    """The rows of `scores/` of some examples; raises where a scorer gives a column that its class does not declare."""
+    if unknown := sorted({name for result in results for name in result} - set(schema.names)):
+        raise ValueError(
+            f"The scorer gives columns that its class does not declare in `columns`: {', '.join(unknown)}."
+        )
     rows = [
         {"uid": example.uid, "row": example.row} | result for example, result in zip(examples, results, strict=True)
     ]
