@@ -52,6 +52,15 @@ def _exists(name: str) -> bool:
     return bool(name) and os.path.exists(os.path.expanduser(name))  # False for texts that cannot be a path
 
 
+def _records(path: Path) -> dict[str, Any]:
+    """The records of a folder; none if the file is missing or broken, since the steps then simply run."""
+    try:
+        records = read_json(path)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return records if isinstance(records, dict) else {}
+
+
 @dataclass(frozen=True)
 class FinishedStep:
     """One step of one output folder.
@@ -91,7 +100,7 @@ class FinishedStep:
             made_from: As of now.
         """
         path = Path(self.output_dir) / FILE
-        record = read_json(path).get(self.name) if path.is_file() else None
+        record = _records(path).get(self.name)
         if record is None or record["made_from"] != made_from:
             return None
         products = {Path(self.output_dir) / name: digest for name, digest in record["products"].items()}
@@ -110,9 +119,8 @@ class FinishedStep:
         if made_from is None:
             return
         path = Path(self.output_dir) / FILE
-        records = read_json(path) if path.is_file() else {}
         digests = {name: content_digest(Path(self.output_dir) / name) for name in products}
-        write_json(path, records | {self.name: {"made_from": made_from, "products": digests, "text": text}})
+        write_json(path, _records(path) | {self.name: {"made_from": made_from, "products": digests, "text": text}})
 
 
 def selection_step(name: str, pool_config: PoolConfig, config: SelectionConfig) -> FinishedStep:

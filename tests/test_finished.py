@@ -55,6 +55,14 @@ def test_other_settings_inputs_or_products_run_again(step: FinishedStep, tmp_pat
     assert text_of(step) is None
 
 
+@pytest.mark.parametrize("content", ['{"make": {"made_', "[]", ""])
+def test_a_broken_record_is_written_anew(step: FinishedStep, tmp_path: Path, content: str):
+    (tmp_path / "run" / "finished.json").write_text(content)
+    assert text_of(step) is None
+    step.record(step.made_from(), "It is made.", ["product.txt"])
+    assert text_of(step) is not None
+
+
 def test_what_is_not_known_runs_again(step: FinishedStep, monkeypatch: pytest.MonkeyPatch):
     assert again(step, local=["gsm8k"]).made_from() is None  # on the Hub, where it may change
     assert again(step, inputs={"queries": "owner/name"}).made_from() is None
