@@ -99,13 +99,28 @@ def _raised_by(error: Exception) -> str:
     return re.split(r"(?:site|dist)-packages/", str(file))[-1].partition("/")[0]
 
 
+def _leave_launch() -> None:
+    """Ends the process group of a launch on CPUs after a command that ends well.
+
+    Otherwise gloo aborts some exits ("terminate called without an active exception"), and the launcher then kills the ranks
+    that still work. NCCL does not abort, and its end is collective: rank 0 may have to grade for minutes before it.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return
+    if distributed.get_backend() == "gloo":
+        distributed.destroy_process_group()
+
+
 def run_command(main: Callable[[list[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Runs a command and gives its exit status: 2 for a user's mistake, said in one line; 130 where it was stopped."""
     words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
     try:
-        return main(words) or 0
+        status = main(words) or 0
+        _leave_launch()
+        return status
     except KeyboardInterrupt:
         print("\nStopped. The same command again goes on where it stopped.", file=sys.stderr)
         return STOPPED

@@ -115,6 +115,19 @@ def test_a_missing_extra_is_one_line_with_the_command(capsys):
     require_extra("eval", "Grading", "json")
 
 
+def test_a_command_that_ends_well_leaves_its_launch():
+    """Without it, gloo aborts some of the exits, and the launcher kills the other ranks."""
+    from torch import distributed
+
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        assert run_command(lambda words: 3, []) == 3
+        assert not distributed.is_initialized()
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
 STEP = """
 import sys, time
 from circuitseer_trl.command_line import run_command
