@@ -90,7 +90,7 @@ def test_the_pages_scorer_with_a_model_keeps_the_contract(tmp_path: Path, tiny_m
         sys.path.remove(str(tmp_path))
         sys.modules.pop("shown", None)
     assert [row["score"] for row in rows] == pytest.approx([row["score"] for row in expected])
-    with pytest.raises(ValueError, match=r"MaxLossScorer has not been given a reference model"):
+    with pytest.raises(ValueError, match=r"MaxLossScorer has no reference model"):
         check_scorer(load("max_loss:MaxLossScorer"), pool)
 
 
