@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import UNUSED_BY_HEADS, DryRunConfig, PoolConfig, SelectionConfig
+from circuitseer_trl.finished import selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
 
@@ -44,7 +45,11 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_HEADS,
     )
-    from circuitseer_trl.distributed.processes import say
+    finished = selection_step("find-heads", pool_config, config)
+    if not run.dry_run and (text := finished.text()):
+        print(text)
+        return
+    from circuitseer_trl.distributed.processes import on_main_rank, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate_heads, spent
     from circuitseer_trl.selection.steps import detect_heads, reference_from_config
@@ -55,7 +60,9 @@ def main(args: Sequence[str] | None = None) -> None:
         say(cost_table(estimate_heads(config, pool, reference)))
         return
     heads = detect_heads(config, pool, reference)
-    say(f"{describe(heads)}\nWritten to {config.output_dir}/heads.json. {spent(started)}")
+    text = f"{describe(heads)}\nWritten to {config.output_dir}/heads.json. {spent(started)}"
+    say(text)
+    on_main_rank(lambda: finished.record(text, ["heads.json", "importance.parquet", "probe.parquet"]))
 
 
 if __name__ == "__main__":

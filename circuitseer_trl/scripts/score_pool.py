@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import UNUSED_BY_SCORES, DryRunConfig, PoolConfig, SelectionConfig
+from circuitseer_trl.finished import selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
 
@@ -40,7 +41,11 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_SCORES,
     )
-    from circuitseer_trl.distributed.processes import say
+    finished = selection_step("score-pool", pool_config, config)
+    if not run.dry_run and (text := finished.text()):
+        print(text)
+        return
+    from circuitseer_trl.distributed.processes import on_main_rank, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
     from circuitseer_trl.selection.steps import SelectionSteps
@@ -51,7 +56,9 @@ def main(args: Sequence[str] | None = None) -> None:
         say(cost_table(estimate(steps, pool)))
         return
     scores = steps.score(pool)
-    say(f"{describe(scores, pool)}\nWritten to {config.output_dir}/scores. {spent(started)}")
+    text = f"{describe(scores, pool)}\nWritten to {config.output_dir}/scores. {spent(started)}"
+    say(text)
+    on_main_rank(lambda: finished.record(text, ["scores", "scores.json"]))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,18 @@ from collections.abc import Sequence
 
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
+from circuitseer_trl.finished import selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
+
+SELECTION_PRODUCTS = (
+    "selection.parquet",
+    "selection.json",
+    "examples.json",
+    "dropped.parquet",
+    "scores",
+    "scores.json",
+)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -21,6 +31,10 @@ def main(args: Sequence[str] | None = None) -> None:
         description=__doc__,
         kinds=SELECTION_KINDS,
     )
+    finished = selection_step("select-data", pool_config, config)
+    if not run.dry_run and config.report_to == "none" and (text := finished.text()):
+        print(text)
+        return
     from circuitseer_trl.artifacts import write_json
     from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
     from circuitseer_trl.pool.load import pool_from_config
@@ -47,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> None:
     on_main_rank(lambda: write_json(f"{config.output_dir}/examples.json", examples))
     correlation = card["rank_correlation_with_length"]
     tokens = card["mean_tokens"]
-    say(
+    text = (
         f"Selected {len(selection)} of {len(pool)} rows by {card['method']} ({card['sampling']}, seed {card['seed']}), "
         f"by {process_state().num_processes} process(es)."
         + (f" Rank correlation of score and length: {correlation:+.3f}." if correlation is not None else "")
@@ -59,6 +73,8 @@ def main(args: Sequence[str] | None = None) -> None:
         + (f" Training tokens: {card['training_tokens']['selected']}." if card["training_tokens"] else "")
         + f"\n{as_text(examples)}\n(* is selected.) Written to {config.output_dir}/selection.parquet. {spent(started)}"
     )
+    say(text)
+    on_main_rank(lambda: finished.record(text, SELECTION_PRODUCTS))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pages.explanation import render_influence
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Example
-from circuitseer_trl.scoring.base import Row
 from circuitseer_trl.scoring.explain_influence import InfluenceExplanation, explain_influence
 from circuitseer_trl.scoring.infra import InfraScorer, step_starts
 from circuitseer_trl.scripts.main import dispatch as main
@@ -113,17 +112,16 @@ def test_truncated_rows_and_empty_answers(tmp_path: Path, tiny_model: str):
     pool = pool_of(steps, long)
     width = len(Reference(tiny_model).encode([steps])[0].input_ids)
 
-    def scored(max_length: int) -> list[Row]:
-        return scorer.bind(pool, Reference(tiny_model, max_length=max_length), None, tmp_path).score_batch(list(pool))
-
-    first, second = scored(width)
+    bound = scorer.bind(pool, Reference(tiny_model, max_length=width), None, tmp_path)
+    first, second = bound.score_batch(list(pool))
     assert (first["status"], second["status"]) == ("ok", "truncated")
     assert len(second["token_influence"]) == width
     assert sum(second["span_influence"]) == pytest.approx(second["score"])
-    hardly = scored(width - first["num_tokens"] + 3)[1]
+    bound.reference.max_length = width - first["num_tokens"] + 3  # the answers are encoded already
+    [hardly] = bound.score_batch([long])
     assert (hardly["score"], hardly["status"], hardly["span_influence"]) == (None, "truncated", None)
     with pytest.raises(ValueError, match="No token is left of the answer to word_problems-0"):
-        scored(10)
+        scorer.bind(pool, Reference(tiny_model, max_length=10), None, tmp_path)
 
 
 def test_bad_input_is_refused_before_any_work(tmp_path: Path, tiny_model: str):

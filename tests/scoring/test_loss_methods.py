@@ -104,7 +104,7 @@ def test_headers_before_a_solution_without_its_problem(tiny_model: str):
 
 
 def test_bad_values_of_ifd_are_refused():
-    with pytest.raises(ValueError, match="`max_ifd` must be a number above 0 or none, got -1"):
+    with pytest.raises(ValueError, match="`max_ifd` must be a number above 0, got -1"):
         IFDScorer(max_ifd=-1)
 
 

@@ -1,0 +1,113 @@
+"""Is a step finished? Its settings, inputs and products are what was recorded when it ended.
+
+Needs neither torch nor pyarrow, so that a step that is finished says so at once. A step that is not known to be finished
+runs, which is always right: it takes up what is there.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from circuitseer_trl.artifacts import LIBRARIES, fingerprint, read_json, write_json
+from circuitseer_trl.configs import PoolConfig, SelectionConfig
+
+FILE = "finished.json"
+
+
+def content_digest(path: Path) -> str:
+    """Sixteen hexadecimal digits of a file's content, or of the names and contents of all files of a folder."""
+    digest = hashlib.blake2b(digest_size=8)
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file() and "__pycache__" not in file.parts:
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+            with open(file, "rb") as content:
+                while chunk := content.read(1 << 24):
+                    digest.update(chunk)
+    return digest.hexdigest()
+
+
+def installed_versions() -> dict[str, str]:
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _exists(name: str) -> bool:
+    return bool(name) and os.path.exists(os.path.expanduser(name))  # False for texts that cannot be a path
+
+
+@dataclass(frozen=True)
+class FinishedStep:
+    """One step of one output folder.
+
+    Args:
+        name: Of the step.
+        output_dir: Its folder, where `finished.json` is.
+        settings: The dataclasses that the step was called with.
+        local: Names of inputs that the step would load from the Hub if there is no such file or folder; None for no input.
+        inputs: Values among which there may be other names of files and folders, such as `method_args`.
+        own_code: Whether classes of the user's own take part, whose code is not known here.
+    """
+
+    name: str
+    output_dir: str
+    settings: Sequence[Any]
+    local: Sequence[str | None]
+    inputs: Any = ()
+    own_code: bool = False
+
+    def made_from(self) -> str | None:
+        """A fingerprint of all that the products depend on; None if it is not known, such as for inputs on the Hub."""
+        if self.own_code or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            return None  # ranks would have to agree, and so to load torch
+        needed = {name for name in self.local if name is not None}
+        names = needed | set(_texts(self.inputs))
+        found = {name: content_digest(Path(name).expanduser()) for name in sorted(names) if _exists(name)}
+        if any(name not in found and (name in needed or "/" in name) for name in names):
+            return None
+        settings = [asdict(each) for each in self.settings]
+        return fingerprint([self.name, settings, found, content_digest(Path(__file__).parent), installed_versions()])
+
+    def text(self) -> str | None:
+        """What the step printed when it ended; None if it has to run."""
+        path = Path(self.output_dir) / FILE
+        record = read_json(path).get(self.name) if path.is_file() else None
+        if record is None or record["made_from"] != self.made_from():
+            return None
+        products = {Path(self.output_dir) / name: digest for name, digest in record["products"].items()}
+        if not all(path.exists() and content_digest(path) == digest for path, digest in products.items()):
+            return None
+        return f"{record['text']}\nFinished before: nothing was done. To do it again, delete {path}."
+
+    def record(self, text: str, products: Sequence[str]) -> None:
+        """Records that the step has ended, on one process."""
+        if (made_from := self.made_from()) is None:
+            return
+        path = Path(self.output_dir) / FILE
+        records = read_json(path) if path.is_file() else {}
+        digests = {name: content_digest(Path(self.output_dir) / name) for name in products}
+        write_json(path, records | {self.name: {"made_from": made_from, "products": digests, "text": text}})
+
+
+def selection_step(name: str, pool_config: PoolConfig, config: SelectionConfig) -> FinishedStep:
+    """One of the three steps of a selection."""
+    local = [pool_config.dataset_name, config.reference_model]
+    inputs = [config.heads_file, config.method_args, pool_config.decontaminate_against]
+    own_code = config.scorer is not None or config.sampler is not None
+    return FinishedStep(name, config.output_dir, [pool_config, config], local, inputs, own_code)
