@@ -61,7 +61,7 @@ def test_control_takes_the_correlation_with_length_out(control: str):
 def test_what_cannot_be_controlled_is_refused():
     with pytest.raises(ValueError, match="2 of 2 scored rows have no `num_tokens`"):
         control_length("bin", np.ones(2), np.full(2, np.nan))
-    with pytest.raises(ValueError, match=r"1 scores are below 0 .* `length_control: bin`"):
+    with pytest.raises(ValueError, match=r"1 scores are below 0, .* `length_control: bin`"):
         control_length("residual", np.array([-1.0, 1.0]), np.array([3.0, 4.0]))
 
 

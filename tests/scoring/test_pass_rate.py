@@ -99,7 +99,7 @@ def test_bad_verdicts_are_refused(tmp_path: Path, pool_file: str):
     for text, message in [
         ("{", r"Line 1 of .* is not a verdict"),
         ('{"verdict": true}', "is not a verdict .*'id'"),
-        ('{"id": "a", "verdict": 1}', "has the verdict 1, which is neither true nor false"),
+        ('{"id": "a", "verdict": 1}', "has the verdict 1. It must be true or false"),
         ("\n", r"The verdicts .* are empty"),
     ]:
         bad = tmp_path / "bad.jsonl"

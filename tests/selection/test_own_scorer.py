@@ -117,13 +117,13 @@ def test_what_cannot_be_a_scorer_is_refused_before_any_work(my_scorer: Any, tmp_
     refused("no key 'wait' for this method. Did you mean `weight`", scorer="my_scorer:QuestionScorer",
             method_args={"wait": 1})  # fmt: skip
     refused("no key 'weight'", scorer=my_scorer.QuestionScorer(), method_args={"weight": 1})
-    refused("both say how rows are scored", method="random", scorer=my_scorer.QuestionScorer())
-    refused("both say how rows are scored", method="random", scorer="my_scorer:QuestionScorer")
-    refused("both say how rows are chosen", method="random", sampling="soft", sampler=SoftSampler())
-    refused("looks into a model: set `reference_model`", scorer=LengthScorer())
+    refused("both set how rows are scored", method="random", scorer=my_scorer.QuestionScorer())
+    refused("both set how rows are scored", method="random", scorer="my_scorer:QuestionScorer")
+    refused("both set how rows are chosen", method="random", sampling="soft", sampler=SoftSampler())
+    refused("needs a reference model: set `reference_model`", scorer=LengthScorer())
     refused("a_library_that_is_not_there", ModuleNotFoundError, scorer="needy:X")
     for values in ({"method": "random", "scorer": "a:B"}, {"sampling": "soft", "sampler": "a:B"}):
-        with pytest.raises(ValueError, match="both say how rows are"):
+        with pytest.raises(ValueError, match="both set how rows are"):
             SelectionConfig("x", **values)
     assert SelectionConfig("x").method == "circuitseer"
 
@@ -162,13 +162,13 @@ def test_a_broken_contract_is_found(pool_file: str):
     pool = load_pool(pool_file)
     check_scorer(FaultyScorer(), pool)
     for fault, message in [
-        ("batch", "otherwise in two batches"),
-        ("order", "otherwise in another order"),
+        ("batch", "differently in two batches"),
+        ("order", "differently in another order"),
         ("column", r"does not declare: \['lenght'\]"),
         ("status", "without a status"),
         ("missing", "gives 11 rows for 12 examples"),
-        ("nan", "no finite number"),
-        ("restart", "otherwise after a pickle|otherwise when it is bound again"),
+        ("nan", "not a finite number"),
+        ("restart", "differently after a pickle|differently when it is bound again"),
     ]:
         with pytest.raises(AssertionError, match=message):
             check_scorer(FaultyScorer(fault), pool)
