@@ -69,7 +69,7 @@ def test_another_baseline(folders: list[str], tmp_path: Path, capsys: pytest.Cap
         assert "Differences to third" in text
     report(folders[:2], tmp_path / "page.html", "--baseline", folders[2])  # that is none of the runs
     assert "Difference to third" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="`--baseline` fourth is none of the runs: first, second, third"):
+    with pytest.raises(ValueError, match="`--baseline` fourth is not one of the runs: first, second, third"):
         report(folders, tmp_path / "page.html", "--baseline", "fourth")
 
 
