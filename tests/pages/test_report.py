@@ -57,7 +57,7 @@ def test_differences_are_printed_and_on_the_page(
     assert lines["second", "average"][-3:] == ["3", "0", "0.250"]
     assert lines["third", "x"][0] == "-33.3"
     assert lines["third", "y"] == ["+0.0", "[+0.0,", "+0.0]", "0", "0", "1.000"]
-    assert "second was measured in another way than first: seed 1, here 2." in printed
+    assert "second was measured with other settings than first: seed 1, here 2." in printed
     for words in ("Differences to first", "+29.2", "p 0.250", "seed 1, here 2"):
         assert words in text
 
