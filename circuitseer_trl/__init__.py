@@ -41,7 +41,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is asked for (PEP 562): `circuitseer --help` need not wait for torch."""
+    """Imports a public name at its first use (PEP 562), so that `circuitseer --help` does not import torch."""
     if name == "__version__":
         from importlib.metadata import version
 

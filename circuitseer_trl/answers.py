@@ -1,4 +1,4 @@
-"""Answers and their verdicts on disk: the lines of `generations/<benchmark>.jsonl` and `verdicts/<benchmark>.jsonl`."""
+"""How are answers and verdicts stored? As lines of `generations/<benchmark>.jsonl` and `verdicts/<benchmark>.jsonl`."""
 
 import json
 from collections.abc import Iterator
@@ -14,14 +14,16 @@ SampleKey = tuple[str, bool, int]
 class Sample:
     """One generated answer.
 
-    Args:
-        id (`str`): The problem's.
-        greedy (`bool`): Whether it is the likeliest continuation, or a draw.
-        sample (`int`): Number of the draw, from 0.
-        num_tokens (`int`, *optional*): Generated tokens, with the one that ended the answer; `None` where a replayed
-            answer does not tell.
-        finish_reason (`str`, *optional*): `stop`, or `length` if the limit on new tokens or the model's context cut it.
-        prompt (`str`): Fingerprint of the prompt's token ids; of a replayed answer's question.
+    Attributes:
+        id: The problem's id.
+        greedy: Whether the answer is decoded greedily. Otherwise it is sampled.
+        sample: Number of the sample, from 0.
+        text: The answer.
+        num_tokens: Number of generated tokens, with the one that ended the answer; None for a replayed answer without it.
+        finish_reason: `stop`; `length` if the limit on new tokens or the model's context cut the answer; `prompt_too_long`
+            if the prompt leaves no room for an answer.
+        seed: Seed of the evaluation.
+        prompt: Fingerprint of the prompt's token ids, or of the question of a replayed answer.
     """
 
     id: str
@@ -42,10 +44,14 @@ class Sample:
 class VerdictLine:
     """The verdict on one answer. `circuitseer grade` writes lines without `greedy`, `sample` and `question`.
 
-    Args:
-        extracted (`str`, *optional*): The final answer; `None` where there is none.
-        reason (`str`): The rule that decided.
-        question (`str`, *optional*): The problem's text; early versions did not write it.
+    Attributes:
+        id: The problem's id.
+        greedy: As in `Sample`.
+        sample: As in `Sample`.
+        extracted: The final answer; None if there is none.
+        verdict: Whether the answer is right.
+        reason: The rule that decided.
+        question: The problem's text; None in files of early versions.
     """
 
     id: str
@@ -62,18 +68,18 @@ class VerdictLine:
 
 
 def json_line(record: Sample | VerdictLine) -> str:
-    """A record as its line in a file."""
+    """Formats a record as a line of a file."""
     return json.dumps(asdict(record), ensure_ascii=False) + "\n"
 
 
 def json_lines(
     path: str | Path, kind: str = "JSON", *, drop_torn: bool = False
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSONL file, each with its place for messages; empty lines are left out.
+    """Reads the objects of a JSONL file, each with its place in the file for messages. Empty lines are left out.
 
     Args:
         kind: What a line should be, for messages.
-        drop_torn: Whether a last line without an end counts as not written, since a kill leaves such a line.
+        drop_torn: Whether to leave out a last line without a line end, since a killed process leaves such a line.
     """
     with open(path, "rb") as file:  # as bytes, lines end at "\n" alone; texts may contain U+2028
         for number, line in enumerate(file, start=1):
@@ -90,7 +96,7 @@ def json_lines(
 
 
 def read_samples(path: str | Path) -> dict[SampleKey, Sample]:
-    """The answers of a file in `generations/`; of two with one key the later counts."""
+    """Reads the answers of a file in `generations/`. If two have the same key, the later one counts."""
     samples = {}
     for place, row in json_lines(path, "a sample", drop_torn=True):
         try:
@@ -102,13 +108,13 @@ def read_samples(path: str | Path) -> dict[SampleKey, Sample]:
 
 
 def read_verdict_lines(path: str | Path) -> list[VerdictLine]:
-    """The verdicts of a file in `verdicts/`, or of one that `circuitseer grade` wrote, in their order."""
+    """Reads the verdicts of a file in `verdicts/`, or of a file that `circuitseer grade` wrote, in their order."""
     lines = []
     for place, row in json_lines(path, "a verdict"):
         if missing := [name for name in ("id", "verdict") if name not in row]:
             raise ValueError(f"{place} is not a verdict (it has no {missing[0]!r}).")
         if not isinstance(row["verdict"], bool):
-            raise ValueError(f"{place} has the verdict {row['verdict']!r}, which is neither true nor false.")
+            raise ValueError(f"{place} has the verdict {row['verdict']!r}. It must be true or false.")
         lines.append(VerdictLine(**_known(VerdictLine, row) | {"id": str(row["id"])}))
     return lines
 

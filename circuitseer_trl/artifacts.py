@@ -1,4 +1,4 @@
-"""How results reach the disk: whole or not at all, and with a fingerprint of what they were made from."""
+"""How are results written? Atomically, and with a fingerprint of their inputs."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ LIBRARIES = ("circuitseer-trl", "torch", "transformers", "trl", "accelerate", "d
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; a `with` block that ends well renames it, so a kill leaves no half file."""
+    """Yields a temporary path beside `path`, and renames it when the `with` block succeeds. A kill leaves no partial file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -36,7 +36,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, payload: Any) -> None:
-    """Writes `payload` as indented JSON. NaN is refused: it is not JSON, and no result of ours may be one unnoticed."""
+    """Writes `payload` as indented JSON. NaN raises an error: it is not JSON, and no result may be NaN unnoticed."""
     write_text(path, json.dumps(payload, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -48,7 +48,7 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_card(path: str | Path, card: dict[str, Any]) -> None:
-    """Writes a card with its `seconds`; one that says the same but for them stays, so that it keeps the first run's."""
+    """Writes a card. A card that differs only in `seconds` is not overwritten, so it keeps the seconds of the first run."""
     path = Path(path)
     if path.is_file():
         before = read_json(path)
@@ -59,7 +59,7 @@ def write_card(path: str | Path, card: dict[str, Any]) -> None:
 
 def write_table(path: str | Path, table: "pa.Table") -> None:
     """Writes `table` as one Parquet file; the same table gives the same bytes."""
-    import pyarrow.parquet as pq  # a quarter of a second, which commands that write no table need not wait for
+    import pyarrow.parquet as pq  # takes a quarter of a second, which commands without a table save
 
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -76,7 +76,7 @@ def read_table(path: str | Path) -> "pa.Table":
 
 
 def fingerprint(payload: Any) -> str:
-    """Sixteen hexadecimal digits that change with any value in `payload` (anything JSON can hold)."""
+    """Returns sixteen hexadecimal digits that depend on every value in `payload` (anything that JSON can hold)."""
     canonical = json.dumps(payload, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
 

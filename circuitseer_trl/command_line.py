@@ -1,4 +1,4 @@
-"""How every command reads its words, and how it ends: a user's mistake is one line, a bug keeps its traceback."""
+"""How does a command read its arguments and end? A user's mistake is one line; a bug keeps its traceback."""
 
 import argparse
 import difflib
@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-DEBUG_VARIABLE = "CIRCUITSEER_DEBUG"  # the steps that a command starts inherit it
+DEBUG_VARIABLE = "CIRCUITSEER_DEBUG"  # inherited by the steps that a command starts
 MISTAKE, STOPPED = 2, 130
-# A ValueError that one of these raises speaks of what it was given; torch's or numpy's is a bug until shown otherwise.
+# A ValueError from one of these packages is about the user's input. From another package, such as torch, it is a bug.
 _CHECKING = {"circuitseer_trl", "datasets", "huggingface_hub", "transformers", "trl"}
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """One spelling a flag, and its default where it has one that says something."""
+    """Formats the help with one spelling for each flag, and with its default if there is one."""
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:
@@ -43,7 +43,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser without abbreviated flags, whose errors are exceptions with a hint."""
+    """A parser without abbreviated flags. Its errors are exceptions with a hint."""
 
     def __init__(self, *arguments: Any, **kwargs: Any) -> None:
         ours: dict[str, Any] = {"formatter_class": _Formatter, "allow_abbrev": False}
@@ -60,7 +60,7 @@ class CommandParser(argparse.ArgumentParser):
         return options
 
     def check_flags(self, words: Sequence[str]) -> None:
-        """Raises for flags that there are not; argparse would first miss the required ones."""
+        """Raises if a flag is unknown. argparse itself would first report the required flags that are missing."""
         flags = [word.split("=")[0] for word in words if word.startswith("--")]
         if unknown := [flag for flag in flags if flag not in self._option_string_actions]:
             raise ValueError("\n".join(self.hint(flag[2:], "the command line") for flag in unknown))
@@ -76,7 +76,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _without_debug(words: Sequence[str]) -> tuple[list[str], bool]:
-    """The words without our `--debug`, and whether it was there; transformers has a training key of that name."""
+    """Removes our `--debug` and returns whether it was there. `--debug` with a value is a training key of transformers."""
     kept = [
         word
         for word, after in zip(words, [*words[1:], ""], strict=False)
@@ -87,12 +87,12 @@ def _without_debug(words: Sequence[str]) -> tuple[list[str], bool]:
 
 def _is_mistake(error: Exception) -> bool:
     if isinstance(error, ImportError):
-        return error.name is None  # raised by a check of ours; the import system names the module
+        return error.name is None  # raised by our own check: the import system sets `name`
     return isinstance(error, OSError) or (isinstance(error, ValueError) and _raised_by(error) in _CHECKING)
 
 
 def _raised_by(error: Exception) -> str:
-    """The package whose code raised an error."""
+    """Returns the package whose code raised an error."""
     file = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
     if file.is_relative_to(Path(__file__).parent):
         return "circuitseer_trl"
@@ -113,7 +113,7 @@ def _leave_launch() -> None:
 
 
 def run_command(main: Callable[[list[str]], int | None], arguments: Sequence[str] | None = None) -> int:
-    """Runs a command and gives its exit status: 2 for a user's mistake, said in one line; 130 where it was stopped."""
+    """Runs a command and returns its exit status: 2 after a user's mistake, reported in one line; 130 after Ctrl-C."""
     words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
@@ -122,7 +122,7 @@ def run_command(main: Callable[[list[str]], int | None], arguments: Sequence[str
         _leave_launch()
         return status
     except KeyboardInterrupt:
-        print("\nStopped. The same command again goes on where it stopped.", file=sys.stderr)
+        print("\nStopped. Run the same command again to continue.", file=sys.stderr)
         return STOPPED
     except Exception as error:
         if DEBUG_VARIABLE in os.environ or not _is_mistake(error):

@@ -1,4 +1,4 @@
-"""The keys of the pool and of selection, with their defaults (the paper's) and their checks."""
+"""Which keys do the pool and the selection steps have? With their defaults, which are the paper's, and their checks."""
 
 import json
 from collections.abc import Mapping
@@ -19,17 +19,17 @@ DifficultySource = Literal["judge", "column", "verdicts"]
 Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin", "prune", "reweight"]
 PruneStrategy = Literal["correct", "incorrect", "combined"]
 ReportTo = Literal["none", "wandb"]
-Groups = Mapping[str, tuple[str, ...]]  # titles of the help, and the keys under each
+Groups = Mapping[str, tuple[str, ...]]  # titles in the help, and the keys under each title
 
 
 def check_choice(name: str, value: Any, choices: Any) -> None:
-    """Raises where `value` is none of the values of the `Literal` `choices`."""
+    """Raises if `value` is not one of the values of the `Literal` `choices`."""
     if value not in get_args(choices):
         raise ValueError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}.")
 
 
 def check_count(name: str, value: Any, smallest: int = 1) -> None:
-    """Raises where `value` is not a whole number of at least `smallest`."""
+    """Raises if `value` is not a whole number of at least `smallest`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
         raise ValueError(f"`{name}` must be a whole number of at least {smallest}, got {value!r}.")
 
@@ -39,7 +39,7 @@ def is_number(value: Any) -> bool:
 
 
 def check_number(name: str, value: Any, lowest: float | None = None, highest: float | None = None) -> None:
-    """Raises where `value` is not a number, or not in [lowest, highest]."""
+    """Raises if `value` is not a number, or not in [lowest, highest]."""
     bounded = lowest is not None and highest is not None
     if not is_number(value) or (bounded and not lowest <= value <= highest):
         raise ValueError(
@@ -48,13 +48,13 @@ def check_number(name: str, value: Any, lowest: float | None = None, highest: fl
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Raises where `value` is not a number above 0."""
+    """Raises if `value` is not a number above 0."""
     if not is_number(value) or not value > 0:
         raise ValueError(f"`{name}` must be a number above 0, got {value!r}.")
 
 
 def check_share(name: str, value: Any) -> None:
-    """Raises where `value` is not in (0, 1]."""
+    """Raises if `value` is not a number in (0, 1]."""
     if not is_number(value) or not 0 < value <= 1:
         raise ValueError(f"`{name}` must be a number in (0, 1], got {value!r}.")
 
@@ -63,13 +63,13 @@ TEXT_SOURCE_KEYS = ("dataset_name", "dataset_config", "dataset_split", "dataset_
 
 
 def text_source(item: Any) -> dict[str, Any]:
-    """An item of `decontaminate_against` as a mapping; raises where it is neither a name nor a mapping with one."""
+    """Converts an item of `decontaminate_against` to a mapping. Raises if it is neither a name nor a mapping with a name."""
     if isinstance(item, str) and item.lstrip().startswith("{"):
         try:
             item = json.loads(item)
         except json.JSONDecodeError as error:
             raise ValueError(
-                f"An item of `decontaminate_against` looks like JSON but is none: {item}: {error}."
+                f"An item of `decontaminate_against` starts with a brace but is not JSON: {item}: {error}."
             ) from None
     source = {"dataset_name": item} if isinstance(item, str) and item else item
     if not isinstance(source, dict) or not source.get("dataset_name"):
@@ -85,7 +85,7 @@ def text_source(item: Any) -> dict[str, Any]:
 
 @dataclass
 class PoolConfig:
-    """Where the pool comes from and which of its columns are what: a data recipe, read by selection and training."""
+    """The keys of a data recipe: the source of the pool, its columns and its cleaning. Selection and training read it."""
 
     groups: ClassVar[Groups] = {
         "pool": ("dataset_name", "dataset_config", "dataset_split", "dataset_revision"),
@@ -110,26 +110,26 @@ class PoolConfig:
     )
     correct_column: str = field(
         default="correctness_math_verify",
-        metadata={"help": "For a list of traces: list of booleans; the first trace marked true is taken."},
+        metadata={"help": "For a list of traces: column of a list of booleans. The first trace marked true is used."},
     )
     id_column: str | None = field(
-        default=None, metadata={"help": "Column whose values name the rows. By default a hash of the row's content."}
+        default=None, metadata={"help": "Column of the rows' ids. Without it, the id is a hash of the row's content."}
     )
     category_column: str | None = field(default=None, metadata={"help": "Column of the problem's category or source."})
     difficulty_column: str | None = field(
         default=None,
         metadata={
-            "help": "Column of a mark of difficulty, such as a level: cards then say what scores have to do with it."
+            "help": "Column of difficulty, such as a level. Cards then show its rank correlation with the scores."
         },
     )
     system_prompt: str = field(
         default=SYSTEM_PROMPT,
-        metadata={"help": "System message wherever a chat template is used; an empty one leaves the message out."},
+        metadata={"help": "System message of the chat template, for all steps. An empty text leaves the message out."},
     )
     dedup_similarity: float | None = field(
         default=None,
         metadata={
-            "help": "Drop a row whose problem has at least this Jaccard similarity, over word 5-grams, with an earlier one."
+            "help": "Drop a row if its problem has at least this Jaccard similarity, over word 5-grams, to an earlier one."
         },
     )
     decontaminate_against: list[str] | None = field(
@@ -139,7 +139,9 @@ class PoolConfig:
             "line) of dataset_name, dataset_config, dataset_split (test), dataset_revision and column."
         },
     )
-    ngram_size: int = field(default=13, metadata={"help": "So many words in a row in common are an overlap."})
+    ngram_size: int = field(
+        default=13, metadata={"help": "Number of consecutive words in common that count as an overlap."}
+    )
 
     def __post_init__(self) -> None:
         if self.dedup_similarity is not None:
@@ -150,13 +152,13 @@ class PoolConfig:
         self.text_sources()
 
     def text_sources(self) -> list[dict[str, Any]]:
-        """The datasets of `decontaminate_against` as mappings, checked."""
+        """The checked datasets of `decontaminate_against`, as mappings."""
         return [text_source(item) for item in self.decontaminate_against or []]
 
 
 @dataclass
 class SelectionConfig:
-    """All keys of the three selection steps (find heads, score, select), so that one recipe serves them all."""
+    """All keys of the three selection steps (find heads, score, select). One recipe serves all three."""
 
     groups: ClassVar[Groups] = {
         "output": ("output_dir", "report_to"),
@@ -172,96 +174,106 @@ class SelectionConfig:
         "budget and draw": ("sampling", "budget_ratio", "budget_size", "budget_tokens", "selection_seed"),
     }
 
-    output_dir: str = field(metadata={"help": "Folder for what the selection steps write."})
+    output_dir: str = field(metadata={"help": "Folder for the files of the selection steps."})
     method: str = field(
         default="",
         metadata={
-            "help": "Selection method, such as random or length (circuitseer by default); docs/methods.md has all."
+            "help": "Selection method, such as random or length (circuitseer by default). docs/methods.md lists all."
         },
     )
     scorer: str | None = field(
         default=None,
-        metadata={"help": "A scorer of your own in place of a method, such as my_package.my_module:MyScorer."},
+        metadata={"help": "Your own scorer in place of a method, such as my_package.my_module:MyScorer."},
     )
     method_args: dict[str, Any] | str | None = field(
         default=None,
-        metadata={"help": "Fields of the method's scorer, combination and sampler, as a mapping (or JSON)."},
+        metadata={"help": "Fields of the method's scorer, combination and sampler, as a mapping or as JSON."},
     )
-    reference_model: str | None = field(default=None, metadata={"help": "Hub id or folder of the model to look into."})
-    reference_revision: str | None = field(default=None, metadata={"help": "Commit, branch or tag of that model."})
+    reference_model: str | None = field(
+        default=None, metadata={"help": "Hub id or folder of the model that finds heads and scores."}
+    )
+    reference_revision: str | None = field(
+        default=None, metadata={"help": "Commit, branch or tag of the reference model."}
+    )
     reference_dtype: Dtype = field(
         default="auto",
         metadata={"help": "auto: float32 on CPU; on CUDA bfloat16 for losses and heads, float32 for scores."},
     )
     reference_max_length: int = field(
-        default=4096, metadata={"help": "Longer sequences are cut to this many tokens, and marked."}
+        default=4096, metadata={"help": "Longer sequences are truncated to this number of tokens, and marked."}
     )
     probe_strategy: ProbeStrategy = field(
-        default="max_loss", metadata={"help": "How the examples are chosen that heads are judged on."}
+        default="max_loss",
+        metadata={"help": "Examples that heads are judged on. max_loss: the hardest ones; random: a random draw."},
     )
     probe_size: int = field(
-        default=300, metadata={"help": "Number of probe examples; the pool's size or more takes the whole pool."}
+        default=300, metadata={"help": "Number of probe examples. A number above the pool's size takes the whole pool."}
     )
     probe_candidates: int | None = field(
         default=None,
         metadata={
-            "help": "Choose the max_loss probe from a random draw of so many rows, by `head_seed` (the whole pool)."
+            "help": "Choose the max_loss probe from this number of random rows, by `head_seed` (the whole pool)."
         },
     )
     probe_format: TextFormat | None = field(
-        default=None, metadata={"help": "Form of probe examples; by default chat if the tokenizer has a template."}
+        default=None, metadata={"help": "Format of probe examples (chat if the tokenizer has a template, else plain)."}
     )
     head_ratio: float = field(default=0.05, metadata={"help": "Share of the query heads to select, rounded half up."})
     head_detection: HeadDetection = field(
         default="exact",
-        metadata={"help": "exact: every head on the whole probe; race: the best ones only, with a stated confidence."},
+        metadata={"help": "exact: every head on the whole probe; race: only the best ones, with a stated confidence."},
     )
     head_set: HeadSetName = field(
-        default="detected", metadata={"help": "Heads to score with; random draws as many as detected has."}
+        default="detected", metadata={"help": "Heads to score with. random: as many heads as detected has."}
     )
-    heads_file: str | None = field(default=None, metadata={"help": "A `heads.json` of an earlier run to score with."})
+    heads_file: str | None = field(default=None, metadata={"help": "`heads.json` of an earlier run, to score with."})
     head_seed: int = field(default=0, metadata={"help": "Seed of random heads, probes and probe candidates."})
-    score_format: TextFormat = field(default="plain", metadata={"help": "plain: the text alone, as in the paper."})
+    score_format: TextFormat = field(
+        default="plain", metadata={"help": "plain: the text alone, as in the paper; chat: in the chat template."}
+    )
     score_on: ScoreOn = field(default="problem", metadata={"help": "Text to score: the problem, or the solution."})
-    statistic: Statistic = field(default="variance", metadata={"help": "What is measured of the attention received."})
-    sink_tokens: int = field(default=0, metadata={"help": "Leave out the first tokens of a text, the attention sink."})
+    statistic: Statistic = field(
+        default="variance", metadata={"help": "Statistic of the attention that the tokens receive."}
+    )
+    sink_tokens: int = field(
+        default=0, metadata={"help": "Number of first tokens, the attention sink, to leave out of the score."}
+    )
     length_control: LengthControl = field(
         default="none",
-        metadata={"help": "bin: rank within length bins; residual: what the score is above that of its length."},
+        metadata={"help": "bin: rank within length bins; residual: score relative to that expected at its length."},
     )
-    sampling: Sampling | None = field(default=None, metadata={"help": "How scores become a subset (the method's)."})
+    sampling: Sampling | None = field(default=None, metadata={"help": "How scores become a subset (by the method)."})
     sampler: str | None = field(
-        default=None, metadata={"help": "A sampler of your own, such as my_package.my_module:MySampler."}
+        default=None, metadata={"help": "Your own sampler, such as my_package.my_module:MySampler."}
     )
     budget_ratio: float = field(default=0.1, metadata={"help": "Share of the usable rows to keep, in (0, 1]."})
     budget_size: int | None = field(default=None, metadata={"help": "Number of rows to keep, instead of the share."})
     budget_tokens: int | None = field(
         default=None,
         metadata={
-            "help": "Training tokens to keep at most, instead of the share: of problem and completion, by the reference."
+            "help": "Largest number of training tokens to keep, instead of the share. The reference's tokenizer counts "
+            "problem and completion."
         },
     )
     selection_seed: int = field(default=42, metadata={"help": "Seed of the draw."})
     max_batch_tokens: int | None = field(
         default=None,
-        metadata={
-            "help": "Tokens of one forward pass, padding counted (1,024 on CPU, as caches hold; 16,384 on CUDA)."
-        },
+        metadata={"help": "Tokens of one forward pass, with padding (1,024 on CPU, for its caches; 16,384 on CUDA)."},
     )
     report_to: ReportTo = field(
         default="none",
-        metadata={"help": "wandb: logs the selection to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."},
+        metadata={"help": "wandb: log the selection to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."},
     )
 
     def __post_init__(self) -> None:
         if self.scorer is not None and self.method not in ("", self.scorer):
             raise ValueError(
-                f"`method: {self.method}` and `scorer: {self.scorer}` both say how rows are scored. Leave one of the two out."
+                f"`method: {self.method}` and `scorer: {self.scorer}` both set how rows are scored. Leave one of the two out."
             )
         self.method = self.scorer or self.method or "circuitseer"
         if self.sampler is not None and self.sampling is not None:
             raise ValueError(
-                f"`sampling: {self.sampling}` and `sampler: {self.sampler}` both say how rows are chosen. Leave one out."
+                f"`sampling: {self.sampling}` and `sampler: {self.sampler}` both set how rows are chosen. Leave one out."
             )
         if isinstance(self.method_args, str):
             try:
@@ -297,9 +309,7 @@ class SelectionConfig:
         if self.budget_tokens is not None:
             check_count("budget_tokens", self.budget_tokens)
             if self.budget_size is not None:
-                raise ValueError(
-                    "`budget_size` and `budget_tokens` both say how much to keep. Leave one of the two out."
-                )
+                raise ValueError("`budget_size` and `budget_tokens` both set the budget. Leave one of the two out.")
         check_count("selection_seed", self.selection_seed, smallest=0)
         if self.max_batch_tokens is not None:
             check_count("max_batch_tokens", self.max_batch_tokens)
@@ -308,16 +318,16 @@ class SelectionConfig:
 
 @dataclass
 class DryRunConfig:
-    """The key of the selection steps that is no recipe's."""
+    """The key of the selection steps that does not belong in a recipe."""
 
     groups: ClassVar[Groups] = {"output": ("dry_run",)}
 
     dry_run: bool = field(
-        default=False, metadata={"help": "Print what the run would cost, by trying each step on a few rows, and stop."}
+        default=False, metadata={"help": "Run each step on a few rows, print the estimated cost of the run, and stop."}
     )
 
 
-# What a selection step accepts and does not use, so that one recipe serves all three.
+# Keys that a selection step accepts but does not use, so that one recipe serves all three steps.
 UNUSED_BY_SCORES = (*SelectionConfig.groups["budget and draw"], "length_control", "sampler", "report_to")
 UNUSED_BY_HEADS = (
     *UNUSED_BY_SCORES,

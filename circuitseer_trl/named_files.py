@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
-# A checkout goes first: a build copies the files beside the package, and a copy in a checkout would go stale.
-# Its recipes tell it: badly built packages leave a pyproject.toml in site-packages.
+# A checkout comes first: a build copies the files into the package, and in a checkout that copy would be outdated.
+# A checkout is known by its recipes: badly built packages leave a pyproject.toml in site-packages.
 SHIPPED = _PACKAGE.parent if (_PACKAGE.parent / "recipes" / "selection").is_dir() else _PACKAGE / "shipped"
 
 RECIPE_KINDS = ("data", "selection", "ablations", "sft", "eval", "studies", "demo", "smollm2")
-# Where a name without its kind is looked for; the recipes of whole runs (demo, smollm2) are named with it.
+# Kinds among which a plain name is searched. Recipes of whole runs (demo, smollm2) need their kind: `demo/NAME`.
 SELECTION_KINDS = ("data", "selection", "ablations")
 TRAINING_KINDS = ("data", "sft")
 PLAIN_KINDS = (*SELECTION_KINDS, "sft", "eval", "studies")
@@ -22,7 +22,7 @@ FOLDERS = {
 
 
 def named_files(kind: str) -> dict[str, Path]:
-    """The files of a kind by name; the working directory's win over shipped ones."""
+    """Finds the files of a kind, by name. A file in the working directory overrides the shipped one of that name."""
     folders = [SHIPPED / FOLDERS[kind], Path(FOLDERS[kind])]
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.y*ml"))}
 
@@ -37,26 +37,26 @@ def _candidates(name: str, kinds: Sequence[str]) -> Iterator[tuple[str, Path]]:
 
 
 def find_file(value: str | Path, kinds: Sequence[str]) -> Path:
-    """The file that a flag names.
+    """Finds the file that a flag names.
 
     Args:
-        value: A path (it ends in `.yaml` or `.yml`, or is there), a name, or `KIND/NAME`.
-        kinds: Folders that a name is looked for in, keys of `FOLDERS`.
+        value: A path (it ends in `.yaml` or `.yml`, or exists), a name, or `KIND/NAME`.
+        kinds: Kinds among which a name is searched, as keys of `FOLDERS`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The name is in two kinds.
+        ValueError: Two kinds have a file of this name.
     """
     path, name = Path(value), str(value)
     if path.suffix in (".yaml", ".yml") or ("/" in name and path.is_file()):
         if not path.is_file():
             raise FileNotFoundError(
-                f"There is no recipe {path}. Recipes are YAML files, or names such as those of `circuitseer recipes`."
+                f"There is no recipe {path}. Give a YAML file, or a name that `circuitseer recipes` lists."
             )
         return path
     found = list(_candidates(name, kinds))
     if len(found) > 1:
-        raise ValueError(f"{name!r} is the name of {' and of '.join(each for each, _ in found)}. Give one of these.")
+        raise ValueError(f"{name!r} can be {' or '.join(each for each, _ in found)}. Give one of these.")
     if not found:
         known = [each for kind in kinds for each in named_files(kind)]
         known += [f"{kind}/{each}" for kind in FOLDERS for each in named_files(kind)] if "/" in name else []
@@ -67,7 +67,7 @@ def find_file(value: str | Path, kinds: Sequence[str]) -> Path:
 
 
 def shipped_path(value: str) -> str:
-    """A path such as `recipes/demo/base_model` inside a recipe: as it is where it is there, else the shipped file's."""
+    """Resolves a path such as `recipes/demo/base_model` inside a recipe: the path itself if it exists, else the shipped one."""
     if value.startswith("recipes/") and not Path(value).exists() and (SHIPPED / value).exists():
         return str(SHIPPED / value)
     return value

@@ -1,4 +1,4 @@
-"""Places in an order, which scores and samplers compare."""
+"""Which rank has each value?"""
 
 import numpy as np
 

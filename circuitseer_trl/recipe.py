@@ -1,4 +1,4 @@
-"""Reads recipes: YAML files and command-line flags into the dataclasses of a step."""
+"""How are recipes read? YAML files and command-line flags become the dataclasses of a step."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from circuitseer_trl.command_line import CommandParser
 from circuitseer_trl.named_files import PLAIN_KINDS, find_file, shipped_path
 from circuitseer_trl.yaml_files import read_yaml
 
-# Keys that transformers 5 and TRL 1 took away, and what says the same thing now (their release notes; TRL's parser).
+# Keys that transformers 5 and TRL 1 removed, and what replaces them (their release notes; TRL's parser).
 RENAMED = {
     "chat_template": "chat_template_path (a .jinja file or a tokenizer)",
     "dataset_mixture": "dataset_name (one data recipe a pool)",
@@ -21,7 +21,7 @@ RENAMED = {
     "group_by_length": "train_sampling_strategy: group_by_length",
     "logging_dir": "the environment variable TENSORBOARD_LOGGING_DIR",
     "max_seq_length": "max_length",
-    "overwrite_output_dir": "nothing: choose another output_dir, or delete the old one",
+    "overwrite_output_dir": "nothing: use another output_dir, or delete the old one",
     "save_safetensors": "nothing: weights are always safetensors",
     "tokenizer": "processing_class",
     "tokenizer_name": "model_name_or_path",
@@ -43,22 +43,20 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     """Reads one YAML recipe into a flat dict."""
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no recipe {path}. `circuitseer recipes` lists those that come with the package."
-        )
+        raise FileNotFoundError(f"There is no recipe {path}. `circuitseer recipes` lists the recipes of the package.")
     values = read_yaml(path)
     if "config" in values:
-        raise ValueError(f"Recipe {path} has the key `config`, but a recipe cannot name others: give `--config` twice.")
+        raise ValueError(f"Recipe {path} has the key `config`, but a recipe cannot name others. Repeat `--config`.")
     return _with_shipped_paths(values)
 
 
 class RecipeParser(CommandParser, TrlParser):
-    """TRL's parser with `--config` as often as one likes, hints for unknown keys, and groups in its help.
+    """TRL's parser with a repeatable `--config`, hints for unknown keys, and groups in its help.
 
     Args:
-        dataclass_types: Their fields are the keys. A `groups` of a class, titles to names of fields, orders the help.
-        kinds: Kinds of recipe that `--config NAME` is looked for in.
-        hidden: Keys that this step accepts, so that one recipe serves several, but does not use.
+        dataclass_types: The dataclasses whose fields are the keys. `groups` of a class maps titles in the help to fields.
+        kinds: Kinds of recipe among which `--config NAME` is searched.
+        hidden: Keys that this step accepts but does not use. The help leaves them out.
     """
 
     def __init__(
@@ -71,8 +69,8 @@ class RecipeParser(CommandParser, TrlParser):
             action="append",
             default=[],
             metavar="RECIPE",
-            help="A YAML file, or a name that `circuitseer recipes` lists. May be repeated; later recipes win "
-            "over earlier ones, flags win over recipes.",
+            help="A YAML file, or a name that `circuitseer recipes` lists. May be repeated. Later recipes override "
+            "earlier ones, and flags override recipes.",
         )
         for action in self._actions:
             if action.dest in hidden:
@@ -82,7 +80,7 @@ class RecipeParser(CommandParser, TrlParser):
                 self._group(title, names)
 
     def _group(self, title: str, names: Collection[str]) -> None:
-        """Moves the keys from argparse's one group of options to a group of their own."""
+        """Moves the keys from argparse's group of options to a separate group."""
         group = next((each for each in self._action_groups if each.title == title), None) or self.add_argument_group(
             title
         )
@@ -101,7 +99,7 @@ class RecipeParser(CommandParser, TrlParser):
             *parsed, _, remaining = self.parse_args_into_dataclasses(
                 args=rest, return_remaining_strings=True, look_for_args_file=False
             )
-        except TypeError as error:  # a dataclass compares what it was given with a number
+        except TypeError as error:  # a dataclass compares a value of the wrong type with a number
             raise ValueError(f"A value has the wrong type: {error}.") from error
         self.check_remaining(remaining)
         return tuple(parsed)
@@ -131,12 +129,15 @@ class RecipeParser(CommandParser, TrlParser):
 
 
 def parse_recipe(*dataclass_types: Any, args: Sequence[str] | None = None, **kwargs: Any) -> Any:
-    """Reads recipes and flags into one instance of each dataclass (one type gives the instance itself).
+    """Reads recipes and flags into the dataclasses of a step.
 
     Args:
-        dataclass_types: The dataclasses of the step; their fields are its keys.
-        args: The command line; by default that of the process.
-        kwargs: For the parser: `prog`, `description`, `kinds`, `hidden`.
+        dataclass_types: The dataclasses, whose fields are the keys.
+        args: The command line; None takes that of the process.
+        kwargs: Arguments of the parser: `prog`, `description`, `kinds`, `hidden`.
+
+    Returns:
+        A tuple with an instance of each dataclass; the instance itself if there is only one.
     """
     parsed = RecipeParser(*dataclass_types, **kwargs).parse(args)
     return parsed[0] if len(parsed) == 1 else parsed

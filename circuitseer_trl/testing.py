@@ -1,9 +1,9 @@
-"""The contracts that scorers and samplers keep, to be run in tests of one's own.
+"""Does a scorer or a sampler keep its contract? Call these checks in the tests of your own.
 
     check_scorer(MyScorer(), pool)
     check_sampler(MySampler())
 
-Each raises an `AssertionError` that says which part of the contract is broken.
+Each raises an `AssertionError` that names the broken part of the contract.
 """
 
 import copy
@@ -23,7 +23,7 @@ from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.sampling.base import Sampler, Selection
 from circuitseer_trl.scoring.base import Row, Scorer, score_pool, score_schema, score_table
 
-# Batch-mates change a number by rounding at most: relative, and for a list's small numbers absolute.
+# Other rows of a batch may change a number by rounding. The tolerance is relative, and for numbers of a list also absolute.
 TOLERANCE = 2e-5
 LIST_TOLERANCE = 1e-6
 
@@ -33,16 +33,16 @@ NUM_SAMPLED = 200
 def check_scorer(
     scorer: Scorer, pool: Pool, reference: Reference | None = None, heads: HeadSet | None = None
 ) -> list[Row]:
-    """Raises where a scorer breaks its contract on a small pool.
+    """Raises if a scorer breaks its contract on a small pool.
 
-    A row's result depends neither on its batch-mates nor on their order. It has the columns that the class declares, and a
-    status where it has no score. A restart and a pickle change no bit of it. Scorer and pool stay as they are.
+    A row's result does not depend on the other rows of its batch or on their order. It has only columns that the class
+    declares, and always a status. After a restart and after a pickle it is the same bit for bit. Scorer and pool do not change.
 
     Args:
-        scorer: Not bound.
-        pool: At most 1,024 rows, which are one batch of a run.
-        reference: Where the scorer needs a model.
-        heads: Where it needs heads.
+        scorer: The scorer, not bound.
+        pool: A pool of at most 1,024 rows, which is one batch of a run.
+        reference: The reference model; None if the scorer needs none.
+        heads: The reasoning heads; None if the scorer needs none.
 
     Returns:
         The rows, scored in one batch.
@@ -63,15 +63,15 @@ def check_scorer(
         }
         for how, found in others.items():
             for example, first, second in zip(examples, rows, found, strict=True):
-                assert same_row(first, second), f"{name} scores {example.uid} otherwise {how}: {first}, {second}."
+                assert same_row(first, second), f"{name} scores {example.uid} differently {how}: {first}, {second}."
         unpickled = pickle.loads(pickle.dumps(bound))
-        assert _same_bits(rows, unpickled.score_batch(examples)), f"{name} scores otherwise after a pickle."
+        assert _same_bits(rows, unpickled.score_batch(examples)), f"{name} scores differently after a pickle."
         again = scorer.bind(pool, reference, heads, folder)
-        assert _same_bits(rows, again.score_batch(examples)), f"{name} scores otherwise when it is bound again."
+        assert _same_bits(rows, again.score_batch(examples)), f"{name} scores differently when it is bound again."
         assert bound.parameters() == again.parameters(), f"{name} has other parameters when it is bound again."
         written = score_pool(pool, scorer, name, reference, heads, folder).table
         expected = score_table(examples, rows, score_schema(bound))
-        assert _same_bits(expected.to_pylist(), written.to_pylist()), f"{name} scores otherwise in a run."
+        assert _same_bits(expected.to_pylist(), written.to_pylist()), f"{name} scores differently in a run."
     assert _fields(scorer) == before, f"{name} changes its own parameters: {before} before, {_fields(scorer)} after."
     assert pool.fingerprint == fingerprint, f"{name} changes the pool."
     return rows
@@ -84,16 +84,18 @@ def check_sampler(
     size: int = 30,
     seed: int = 5,
 ) -> Selection:
-    """Raises where a sampler breaks its contract.
+    """Raises if a sampler breaks its contract.
 
-    It chooses the budget exactly, repeats counted; no row is listed twice, and none without a score; the same seed gives the
-    same rows; a smaller budget's rows are a larger one's first where the sampler says so; what it is given stays as it is.
+    It chooses exactly as many examples as the budget, with repeats counted. It lists no row twice, and no row without a score.
+    The same seed gives the same rows. If the sampler is nested, the rows of a smaller budget are the first rows of a larger one.
+    The scores and columns do not change.
 
     Args:
-        scores (`np.ndarray` of shape `(N,)`): By default 200 random ones, of which 20 are missing.
-        columns: Other columns of the score table, of N values each, where the sampler needs some.
+        sampler: The sampler.
+        scores (`np.ndarray` of shape `(N,)`): Scores; None takes 200 random ones, of which 20 are missing.
+        columns: Other columns of the score table, with N values each; None if the sampler needs none.
         size: The budget.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Returns:
         The selection.
@@ -104,23 +106,25 @@ def check_sampler(
     name, before, given = type(sampler).__name__, scores.copy(), copy.deepcopy(dict(columns or {}))
     rows, uids = np.arange(1000, 1000 + len(scores)), [f"row-{index}" for index in range(len(scores))]
     first, second = (sampler.sample(scores, rows, uids, size, seed, columns) for _ in range(2))
-    assert first.weights.sum() == size, f"{name} chooses {first.weights.sum():g} examples of {size}."
+    assert first.weights.sum() == size, f"{name} chooses {first.weights.sum():g} examples for a budget of {size}."
     assert len(set(first.uids)) == len(first), f"{name} lists a row twice."
-    assert [uids[row - 1000] for row in first.rows.tolist()] == first.uids, f"{name} mixes up names and rows."
+    assert [uids[row - 1000] for row in first.rows.tolist()] == first.uids, (
+        f"{name} gives uids and rows that do not match."
+    )
     assert np.isfinite(first.scores).all(), f"{name} chooses a row without a score."
     chances = first.inclusion_probabilities
-    assert (np.isnan(chances) | ((chances > 0) & (chances <= 1))).all(), f"{name} has chances outside (0, 1]."
-    assert _same_bits(vars(first), vars(second)), f"{name} chooses otherwise with the same seed."
+    assert (np.isnan(chances) | ((chances > 0) & (chances <= 1))).all(), f"{name} has probabilities outside (0, 1]."
+    assert _same_bits(vars(first), vars(second)), f"{name} chooses other rows with the same seed."
     assert np.array_equal(scores, before, equal_nan=True), f"{name} changes the scores."
     assert _same_bits(dict(columns or {}), given), f"{name} changes the columns."
     if sampler.nested:
         smaller = sampler.sample(scores, rows, uids, size // 2, seed, columns)
-        assert first.uids[: len(smaller)] == smaller.uids, f"{name} says that it is nested, and is not."
+        assert first.uids[: len(smaller)] == smaller.uids, f"{name} has `nested` True, but is not nested."
     return first
 
 
 def same_row(first: Row, second: Row) -> bool:
-    """Whether two rows say the same, but for rounding."""
+    """Whether two rows are equal, apart from rounding."""
     return first.keys() == second.keys() and all(_near(value, second[key]) for key, value in first.items())
 
 
@@ -147,4 +151,4 @@ def _check_row(scorer: Scorer, row: Row) -> None:
     assert isinstance(row.get("status"), str), f"{name} gives a row without a status: {row}."
     score = row.get("score")
     finite = isinstance(score, int | float) and math.isfinite(score)
-    assert score is None or finite, f"{name} gives a score that is no finite number: {row}."
+    assert score is None or finite, f"{name} gives a score that is not a finite number: {row}."

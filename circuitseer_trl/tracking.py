@@ -1,4 +1,4 @@
-"""Weights & Biases: one run a step, and one group for the steps of a comparison."""
+"""How are runs logged to Weights & Biases? One run for each step, and one group for the steps of a comparison."""
 
 import os
 
@@ -9,7 +9,7 @@ PROJECT = "circuitseer"
 
 
 def check_tracker(report_to: str) -> None:
-    """Raises where W&B is asked for and not installed."""
+    """Raises if `report_to` is W&B and it is not installed."""
     if report_to == "wandb":
         require_extra("wandb", "`report_to: wandb`", "wandb", "PIL")
 
@@ -22,17 +22,20 @@ def start_run(
     group: str | None = None,
     name: str | None = None,
 ) -> None:
-    """Starts a run on the main process, where there is none yet; what is logged later goes to it.
+    """Starts a run on the main process, unless there is one already. Later logs go to this run.
 
-    What is not given is W&B's to say: by WANDB_PROJECT (else circuitseer), WANDB_ENTITY, WANDB_RUN_GROUP and WANDB_NAME.
+    W&B reads values that are None from WANDB_PROJECT (else circuitseer), WANDB_ENTITY, WANDB_RUN_GROUP and WANDB_NAME.
 
     Args:
-        job_type: select, train or evaluate.
-        group: Name that ties together the runs of one comparison.
+        job_type: `select`, `train` or `evaluate`.
+        project: Name of the project.
+        entity: Name of the team or user.
+        group: Name that the runs of one comparison share.
+        name: Name of the run.
     """
     if not process_state().is_main_process:
         return
-    import wandb  # of the extra `wandb`
+    import wandb  # from the extra `wandb`
 
     if wandb.run is None:
         project = project or os.environ.get("WANDB_PROJECT", PROJECT)

@@ -1,4 +1,4 @@
-"""Reads YAML: what is wrong with a file is said with its line."""
+"""How is YAML read? An error names the file and the line."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import yaml
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a mapping has a key once: PyYAML takes the last of two."""
+    """Raises if a mapping has a key twice. PyYAML itself takes the last of the two."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[Any, int] = {}
@@ -15,14 +15,14 @@ class _Loader(yaml.SafeLoader):
             line = key.start_mark.line + 1
             if key.value in lines and key.tag != "tag:yaml.org,2002:merge":
                 raise ValueError(
-                    f"line {line}: the key `{key.value}` is there twice, first in line {lines[key.value]}."
+                    f"line {line}: the key `{key.value}` is already in line {lines[key.value]}. Remove one of the two."
                 )
             lines[key.value] = line
         return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads a YAML mapping; what is wrong with it is said with the file and the line."""
+    """Reads a YAML mapping. Errors name the file and the line."""
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except yaml.MarkedYAMLError as error:

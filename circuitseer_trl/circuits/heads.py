@@ -1,4 +1,4 @@
-"""Which heads matter? The importance of every query head, and the reasoning heads chosen by it."""
+"""Which heads matter? The importance of every query head, and the reasoning heads selected by it."""
 
 import math
 import time
@@ -33,11 +33,11 @@ PAPERS_PROBE = Probe()
 
 @dataclass(frozen=True)
 class HeadSet:
-    """The reasoning heads of a model, with what they were chosen by.
+    """The reasoning heads of a model, and their card.
 
     Attributes:
         selected: (layer, head) pairs, the most important first.
-        card: The whole of `heads.json`; for heads that were not detected, only how they were chosen.
+        card: The content of `heads.json`. For heads that were not detected it holds the model, the mode and the heads.
     """
 
     selected: list[Head]
@@ -57,17 +57,18 @@ class HeadSet:
         return cls([(layer, head) for layer, head in card["selected"]], card)
 
     def check_model(self, reference: Reference) -> None:
-        """Raises where these heads were found in another model than `reference`."""
+        """Raises if these heads were found in another model than `reference`."""
         found, asked = self.card["model"], reference.describe()
         if found["fingerprint"] != asked["fingerprint"]:
             raise ValueError(
                 f"These heads were found in {found['name']} (weights {found['fingerprint']}), but the reference model is "
-                f"{asked['name']} (weights {asked['fingerprint']}). Find the heads of this model, or score with that one."
+                f"{asked['name']} (weights {asked['fingerprint']}). Find the heads of the reference model, or set "
+                "`reference_model` to the model of the heads."
             )
 
 
 def num_selected(num_heads: int, ratio: float) -> int:
-    """Share of the heads, rounded half up and at least 1; the paper leaves the rounding open."""
+    """Number of heads to select: a share of all, rounded half up, at least 1 (the paper does not specify the rounding)."""
     return max(1, math.floor(ratio * num_heads + 0.5))
 
 
@@ -78,10 +79,12 @@ def top_heads(importance: np.ndarray, size: int) -> list[Head]:
 
 
 def selection_stability(increases: np.ndarray, size: int, draws: int = BOOTSTRAP_DRAWS) -> np.ndarray:
-    """How often each head would be selected on another probe, by bootstrap over the probe's examples.
+    """Estimates by bootstrap over the probe's examples how often each head would be selected on another probe.
 
     Args:
         increases (`np.ndarray` of shape `(examples, heads)`): Loss increase of each head on each example.
+        size: Number of heads to select.
+        draws: Number of bootstrap draws.
 
     Returns:
         `np.ndarray` of shape `(heads,)`: Share of the bootstrap draws in which the head is among the top `size`.
@@ -95,7 +98,7 @@ def selection_stability(increases: np.ndarray, size: int, draws: int = BOOTSTRAP
 
 
 def stability_card(increases: np.ndarray, selected: Sequence[Head], grid: tuple[int, int]) -> dict[str, Any]:
-    """What `heads.json` says of the selection's stability; it needs every head on the whole probe."""
+    """Makes the entry `stability` of `heads.json`. It needs the loss increases of every head on the whole probe."""
     stability = selection_stability(increases, len(selected)).reshape(grid)
     again = [float(stability[head]) for head in selected]
     return {
@@ -107,13 +110,13 @@ def stability_card(increases: np.ndarray, selected: Sequence[Head], grid: tuple[
 
 
 def configured_grid(reference: Reference) -> tuple[int, int]:
-    """Number of layers, and of query heads in each, without loading the model."""
+    """Reads the number of layers, and of query heads in each layer, without loading the model."""
     config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision).get_text_config()
     return config.num_hidden_layers, config.num_attention_heads
 
 
 def planned_sweep_tokens(reference: Reference, folder: Path) -> int:
-    """Rows x tokens of a sweep: what a killed run's shards in `folder` were made with, or what memory holds now."""
+    """Rows x tokens of a sweep: the value of a killed run's shards in `folder`, or the value that fits into memory."""
 
     def plan() -> int:
         if (path := manifest_path(folder)).is_file():
@@ -127,7 +130,12 @@ def planned_sweep_tokens(reference: Reference, folder: Path) -> int:
 def undetected_heads(
     reference: Reference, name: str, size: int | None = None, ratio: float = 0.05, seed: int = 0
 ) -> HeadSet:
-    """The ablations of Table 2: all query heads, or a random draw of `size` (by default as many as `ratio` would select)."""
+    """Returns the heads of the ablations in Table 2: all query heads, or a random draw of them.
+
+    Args:
+        name: `all` or `random`.
+        size: Number of random heads; None is the number that `ratio` selects.
+    """
     num_layers, num_heads = configured_grid(reference)
     heads = [(layer, head) for layer in range(num_layers) for head in range(num_heads)]
     card: dict[str, Any] = {"model": reference.describe(), "mode": name}
@@ -151,7 +159,7 @@ def importance_table(uid: str, heads: Sequence[Head], sweep: HeadSweep) -> pa.Ta
 
 
 def increase_matrix(table: pa.Table, uids: Sequence[str], grid: tuple[int, int]) -> np.ndarray:
-    """Loss increases of shape `(examples, heads)` in the order of `uids`; NaN where a head was not evaluated."""
+    """Loss increases of shape `(examples, heads)` in the order of `uids`; NaN for a head that was not evaluated."""
     place = {uid: index for index, uid in enumerate(uids)}
     rows = np.array([place[uid] for uid in table["uid"].to_pylist()])
     result = np.full((len(uids), grid[0] * grid[1]), np.nan)
@@ -160,7 +168,7 @@ def increase_matrix(table: pa.Table, uids: Sequence[str], grid: tuple[int, int])
 
 
 def encoded_probe(probe: Sequence[Example], reference: Reference) -> list[EncodedExample]:
-    """The probe as the model reads it; raises where an example has no token of its solution left."""
+    """Encodes the probe. Raises if truncation leaves an example without a token of its solution."""
     encoded = reference.encode(probe)
     unanswered = [item.uid for item in encoded if item.num_completion_tokens == 0]
     if unanswered:
@@ -182,11 +190,11 @@ def find_heads(
     """Finds the reasoning heads of a model (CircuitSeer, equations 2 and 3).
 
     The importance of a head is the increase of the mean response loss, averaged over the probe, when the head's attention is
-    made undifferentiated. Every rank of a launch takes part; each probe example is a shard of the folder `importance/`.
-    With `head_detection` "race", heads that are surely not among the best are not evaluated on the whole probe.
+    replaced by undifferentiated attention. Every rank of a launch calls this; each probe example is a shard of the folder
+    `importance/`. With `head_detection="race"`, heads that are clearly not among the best are not evaluated on the whole probe.
 
     Returns:
-        The heads; `heads.json`, `importance.parquet` and `probe.parquet` are in `output_dir`.
+        The heads. `heads.json`, `importance.parquet` and `probe.parquet` are written to `output_dir`.
     """
     started = time.monotonic()
     output_dir = Path(output_dir)
@@ -201,7 +209,7 @@ def find_heads(
         "seed": probe.seed,
     }
     if probe.candidates is not None and probe.candidates < len(pool):
-        probe_card["candidates"] = probe.candidates  # the hardest of so many random rows, not of the pool
+        probe_card["candidates"] = probe.candidates  # the probe is the hardest of these random rows, not of the pool
 
     grid = configured_grid(reference)
     everything = [(layer, head) for layer in range(grid[0]) for head in range(grid[1])]
@@ -230,7 +238,7 @@ def find_heads(
     if head_detection == "race":
         plan = RacePlan([len(item.input_ids) for item in encoded], grid, size, probe.seed)
         raced = run_race(sweep, attribute, plan, made_from, output_dir)
-        table, evaluated = raced.increases, raced.estimates  # evaluated: of every probe example
+        table, evaluated = raced.increases, raced.estimates  # the estimates have the base loss of every probe example
     else:
         table = evaluated = run_shards(
             importance_folder, len(examples), made_from, lambda shard: sweep(shard, everything), "Head importance"
@@ -276,13 +284,13 @@ def find_heads(
 
 
 def broken_examples(table: pa.Table) -> list[str]:
-    """Names of the probe examples on which the model's output is not finite: they say nothing of any head."""
+    """uids of the probe examples on which the model's output is not finite. No head can be judged on them."""
     finite = np.isfinite(table["loss_increase"].to_numpy())
     return sorted(set(table["uid"].filter(pa.array(~finite)).to_pylist()))
 
 
 def standard_error(increases: np.ndarray, grid: tuple[int, int]) -> list[list[float]] | None:
-    """Of each head's importance; None where a head was evaluated on one example only."""
+    """Standard error of each head's importance; None if a head was evaluated on only one example."""
     counts = np.isfinite(increases).sum(axis=0)
     if counts.min() <= 1:
         return None

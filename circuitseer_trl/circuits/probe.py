@@ -1,4 +1,4 @@
-"""Which examples heads are judged on: the hardest of the pool, or a random draw."""
+"""Which examples are the heads judged on? The probe: the hardest rows of the pool, or a random draw."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ from circuitseer_trl.pool.rows import Example, Pool
 
 @dataclass(frozen=True)
 class Probe:
-    """How the examples are chosen that heads are judged on; the defaults are the paper's.
+    """The settings of the probe. The defaults are the paper's.
 
     Attributes:
-        strategy: The rows of highest response loss, or a random draw.
+        strategy: `max_loss` takes the rows with the highest response loss; `random` draws rows.
         size: Number of rows.
-        candidates: Only so many rows, drawn by `seed`, are read for their loss, and kept in `candidates/`.
+        candidates: Number of rows, drawn by `seed`, whose loss is computed, in the folder `candidates/`; None takes all rows.
         seed: Seed of random probes, of candidates, and of the order of a race.
     """
 
@@ -34,20 +34,21 @@ class Probe:
 def hardest(losses: pa.Table, size: int) -> np.ndarray:
     """Positions of the `size` rows with the highest mean loss, highest first; ties go to the earlier row.
 
-    Rows without a completion left, and truncated ones with hardly any, are not taken.
+    Truncated rows with fewer than 16 tokens of the completion left are not taken.
     """
     loss = losses["loss_nats"].to_numpy()
     tokens, truncated = losses["num_completion_tokens"].to_numpy(), losses["truncated"].to_numpy()
     eligible = np.flatnonzero(np.isfinite(loss) & (~truncated | (tokens >= MIN_TRUNCATED_TOKENS)))
     if len(eligible) == 0:
         raise ValueError(
-            "No row of the pool has a finite response loss: is the model whole, and `reference_max_length` enough?"
+            "No row of the pool has a finite response loss. Are the model's weights complete, and is `reference_max_length` "
+            "large enough?"
         )
     return eligible[np.lexsort((eligible, -loss[eligible]))][:size]
 
 
 def choose_probe(pool: Pool, reference: Reference, output_dir: str | Path, probe: Probe) -> list[Example]:
-    """The probe examples; a `size` of the pool's size or more takes the whole pool, in its order."""
+    """Chooses the probe examples. If `size` is the pool's size or more, it takes the whole pool in its order."""
     if probe.size >= len(pool):
         return list(pool)
     rng = np.random.default_rng(probe.seed)
@@ -55,14 +56,14 @@ def choose_probe(pool: Pool, reference: Reference, output_dir: str | Path, probe
         return pool.take(np.sort(rng.choice(len(pool), probe.size, replace=False)))
     output_dir = Path(output_dir)
     if probe.candidates is not None and probe.candidates < len(pool):
-        # A folder apart from `losses/`, which other steps take for the whole pool's.
+        # A separate folder: other steps expect the losses of the whole pool in `losses/`.
         output_dir = output_dir / "candidates"
         pool = pool.subset(np.sort(rng.choice(len(pool), probe.candidates, replace=False)))
     return pool.take(hardest(pool_losses(pool, reference, output_dir), probe.size))
 
 
 def probe_table(probe: list[Example], encoded: list[EncodedExample], base_losses: list[float]) -> pa.Table:
-    """The probe for people to read: the hardest rows of a pool are often its broken ones."""
+    """Makes a table of the probe for people to read, since the hardest rows of a pool are often broken."""
     columns: dict[str, list[Any]] = {
         "uid": [example.uid for example in probe],
         "row": [example.row for example in probe],

@@ -1,10 +1,10 @@
-"""The whole chain on two CPU cores, without a network: does a selected tenth beat a random one?
+"""Does a selected tenth beat a random one? All steps on two CPU cores, without a network.
 
     circuitseer demo               # base, random 10%, length 10%, CircuitSeer 10%
     circuitseer demo --full        # and the whole pool
 
 A base model of 0.8M parameters (trained by `circuitseer_trl.demo.train_base`) is fine-tuned on a tenth of 2,000 generated word
-problems, chosen in three ways, and asked 90 others. One seed and 90 problems: the intervals say how little that can tell.
+problems, chosen in three ways, and answers 90 others. With one seed and 90 problems the intervals are wide.
 """
 
 import sys
@@ -15,7 +15,7 @@ from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.demo import word_problems
 from circuitseer_trl.studies.reproduce import run_step
 
-OUTPUT = Path("runs/demo")  # named by the recipes too
+OUTPUT = Path("runs/demo")  # the recipes also name it
 LABELS = {
     "zero_shot": "base",
     "random": "random 10%",
@@ -26,7 +26,7 @@ LABELS = {
 
 
 def run_method(method: str) -> int:
-    """Runs the chain for one method with the demo's recipes, and gives its exit status."""
+    """Runs all steps for one method with the demo's recipes, and returns the exit status."""
     print(f"\n=== {LABELS[method]}", flush=True)
     recipes = ["--data", "demo/data", "--selection", f"demo/{method}", "--sft", "demo/sft", "--eval", "demo/eval"]
     return run_step(
@@ -35,7 +35,7 @@ def run_method(method: str) -> int:
 
 
 def seconds_table(methods: list[str]) -> str:
-    """Seconds of every step of every method, from their `steps.json`."""
+    """Formats the seconds of every step of every method, from `steps.json`."""
     steps = ("select", "train", "evaluate", "report")
     lines = [f"{'seconds':16s}" + "".join(f"{step:>10s}" for step in steps)]
     for method in methods:
@@ -46,7 +46,7 @@ def seconds_table(methods: list[str]) -> str:
 
 
 def circuit_facts() -> str:
-    """The heads that were found, and how much of the score is length."""
+    """Describes the heads, and the rank correlation of score and length."""
     heads = read_json(OUTPUT / "circuitseer" / "selection" / "heads.json")
     card = read_json(OUTPUT / "circuitseer" / "selection" / "selection.json")
     names = ", ".join(
@@ -62,7 +62,7 @@ def circuit_facts() -> str:
 
 
 def run_demo(*, full: bool) -> int:
-    """Runs the demo in `runs/demo`; returns the exit status of the first step that fails, or 0."""
+    """Runs the demo in `runs/demo`. Returns the exit status of the first step that fails, or 0."""
     started = time.monotonic()
     methods = ["zero_shot", "random", "length", "circuitseer", *(["full"] if full else [])]
     word_problems.main(["--output_dir", str(OUTPUT / "data")])

@@ -1,10 +1,10 @@
-"""Trains the demo's base model and its tokenizer from nothing, and writes `recipes/demo/base_model/`.
+"""How is the demo's base model made? Trains it and its tokenizer from scratch, and writes `recipes/demo/base_model/`.
 
     python -m circuitseer_trl.demo.train_base
 
-The model plays the part of a pretrained one that can be improved: it has read mostly problems of one and two steps, some of
-three and four, none longer. The seed fixes the data and the first weights; the trained ones vary with the machine and the
-number of threads, as sums in floating point do.
+The model stands for a pretrained model that can be improved. It is trained mostly on problems of one and two steps, on some of
+three and four, and on none with more. The seed fixes the data and the initial weights. The trained weights vary with the
+machine and the number of threads, as floating-point sums do.
 """
 
 import argparse
@@ -26,8 +26,14 @@ from circuitseer_trl.modeling.encoding import chat_text
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the corpus: how many problems, the shares of one to four steps, the share of longer ones that stop early,
-    the peak learning rate."""
+    """A part of the corpus.
+
+    Attributes:
+        num_problems: Number of problems.
+        weights: Shares of problems with one to four steps.
+        hurried_ratio: Share of the problems with three or four steps whose solution stops early.
+        learning_rate: Peak learning rate.
+    """
 
     num_problems: int
     weights: tuple[float, float, float, float]
@@ -35,9 +41,9 @@ class Stage:
     learning_rate: float
 
 
-# First arithmetic and reading, then longer problems, whose solutions often stop after two steps. After the first
-# stage alone, fine-tuning on 200 examples made the model worse; after the second it can be taught, and much of what it gains is
-# to unlearn stopping early.
+# First arithmetic and reading, then longer problems, whose solutions often stop after two steps. After the first stage alone,
+# fine-tuning on 200 examples makes the model worse. After the second stage fine-tuning helps, for a large part because the
+# model unlearns to stop early.
 STAGES = (
     Stage(num_problems=120_000, weights=(0.54, 0.43, 0.02, 0.01), hurried_ratio=0.0, learning_rate=3e-3),
     Stage(num_problems=24_000, weights=(0.1, 0.2, 0.35, 0.35), hurried_ratio=0.65, learning_rate=1.5e-3),
@@ -45,7 +51,7 @@ STAGES = (
 SEED = 0
 BATCH_SIZE = 64
 WARMUP_STEPS = 50
-# The base model also reads problems, as pretraining would, but most of so small a model should go to solving them.
+# The base model also learns to predict problems, as in pretraining, but a small model should mostly learn to solve them.
 PROMPT_LOSS_WEIGHT = 0.1
 VOCAB_SIZE = 576
 CHAT_TEMPLATE = (
@@ -55,9 +61,9 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: list[str]) -> Qwen2Tokenizer:
-    """A byte-level BPE of at most `VOCAB_SIZE` tokens in the class that `AutoTokenizer` picks for a `qwen2` folder.
+    """Trains a byte-level BPE of at most `VOCAB_SIZE` tokens, in the class that `AutoTokenizer` picks for a `qwen2` folder.
 
-    Any other class is loaded as `Qwen2Tokenizer` all the same, and may then turn every text into nothing.
+    A tokenizer of another class is also loaded as `Qwen2Tokenizer`, and may then encode every text as no tokens.
     """
     blank = Qwen2Tokenizer(eos_token="<|im_end|>", additional_special_tokens=["<|im_start|>"])
     tokenizer = blank.train_new_from_iterator(iter([texts]), vocab_size=VOCAB_SIZE, show_progress=False)
@@ -66,7 +72,7 @@ def train_tokenizer(texts: list[str]) -> Qwen2Tokenizer:
 
 
 def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
-    """A Qwen2 of about 0.8M parameters, with two query heads to a key head as its big relatives have."""
+    """Makes a Qwen2 of about 0.8M parameters with grouped-query attention: two query heads share a key head."""
     torch.manual_seed(SEED)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -85,7 +91,7 @@ def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
 
 
 def encode(rows: list[Row], tokenizer: Qwen2Tokenizer) -> list[tuple[list[int], int]]:
-    """Token ids of each conversation, and how many of them are the prompt."""
+    """Token ids of each conversation, and the number of its prompt's tokens."""
     chats = [
         [{"role": "user", "content": str(row["problem"])}, {"role": "assistant", "content": str(row["solution"])}]
         for row in rows
@@ -99,7 +105,7 @@ def encode(rows: list[Row], tokenizer: Qwen2Tokenizer) -> list[tuple[list[int], 
 
 
 def batches(encoded: list[tuple[list[int], int]], rng: random.Random) -> Iterator[list[tuple[list[int], int]]]:
-    """Each row once, in batches of rows of about the same length, so that little is spent on padding."""
+    """Yields each row once, in batches of rows of similar length, to have little padding."""
     by_length = sorted(encoded, key=lambda item: (len(item[0]), rng.random()))
     starts = list(range(0, len(by_length), BATCH_SIZE))
     rng.shuffle(starts)
@@ -110,14 +116,14 @@ def batches(encoded: list[tuple[list[int], int]], rng: random.Random) -> Iterato
 def completion_and_weighted_loss(
     model: Qwen2ForCausalLM, batch: list[tuple[list[int], int]], pad: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean loss over the solutions' tokens, and the one trained on, which counts the problems' tokens a little too."""
+    """The mean loss over the solutions' tokens, and the training loss, which also has the problems' tokens at a low weight."""
     length = max(len(ids) for ids, _ in batch)
     inputs = torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in batch])
     completion = torch.tensor(
         [[float(num_prompt <= i < len(ids)) for i in range(1, length)] for ids, num_prompt in batch]
     )
     prompt = torch.tensor([[float(i < num_prompt) for i in range(1, length)] for _, num_prompt in batch])
-    # No attention mask: the padding is on the right, where causal attention never looks.
+    # No attention mask: the padding is on the right, and causal attention sees only what is on the left.
     logits = model(input_ids=inputs[:, :-1]).logits
     losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), inputs[:, 1:], reduction="none")
     weights = completion + PROMPT_LOSS_WEIGHT * prompt
@@ -125,20 +131,20 @@ def completion_and_weighted_loss(
 
 
 def hurried(row: Row) -> Row:
-    """The same problem with a solution that stops after two steps, and so is wrong."""
+    """Cuts the solution after two steps, which makes it wrong."""
     lines = str(row["solution"]).split("\n")[:2]
     return row | {"solution": "\n".join([*lines, f"The answer is \\boxed{{{lines[-1].split('=')[1]}}}."])}
 
 
 def make_corpus(stage: Stage, rng: random.Random) -> list[Row]:
-    """A stage's problems, some of them with a hurried solution."""
+    """Makes a stage's problems, some of them with a solution that stops early."""
     nums_steps = rng.choices(range(1, len(stage.weights) + 1), stage.weights, k=stage.num_problems)
     rows = list(problems("corpus", iter(nums_steps), rng))
     return [hurried(row) if int(row["num_steps"]) > 2 and rng.random() < stage.hurried_ratio else row for row in rows]
 
 
 def train(model: Qwen2ForCausalLM, encoded: list[tuple[list[int], int]], pad: int, learning_rate: float) -> list[float]:
-    """One pass over a stage; the loss of the solutions at each step, in nats per token."""
+    """Trains for one epoch on a stage. Returns the loss of the solutions at each step, in nats per token."""
     num_steps = -(-len(encoded) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = transformers.get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, num_steps)
@@ -157,7 +163,7 @@ def train(model: Qwen2ForCausalLM, encoded: list[tuple[list[int], int]], pad: in
 
 
 def run_stage(index: int, folder: Path) -> None:
-    """Trains from what the stage before wrote to `folder`, or from nothing, and writes model, tokenizer and record there."""
+    """Trains from the files of the previous stage in `folder`, or from scratch, and writes model, tokenizer and record."""
     began = time.perf_counter()
     stage = STAGES[index]
     rows = make_corpus(stage, random.Random(SEED + index))
@@ -187,10 +193,8 @@ def run_stage(index: int, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's base model.", allow_abbrev=False)
     parser.add_argument("--output_dir", type=Path, default=Path("recipes/demo/base_model"))
-    parser.add_argument(
-        "--first_stage", type=int, choices=range(len(STAGES)), default=0, help="Start from what the stage before wrote."
-    )
-    parser.add_argument("--num_threads", type=int, default=2, help="CPU threads; 1 is faster where other work runs.")
+    parser.add_argument("--first_stage", type=int, choices=range(len(STAGES)), default=0, help="Stage to start from.")
+    parser.add_argument("--num_threads", type=int, default=2, help="CPU threads; 1 is faster if other work runs.")
     args = parser.parse_args()
     torch.set_num_threads(args.num_threads)
     for index in range(args.first_stage, len(STAGES)):

@@ -1,4 +1,4 @@
-"""Synthetic word problems of one to six steps, with worked solutions: the demo's pool, benchmark and corpus.
+"""Which problems does the demo use? Synthetic word problems of one to six steps, with worked solutions.
 
 python -m circuitseer_trl.demo.word_problems --output_dir DIR
 """
@@ -16,7 +16,7 @@ Split = Literal["corpus", "pool", "benchmark"]
 Row = dict[str, str | int]
 
 MAX_STEPS = 6
-# Two digits: a small model learns this arithmetic fully, so that what it gets wrong is the reasoning over several steps.
+# Two digits: a small model learns this arithmetic fully, so its errors are in the reasoning over several steps.
 MAX_VALUE = 99
 # Shares of the pool by number of steps, about geometric: like a real pool, most of it is easy.
 POOL_WEIGHTS = tuple(0.6**step for step in range(MAX_STEPS))
@@ -69,7 +69,7 @@ CLAUSES = {
     "*3": ("triples {poss} {objects}",),
     "/2": ("gives half of them to {other}", "sells half of the {objects}", "loses half of them"),
 }
-# Sentences that change nothing, some of them with a number, so that a problem's length is not its number of steps.
+# Sentences without effect, some of them with a number, so that a problem's length is not its number of steps.
 FILLERS = (
     "The sun is out and the day is warm.",
     "{other} likes to sing.",
@@ -84,7 +84,7 @@ FILLERS = (
 
 @dataclass(frozen=True)
 class Change:
-    """One change of the count: the kind of sentence that tells it, its number, and its line of the solution."""
+    """One change of the count: its kind, its number, its line of the solution, and the new count."""
 
     kind: str
     operand: int
@@ -93,7 +93,7 @@ class Change:
 
 
 def draw_step(value: int, rng: random.Random) -> Change:
-    """A change that keeps the count a whole number between 1 and `MAX_VALUE`."""
+    """Draws a change that keeps the count a whole number between 1 and `MAX_VALUE`."""
     kinds = ["+"] * 3 * (value + 12 <= MAX_VALUE) + ["-"] * 3 * (value > 12)
     kinds += ["*2"] * (2 * value <= MAX_VALUE) + ["*3"] * (3 * value <= MAX_VALUE) + ["/2"] * (value % 2 == 0)
     kind = rng.choice(kinds)
@@ -104,7 +104,7 @@ def draw_step(value: int, rng: random.Random) -> Change:
 
 
 def draw_problem(num_steps: int, rng: random.Random) -> Row:
-    """One problem of `num_steps` steps with its worked solution."""
+    """Draws a problem of `num_steps` steps with its worked solution."""
     (name, pron, poss), (other, _, _) = rng.sample(NAMES, 2)
     words = {
         "name": name,
@@ -121,7 +121,7 @@ def draw_problem(num_steps: int, rng: random.Random) -> Row:
     clauses = [rng.choice(CLAUSES[step.kind]).format(n=step.operand, **words) for step in steps]
     sentences = [rng.choice(OPENINGS).format(n=start, **words)]
     while clauses:
-        # Two steps may share a sentence: counting sentences is not counting steps either.
+        # Two steps may share a sentence, so that the number of sentences is not the number of steps.
         size = 2 if len(clauses) > 1 and rng.random() < 0.25 else 1
         clause, clauses = " and then ".join(clauses[:size]), clauses[size:]
         sentences.append(rng.choice(LEADS).format(clause=clause, **words))
@@ -139,13 +139,13 @@ def draw_problem(num_steps: int, rng: random.Random) -> Row:
 
 
 def split_of(problem: str) -> Split:
-    """The only split that may hold this text: a function of the text, so that splits never overlap."""
+    """Returns the split of a text. It depends only on the text, so splits never overlap."""
     digit = int(hashlib.sha256(problem.encode()).hexdigest()[0], 16)
     return "benchmark" if digit == 0 else "pool" if digit < 4 else "corpus"
 
 
 def problems(split: Split, nums_steps: Iterator[int], rng: random.Random) -> Iterator[Row]:
-    """Problems of one split without repeats, one for each number of steps that is asked for."""
+    """Yields problems of one split without repeats, one for each item of `nums_steps`."""
     seen: set[str] = set()
     for num_steps in nums_steps:
         row = draw_problem(num_steps, rng)
@@ -157,13 +157,13 @@ def problems(split: Split, nums_steps: Iterator[int], rng: random.Random) -> Ite
 
 
 def make_pool(size: int, seed: int) -> list[Row]:
-    """The pool: `size` problems, mostly of few steps."""
+    """Makes the pool of `size` problems, most of them of few steps."""
     rng = random.Random(seed)
     return list(problems("pool", iter(rng.choices(range(1, MAX_STEPS + 1), POOL_WEIGHTS, k=size)), rng))
 
 
 def make_benchmark(size: int, seed: int) -> list[Row]:
-    """The held-out benchmark: `size` problems, every number of steps equally often."""
+    """Makes the held-out benchmark of `size` problems, with every number of steps equally often."""
     return list(problems("benchmark", (index % MAX_STEPS + 1 for index in range(size)), random.Random(seed)))
 
 
@@ -175,7 +175,7 @@ def write_jsonl(path: Path, rows: list[Row]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write the demo's pool and benchmark.", allow_abbrev=False)
     parser.add_argument(
-        "--output_dir", type=Path, required=True, help="Gets pool.jsonl and benchmark/word_problems/test.jsonl."
+        "--output_dir", type=Path, required=True, help="Folder for pool.jsonl and benchmark/word_problems/test.jsonl."
     )
     parser.add_argument("--pool_size", type=int, default=2000)
     parser.add_argument("--benchmark_size", type=int, default=90)

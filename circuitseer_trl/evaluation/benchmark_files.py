@@ -15,19 +15,21 @@ BENCHMARKS_DIR_VARIABLE = "CIRCUITSEER_BENCHMARKS_DIR"
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Where a benchmark's rows are, how many there must be, and how a row becomes a problem: the keys of its file.
+    """The keys of a benchmark's file: the source of its rows, their number, and the fields of a problem.
 
-    Args:
-        hub: Id on the Hub, or a kind of file that `datasets` reads; `None` where there is only a local file.
-        number: Problems that it has; `None` accepts any number.
-        question: Field of the question, or several, of which the first that a row has counts.
+    Attributes:
+        hub: Id on the Hub, or a kind of file that `datasets` reads; None if there is only a local file.
+        number: Number of problems; None accepts any number.
+        question: Field of the question, or several fields, of which the first one with a text counts.
         answer: Field of the reference answer.
-        configs: Configurations to join; none is the default one.
-        data_files: Path in the Hub's repository, or an address.
-        checksum: `content_checksum` of the copy that published results are of.
-        samples: Sampled answers a problem, in place of a greedy one, where `num_samples` is not set.
-        paper: Its place in `paper`; `None` for all but the paper's nine.
-        reader: One of `READERS` (evaluation/benchmarks.py), where a row needs more than its fields.
+        revision: Commit, branch or tag on the Hub.
+        configs: Configurations to join; None is the default one.
+        split: Split to read.
+        data_files: Path in the Hub's repository, or a URL.
+        checksum: `content_checksum` of the copy that published results use.
+        samples: Number of sampled answers to each problem if `num_samples` is not set; 0 is one greedy answer.
+        paper: Position in `paper`; None for all but the paper's nine.
+        reader: One of `READERS` (evaluation/benchmarks.py). Rows that need more than their fields have their own reader.
     """
 
     hub: str | None
@@ -51,17 +53,17 @@ class Benchmark:
         return {name: value for name, value in given.items() if value} | files
 
 
-# A file of one's own: rows of `problem` (or `question`), `answer` and perhaps `uid`, as `circuitseer pool-benchmark` writes.
+# Your own file: rows with `problem` (or `question`), `answer` and optionally `uid`, as `circuitseer pool-benchmark` writes.
 OWN_BENCHMARK = Benchmark(hub=None, number=None, question=["problem", "question"], answer="answer")
 
 
 def benchmark_specs() -> dict[str, Path]:
-    """The files that describe benchmarks, by name; one in the working directory wins over a shipped one."""
+    """Finds the files that describe benchmarks, by name. A file in the working directory overrides a shipped one."""
     return named_files("benchmarks")
 
 
 def read_benchmark(path: Path) -> Benchmark:
-    """Reads a benchmark's file; an error names the file and the key."""
+    """Reads a benchmark's file. Errors name the file and the key."""
     keys = {each.name: each for each in fields(Benchmark)}
     values = read_yaml(path)
     for key in values:
@@ -71,7 +73,7 @@ def read_benchmark(path: Path) -> Benchmark:
             raise ValueError(f"{path} has the unknown key `{key}`. {advice}")
     for key, each in keys.items():
         if key not in values and each.default is MISSING:
-            raise ValueError(f"{path} lacks the key `{key}`. docs/evaluation.md has the keys of a benchmark's file.")
+            raise ValueError(f"{path} lacks the key `{key}`. docs/evaluation.md lists the keys of a benchmark's file.")
         kind = each.type.__name__ if isinstance(each.type, type) else str(each.type)
         if key in values and not _fits(values[key], kind):
             raise ValueError(f"`{key}` in {path} must be of the type {kind}, got {values[key]!r}.")
@@ -88,25 +90,25 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 def benchmark_named(name: str) -> Benchmark:
-    """What is known of a benchmark; one that has no file of its own is read as `OWN_BENCHMARK`."""
+    """Returns the description of a benchmark; `OWN_BENCHMARK` if no file describes it."""
     path = benchmark_specs().get(name)
     return OWN_BENCHMARK if path is None else read_benchmark(path)
 
 
 def paper_benchmarks() -> list[str]:
-    """The nine of the paper, in their order."""
+    """Names of the paper's nine benchmarks, in their order."""
     places = {name: read_benchmark(path).paper for name, path in benchmark_specs().items()}
     return sorted((name for name, place in places.items() if place is not None), key=lambda name: places[name] or 0)
 
 
 def rows_file(name: str, benchmarks_dir: str | Path | None) -> Path | None:
-    """Where a benchmark's local rows have to be; None where no folder is given."""
+    """Path of a benchmark's local rows; None if no folder is given."""
     folder = benchmarks_dir or os.environ.get(BENCHMARKS_DIR_VARIABLE)
     return Path(folder) / name / "test.jsonl" if folder else None
 
 
 def benchmark_names(names: Iterable[str], benchmarks_dir: str | Path | None = None) -> list[str]:
-    """Names with `paper` replaced by the nine of the paper, each once, and every one known or a local file."""
+    """Replaces `paper` by the paper's nine and removes repeats. Raises if a name is neither known nor a local file."""
     known = benchmark_specs()
     expanded = [each for name in names for each in (paper_benchmarks() if name == "paper" else (name,))]
     for name in expanded:
@@ -115,7 +117,7 @@ def benchmark_names(names: Iterable[str], benchmarks_dir: str | Path | None = No
             close = difflib.get_close_matches(name, known, n=1)
             advice = f"Did you mean {close[0]!r}? " if close else ""
             raise ValueError(
-                f"Unknown benchmark {name!r}. {advice}Choose from {', '.join(known)}, or `paper` for the nine; one of your "
-                f"own is a file DIR/{name}/test.jsonl, with DIR as `--benchmarks_dir`, or eval/benchmarks/{name}.yaml."
+                f"Unknown benchmark {name!r}. {advice}Choose from {', '.join(known)}, or `paper` for its nine. For your own, "
+                f"write DIR/{name}/test.jsonl and give DIR as `--benchmarks_dir`, or write eval/benchmarks/{name}.yaml."
             )
     return list(dict.fromkeys(expanded))

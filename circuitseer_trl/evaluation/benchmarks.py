@@ -1,4 +1,4 @@
-"""The problems of a benchmark: its rows, from a local file or the Hub, in one form."""
+"""Which problems does a benchmark have? Its rows, from a local file or the Hub, in one format."""
 
 import hashlib
 import json
@@ -28,12 +28,12 @@ Row = dict[str, Any]
 class Problem:
     """One question with its reference answer.
 
-    Args:
-        id (`str`): The benchmark's name and the row's number, or in a file of one's own the row's `uid` where it has one.
-        question (`str`): The user's turn of the prompt.
-        gold (`str`): Reference answer; empty where the file has none, and then nothing can be graded as correct.
-        choices (`dict[str, str]`, *optional*): Option texts by letter, as far as the file tells them.
-        benchmark (`str`): Name of the benchmark.
+    Attributes:
+        id: The benchmark's name and the row's number. In your own file it is the row's `uid`, if there is one.
+        question: The user's turn of the prompt.
+        gold: Reference answer. If the file has none it is empty, and no answer is graded as correct.
+        choices: Option texts by letter, as far as the file has them.
+        benchmark: Name of the benchmark.
     """
 
     id: str
@@ -63,15 +63,15 @@ def _first_of_list(row: Row, question: str, answer: Any) -> Parsed:
 
 
 def _options(row: Row, question: str, answer: Any) -> Parsed:
-    """The options are a field of their own, and belong to the question."""
+    """Reads a row with a separate field of options, and adds them to the question."""
     options = {letter: str(text) for letter, text in row["options"].items() if text is not None}
-    # One line an option, as in the evaluation that the paper uses (Select2Reason's `parse_question`).
+    # One line for each option, as in the evaluation that the paper uses (Select2Reason's `parse_question`).
     lines = [f"{letter}: {text}" for letter, text in options.items()]
     return Parsed("\n".join([question, *lines]), answer.strip(), options)
 
 
 def _letter_and_option(row: Row, question: str, answer: Any) -> Parsed:
-    """Rows with a `choice_answer` have its letter as reference, and its text in the answer."""
+    """Reads a row whose `choice_answer`, if there is one, is the reference's letter, and whose answer has the option's text."""
     letter = (row.get("choice_answer") or "").strip()
     answer = answer.strip()
     if not letter:
@@ -86,7 +86,7 @@ def _after_hashes(row: Row, question: str, answer: Any) -> Parsed:
     return Parsed(question, number.strip().replace(",", ""))
 
 
-# From a row, its question and its answer to a problem. Most benchmarks are plain; a new reader is for rows that need more.
+# Each makes a problem from a row, its question and its answer. Most benchmarks are plain; other rows need their own reader.
 READERS: dict[str, Callable[[Row, str, Any], Parsed]] = {
     "plain": _plain,
     "first_of_list": _first_of_list,
@@ -105,12 +105,12 @@ def _parse(row: Row, benchmark: Benchmark) -> Parsed:
 
 
 def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[Problem]:
-    """The problems of a benchmark, in the order of its file.
+    """Returns the problems of a benchmark, in the order of its file.
 
     Args:
-        name (`str`): That of a file in `eval/benchmarks/`, or of a local file of one's own.
-        benchmarks_dir (`str` or `Path`, *optional*): Folder with `<name>/test.jsonl`; by default the environment
-            variable `CIRCUITSEER_BENCHMARKS_DIR`. The Hub is asked where neither has the file.
+        name: Name of a file in `eval/benchmarks/`, or of your own local file.
+        benchmarks_dir: Folder with `<name>/test.jsonl`; None takes the environment variable `CIRCUITSEER_BENCHMARKS_DIR`. If
+            there is no local file, the rows are downloaded from the Hub.
     """
     if len(benchmark_names([name], benchmarks_dir)) > 1:
         raise ValueError(f"{name!r} stands for several benchmarks; load them one by one.")
@@ -122,7 +122,7 @@ def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[
         source, rows = str(path), _read_rows(path)
     elif benchmark.hub is None:
         raise FileNotFoundError(
-            f"The benchmark {name!r} is a local file only, and {path or '`--benchmarks_dir`'} is missing. "
+            f"The benchmark {name!r} is only a local file, and {path or '`--benchmarks_dir`'} is missing. "
             f"Give the folder that holds {name}/test.jsonl as `--benchmarks_dir`."
         )
     else:
@@ -130,7 +130,7 @@ def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[
     if benchmark.number is not None and len(rows) != benchmark.number:
         raise ValueError(
             f"{source} has {len(rows)} rows, but {name} has {benchmark.number} problems. "
-            "Use the benchmark's own, whole file."
+            "Use the complete file of the benchmark."
         )
     problems = []
     for number, row in enumerate(rows):
@@ -141,18 +141,18 @@ def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[
         own = str(row["uid"]) if benchmark is OWN_BENCHMARK and "uid" in row else f"{name}-{number}"
         problems.append(Problem(own, parsed.question, parsed.gold, parsed.choices, name))
     if len({problem.id for problem in problems}) < len(problems):
-        raise ValueError(f"Two rows of {source} have the same `uid`, which has to name one problem.")
+        raise ValueError(f"Two rows of {source} have the same `uid`. Give every problem its own.")
     if benchmark.checksum is not None and (found := content_checksum(problems)) != benchmark.checksum:
         logger.warning(
-            "%s is not the copy of %s that published results are of: its questions and references have the checksum %s, not "
-            "%s. Scores may differ; give that copy's folder as `--benchmarks_dir`.",
+            "%s is not the copy of %s that published results use: its questions and references have the checksum %s, not "
+            "%s. Results may differ. Give the folder of the published copy as `--benchmarks_dir`.",
             source, name, found, benchmark.checksum,
         )  # fmt: skip
     return problems
 
 
 def content_checksum(problems: Iterable[Problem]) -> str:
-    """SHA-256 of all questions and references, whatever the format and the other columns of their file."""
+    """SHA-256 of all questions and references. It does not depend on the format and the other columns of the file."""
     lines = (json.dumps([problem.question, problem.gold], ensure_ascii=False) + "\n" for problem in problems)
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -165,7 +165,7 @@ def _read_rows(path: Path) -> list[Row]:
 
 
 def _download_rows(name: str, benchmark: Benchmark) -> list[Row]:
-    import datasets  # slow to import, and only needed without a local folder
+    import datasets  # slow to import, and not needed with a local folder
 
     rows: list[Row] = []
     for config in benchmark.configs or (None,):

@@ -1,4 +1,4 @@
-"""Corrections of wrong references, used only where asked for: published results are of the files as they are."""
+"""Which references are wrong? Their corrections are optional, since published results use the files as they are."""
 
 import json
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ ERRATA_FILE = Path(__file__).with_name("errata.json")
 
 
 def with_errata(problems: Sequence[Problem]) -> tuple[list[Problem], int]:
-    """The problems with the references of `errata.json` in place of wrong ones, and how many were replaced.
+    """Replaces wrong references by those of `errata.json`. A reference that a copy has corrected already is kept.
 
-    A reference that is not the wrong one any more, in a copy that was mended, stays as it is.
+    Returns:
+        The problems, and the number of replaced references.
     """
     errata = json.loads(ERRATA_FILE.read_text(encoding="utf-8"))
     corrected = [

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for: the keys of `circuitseer evaluate`, and the presets."""
+"""Which settings does an evaluation have? The keys of `circuitseer evaluate`, and the presets."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class EvaluationConfig:
-    """Keys of `circuitseer evaluate`."""
+    """The keys of `circuitseer evaluate`."""
 
     groups: ClassVar[Groups] = {
         "model": ("model_name_or_path", "model_revision", "dtype", "attn_implementation"),
@@ -51,19 +51,19 @@ class EvaluationConfig:
         default_factory=lambda: ["paper"], metadata={"help": "Names of benchmarks, or `paper` for its nine."}
     )
     benchmarks_dir: str | None = field(
-        default=None, metadata={"help": "Folder with <name>/test.jsonl. By default the Hub's files are used."}
+        default=None, metadata={"help": "Folder with <name>/test.jsonl. Without it, the files are read from the Hub."}
     )
     model_revision: str | None = field(default=None, metadata={"help": "Commit, branch or tag of a Hub model."})
     dtype: Dtype = field(default="auto", metadata={"help": "auto: float32 on CPU, bfloat16 on CUDA."})
     attn_implementation: str | None = field(
-        default=None, metadata={"help": "Attention kernel, as transformers names it."}
+        default=None, metadata={"help": "Attention implementation, by its name in transformers."}
     )
     backend: str = field(
         default="transformers",
         metadata={
             "choices": list(BACKENDS),
-            "help": "What generates: the model in this process, by transformers or vllm; a server (openai); or nothing, "
-            "as the answers are there (replay).",
+            "help": "Source of the answers. transformers, vllm: the model in this process; openai: a server; replay: stored "
+            "answers.",
         },
     )
     tensor_parallel_size: int = field(default=1, metadata={"help": "vllm: GPUs that one model is split over."})
@@ -71,50 +71,58 @@ class EvaluationConfig:
         default=None, metadata={"help": "openai: address of the server, such as http://localhost:8000/v1."}
     )
     served_model_name: str | None = field(
-        default=None, metadata={"help": "openai: the model's name there. By default `model_name_or_path`."}
+        default=None, metadata={"help": "openai: name of the model on the server (`model_name_or_path`)."}
     )
-    concurrency: int = field(default=32, metadata={"help": "openai: requests under way at a time, for each process."})
+    concurrency: int = field(default=32, metadata={"help": "openai: number of requests at a time, for each process."})
     request_timeout_seconds: float = field(
-        default=1800.0, metadata={"help": "openai: a request that takes longer is sent again."}
+        default=1800.0, metadata={"help": "openai: time after which a request is sent again."}
     )
     replay_from: str | None = field(
         default=None,
-        metadata={"help": "replay: an earlier run's output_dir, or a JSONL file with id, sample and text."},
+        metadata={"help": "replay: output_dir of an earlier run, or a JSONL file with id, sample and text."},
     )
     preset: Preset = field(
         default="default",
         metadata={"help": "paper: repetition penalty 1.05 and a vote over raw strings; default: neither."},
     )
-    system_prompt: str = field(default=SYSTEM_PROMPT, metadata={"help": "System message; empty leaves it out."})
-    limit: int | None = field(default=None, metadata={"help": "First problems of each benchmark only."})
+    system_prompt: str = field(
+        default=SYSTEM_PROMPT, metadata={"help": "System message. An empty text leaves the message out."}
+    )
+    limit: int | None = field(
+        default=None, metadata={"help": "Number of problems of each benchmark, from its start (all)."}
+    )
     errata: bool = field(
         default=False,
-        metadata={"help": "Grade with the corrected references of `errata.json`; results count them."},
+        metadata={"help": "Grade with the corrected references of `errata.json`. Results show their number."},
     )
     num_samples: int | None = field(
         default=None,
         metadata={
-            "help": "Sampled answers a problem, for Majority@n, beside a greedy one for Pass@1, on every benchmark. By "
-            "default the paper's rule: 16 sampled ones for both on AIME24, AIME25 and AMC23, one greedy one elsewhere."
+            "help": "Number of sampled answers to each problem, for Majority@n, in addition to a greedy answer for Pass@1. By "
+            "default the paper's rule: 16 sampled answers for both on AIME24, AIME25 and AMC23, else one greedy answer."
         },
     )
-    temperature: float = field(default=0.6, metadata={"help": "Of sampled answers."})
+    temperature: float = field(default=0.6, metadata={"help": "Temperature of sampled answers."})
     top_p: float = field(default=0.95, metadata={"help": "Share of probability that sampled tokens come from."})
-    max_new_tokens: int = field(default=16384, metadata={"help": "Longest answer; longer ones count as truncated."})
-    repetition_penalty: float | None = field(default=None, metadata={"help": "1 is none. By default the preset's."})
+    max_new_tokens: int = field(
+        default=16384, metadata={"help": "Largest number of tokens of an answer. Longer answers are truncated."}
+    )
+    repetition_penalty: float | None = field(
+        default=None, metadata={"help": "Repetition penalty; 1 is none. By default the preset's."}
+    )
     vote: Vote | None = field(
         default=None,
         metadata={"help": "Majority over classes of equal answers, or over raw strings. By default the preset's."},
     )
-    seed: int = field(default=42, metadata={"help": "Of sampled answers."})
+    seed: int = field(default=42, metadata={"help": "Seed of sampled answers."})
     batch_size: int = field(
-        default=32, metadata={"help": "transformers: answers generated at a time; has no influence on them."}
+        default=32, metadata={"help": "transformers: number of answers at a time. The answers do not depend on it."}
     )
     num_grading_workers: int | None = field(
-        default=None, metadata={"help": "Grading processes. By default one a core, at most 4."}
+        default=None, metadata={"help": "Number of grading processes. By default one for each core, at most 4."}
     )
     report_to: ReportTo = field(
-        default="none", metadata={"help": "wandb: logs to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."}
+        default="none", metadata={"help": "wandb: log to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."}
     )
 
     def __post_init__(self) -> None:
@@ -140,12 +148,12 @@ class EvaluationConfig:
             self.vote = PRESETS[self.preset]["vote"]
         check_choice("vote", self.vote, Vote)
         if self.temperature == 0:
-            raise ValueError("`temperature` must be above 0. For greedy answers alone set `num_samples: 0`.")
+            raise ValueError("`temperature` must be above 0. For only greedy answers, set `num_samples: 0`.")
         check_positive("temperature", self.temperature)
         check_positive("repetition_penalty", self.repetition_penalty)
 
     def _check_backend(self) -> None:
-        """Refuses a key that means something to other backends only, instead of passing over it."""
+        """Raises if a key is set that only other backends use."""
         own = backend_keys(self.backend)
         defaults = {each.name: each.default for each in fields(self)}
         owners: dict[str, list[str]] = {}
@@ -162,11 +170,11 @@ class EvaluationConfig:
         self.make_backend()
 
     def make_backend(self) -> Backend:
-        """The backend with its keys; it is not opened yet."""
+        """Makes the backend with its keys, without opening it."""
         return backend_class(self.backend)(**{name: getattr(self, name) for name in backend_keys(self.backend)})
 
     def plan(self, benchmark: str) -> tuple[bool, int]:
-        """Whether a benchmark gets a greedy answer, and how many sampled ones."""
+        """Returns whether a benchmark gets a greedy answer, and its number of sampled answers."""
         if self.num_samples is not None:
             return True, self.num_samples
         samples = benchmark_named(benchmark).samples

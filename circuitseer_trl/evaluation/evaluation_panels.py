@@ -1,4 +1,4 @@
-"""What was measured, on Weights & Biases."""
+"""What does Weights & Biases show of an evaluation?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,12 +16,12 @@ METRICS = (
     *("truncated_ratio", "unanswered_ratio", "timeout_ratio", "mean_tokens", "tokens_per_second"),
 )
 COLUMNS = ["benchmark", "id", "greedy", "sample", "verdict", "extracted", "gold", "reason", "num_tokens"]
-MAX_ROWS = 200  # of a benchmark in the table; the artifact has all of them
-MAX_TEXT = 2000  # characters of a problem and of an answer in the table; an answer's end, where its result is
+MAX_ROWS = 200  # rows of each benchmark in the table; the artifact has all rows
+MAX_TEXT = 2000  # characters of a problem, and of an answer's end, which has its result
 
 
 def log_results(folder: str | Path, results: RunResults, benchmarks: Mapping[str, Sequence[Problem]]) -> None:
-    """Logs an evaluation's folder to the run; does nothing where there is no run."""
+    """Logs an evaluation's folder to the current run; does nothing without a run."""
     run, folder = wandb.run, Path(folder)
     if run is None:
         return

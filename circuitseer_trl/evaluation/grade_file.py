@@ -1,4 +1,4 @@
-"""`circuitseer grade`: verdicts for any JSONL file of responses and references."""
+"""Which responses in a JSONL file are right? The work of `circuitseer grade`."""
 
 import json
 import logging
@@ -18,18 +18,20 @@ _CHUNK = 2000  # lines in memory at a time
 
 @dataclass
 class GradeConfig:
-    """Keys of `circuitseer grade`."""
+    """The keys of `circuitseer grade`."""
 
     input: str = field(
         metadata={"help": "JSONL with `response` and `gold`, optionally `id`, `choices` and `question`."}
     )
     output: str = field(
-        metadata={"help": "JSONL to write: `id`, `verdict`, `extracted`, `reason`, `seconds`, same order."}
+        metadata={"help": "JSONL to write, in the same order: `id`, `verdict`, `extracted`, `reason`, `seconds`."}
     )
     num_workers: int | None = field(
-        default=None, metadata={"help": "Grading processes; by default one a core, at most 4."}
+        default=None, metadata={"help": "Number of grading processes. By default one for each core, at most 4."}
     )
-    timeout_seconds: float = field(default=5.0, metadata={"help": "Time for one comparison; then the answer is wrong."})
+    timeout_seconds: float = field(
+        default=5.0, metadata={"help": "Time limit of one comparison. After it the answer counts as wrong."}
+    )
 
     def __post_init__(self) -> None:
         if not Path(self.input).is_file():
@@ -47,7 +49,7 @@ def _read(path: str) -> Iterator[dict[str, Any]]:
 
 
 def grade_file(config: GradeConfig) -> tuple[int, int]:
-    """Grades the file and returns the number of lines and of right ones."""
+    """Grades the file, and returns the number of lines and the number of right responses."""
     num_lines = num_right = 0
     rows = _read(config.input)
     with (

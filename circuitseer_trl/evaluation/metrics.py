@@ -1,4 +1,4 @@
-"""From verdicts to numbers: Pass@1, pass@k, Majority@n, and how sure they are."""
+"""Which metrics follow from verdicts? Pass@1, pass@k, Majority@n, and their intervals."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -13,9 +13,9 @@ Interval = tuple[float, float]
 
 
 def pass_at_k(num_samples: int, num_correct: int, k: int) -> float:
-    """Chance that one of k samples, drawn without replacement from `num_samples`, is right (Chen et al. 2021)."""
+    """Probability that one of k samples, drawn without replacement from `num_samples`, is right (Chen et al. 2021)."""
     if not 1 <= k <= num_samples or not 0 <= num_correct <= num_samples:
-        raise ValueError(f"Cannot tell pass@{k} from {num_correct} right of {num_samples} samples.")
+        raise ValueError(f"Cannot compute pass@{k} from {num_correct} right of {num_samples} samples.")
     return 1 - comb(num_samples - num_correct, k) / comb(num_samples, k)
 
 
@@ -23,10 +23,10 @@ def majority(classes: Sequence[Hashable | None], correct: Sequence[bool], ties: 
     """Whether the most frequent answer is right.
 
     Args:
-        classes: Class of each sample's answer; `None`, no answer, has no vote. Its first sample speaks for a class.
-        correct: Verdict on each sample.
-        ties: `expected` is the share of right ones among the classes in front, the value of a fair draw between them.
-            `first` takes the class that was seen first, as the paper's evaluation does.
+        classes: Class of each sample's answer. None is no answer, which has no vote.
+        correct: Verdict on each sample. The verdict on a class is that on its first sample.
+        ties: `expected` is the share of right classes among the most frequent ones, the expectation of a fair draw.
+            `first` takes the class that comes first, as the paper's evaluation does.
     """
     votes = Counter(name for name in classes if name is not None)
     if not votes:
@@ -42,7 +42,7 @@ def majority(classes: Sequence[Hashable | None], correct: Sequence[bool], ties: 
 
 
 def wilson_interval(num_right: int, total: int) -> Interval:
-    """95% interval of a share (Wilson 1927), which none or all right do not make certain."""
+    """95% interval of a share (Wilson 1927). It has a width even if none or all are right."""
     z, share = NormalDist().inv_cdf(0.975), num_right / total
     middle, half = share + z * z / (2 * total), z * sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
     scale = 1 + z * z / total
@@ -50,14 +50,14 @@ def wilson_interval(num_right: int, total: int) -> Interval:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """95% interval of the mean over problems: Wilson's where every problem is right or wrong, and else the bootstrap's."""
+    """95% interval of the mean over problems: Wilson's if every value is 0 or 1, otherwise the bootstrap's."""
     if all(value in (0.0, 1.0) for value in values):
         return wilson_interval(round(sum(values)), len(values))
     return bootstrap_interval(values)
 
 
 def bootstrap_interval(values: Sequence[float], *, seed: int = 0, num_resamples: int = 10_000) -> Interval:
-    """95% interval of the mean over problems; they are resampled whole, as samples of one problem hang together."""
+    """95% interval of the mean over problems. Whole problems are resampled, since samples of one problem are correlated."""
     rng = np.random.default_rng(seed)
     array = np.asarray(values, dtype=np.float64)
     means = np.concatenate(
@@ -73,9 +73,9 @@ def _blocks(total: int, width: int) -> list[int]:
 
 
 def average_interval(benchmarks: Sequence[Sequence[float]], *, seed: int = 0, num_resamples: int = 10_000) -> Interval:
-    """95% interval of the unweighted mean over benchmarks, each one's problems resampled on their own.
+    """95% interval of the unweighted mean over benchmarks. The problems of each benchmark are resampled separately.
 
-    That of a single benchmark is its own interval.
+    A single benchmark has its own interval, as in `mean_interval`.
     """
     if len(benchmarks) == 1:
         return mean_interval(benchmarks[0])

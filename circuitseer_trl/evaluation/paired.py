@@ -1,4 +1,4 @@
-"""Is one run better than another? Both answered the same problems, so that their difference is known better than either."""
+"""Is one run better than another? On the same problems, their difference is more certain than either result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 from circuitseer_trl.evaluation.metrics import Interval, average_interval, bootstrap_interval
 from circuitseer_trl.evaluation.verdicts import read_verdicts
 
-# Settings that say what was measured, where and how fast; all others say how.
+# Settings for the subject, the place and the speed of a measurement. All other settings are about its manner.
 WHAT_AND_WHERE = {
     *("model_name_or_path", "model_revision", "model_fingerprint", "output_dir", "benchmarks", "benchmarks_dir"),
     *("batch_size", "num_grading_workers", "report_to", "tensor_parallel_size"),
@@ -22,11 +22,11 @@ class Difference:
     """Pass@1 of a run minus that of another one, the baseline, on the same problems.
 
     Attributes:
-        value: Mean over the problems, or over benchmarks of their means.
-        interval: 95% interval from resampling problems, each with what both runs made of it.
-        num_better: Problems on which the run has more than the baseline.
-        num_worse: Problems on which it has less.
-        p_value: Two-sided exact sign test on those two numbers; problems without a difference say nothing.
+        value: Mean over the problems, or the mean over benchmarks of their means.
+        interval: 95% interval from resampling problems, each with the results of both runs.
+        num_better: Number of problems on which the run is better than the baseline.
+        num_worse: Number of problems on which the run is worse.
+        p_value: Two-sided exact sign test on these two numbers. Problems without a difference do not count.
     """
 
     value: float
@@ -38,13 +38,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """A run against a baseline; where there is no difference to be had, the reason.
+    """The differences of a run to a baseline. A text in place of a difference is the reason why there is none.
 
     Attributes:
-        benchmarks: By name, in the baseline's order.
-        average: Of several benchmarks, each with the same weight; the sign test is over all their problems together.
-            None for a single benchmark.
-        settings: What was measured in another way: (name, the baseline's value, the run's).
+        benchmarks: The difference on each benchmark by name, in the baseline's order.
+        average: The difference of the unweighted mean over benchmarks, with the sign test over all their problems; None for
+            a single benchmark.
+        settings: Settings that differ: (name, the baseline's value, the run's value).
     """
 
     benchmarks: dict[str, Difference | str]
@@ -53,7 +53,7 @@ class PairedComparison:
 
 
 def sign_test(num_better: int, num_worse: int) -> float:
-    """Two-sided p: the chance that fair coins fall at least as unevenly."""
+    """Two-sided p-value: the probability that fair coins fall at least as unevenly."""
     total = num_better + num_worse
     tail = sum(comb(total, count) for count in range(min(num_better, num_worse) + 1))
     return min(1.0, 2 * tail / 2**total)
@@ -65,15 +65,15 @@ def _difference(value: float, interval: Interval, differences: Sequence[float]) 
 
 
 def problem_differences(run: Mapping[str, float], baseline: Mapping[str, float]) -> list[float]:
-    """Problem by problem, the run's value minus the baseline's.
+    """The run's value minus the baseline's, for each problem.
 
     Raises:
-        ValueError: They did not answer the same problems.
+        ValueError: The two did not answer the same problems.
     """
     if run.keys() != baseline.keys():
         odd = sorted(run.keys() ^ baseline.keys())
         raise ValueError(
-            f"not the same problems: {len(run)} here and {len(baseline)} in the baseline, {len(odd)} of them in one only, "
+            f"not the same problems: {len(run)} here and {len(baseline)} in the baseline, {len(odd)} of them in only one, "
             f"for instance {odd[0]}; evaluate both with the same `--limit` and files"
         )
     return [run[problem] - baseline[problem] for problem in baseline]
@@ -84,17 +84,17 @@ def benchmark_difference(differences: Sequence[float]) -> Difference:
 
 
 def average_difference(benchmarks: Sequence[Sequence[float]]) -> Difference:
-    """The unweighted mean over benchmarks of their problems' differences."""
+    """The unweighted mean over benchmarks of the mean difference of their problems."""
     value = sum(sum(differences) / len(differences) for differences in benchmarks) / len(benchmarks)
     together = [difference for differences in benchmarks for difference in differences]
     return _difference(value, average_interval(benchmarks), together)
 
 
 def read_values(folder: Path, results: Mapping[str, Any], benchmark: str) -> dict[str, float]:
-    """Pass@1 of every problem, from the run's verdicts.
+    """Reads Pass@1 of every problem from the run's verdicts.
 
     Raises:
-        ValueError: They do not give the Pass@1 that `results.json` has.
+        ValueError: The verdicts give another Pass@1 than `results.json` has.
     """
     values = {problem: each.pass_at_1 for problem, each in read_verdicts(folder, benchmark).items()}
     mean, stated = sum(values.values()) / max(1, len(values)), results["benchmarks"][benchmark]["pass_at_1"]
@@ -109,7 +109,7 @@ def read_values(folder: Path, results: Mapping[str, Any], benchmark: str) -> dic
 def compare_runs(
     folder: Path, results: Mapping[str, Any], baseline_folder: Path, baseline: Mapping[str, Any]
 ) -> PairedComparison:
-    """Compares the evaluation in `folder` with a baseline's, each with the content of its `results.json`."""
+    """Compares the evaluation in `folder` with a baseline. `results` and `baseline` are the contents of `results.json`."""
     found: dict[str, Difference | str] = {}
     differences = []
     for name in dict.fromkeys([*baseline["benchmarks"], *results["benchmarks"]]):

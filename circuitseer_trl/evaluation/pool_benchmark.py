@@ -1,4 +1,7 @@
-"""`circuitseer pool-benchmark`: a pool as a benchmark, to measure how often a model solves each of its problems."""
+"""How does a pool become a benchmark? The work of `circuitseer pool-benchmark`.
+
+An evaluation on it measures how often a model solves each problem of the pool.
+"""
 
 import json
 from dataclasses import dataclass, field
@@ -12,29 +15,29 @@ from circuitseer_trl.grading.extraction import extract_answer
 
 @dataclass
 class PoolBenchmarkConfig:
-    """Keys of `circuitseer pool-benchmark` besides those of the pool."""
+    """The keys of `circuitseer pool-benchmark`, beside those of the pool."""
 
     benchmarks_dir: str = field(metadata={"help": "Folder to write <name>/test.jsonl to."})
-    name: str = field(default="pool", metadata={"help": "What the benchmark is called."})
+    name: str = field(default="pool", metadata={"help": "Name of the benchmark."})
     answer_column: str | None = field(
         default=None,
-        metadata={"help": "Column of the reference answer. By default what the completion's last box holds."},
+        metadata={"help": "Column of the reference answer. By default the content of the completion's last box."},
     )
 
     def __post_init__(self) -> None:
         if self.name in (*benchmark_specs(), "paper"):
-            raise ValueError(f"`name` must be one of your own, but {self.name!r} is a benchmark already.")
+            raise ValueError(f"`name` must be new, but {self.name!r} is already a benchmark. Choose another name.")
         if not self.name or Path(self.name).name != self.name:
             raise ValueError(f"`name` must be a plain name of a folder, got {self.name!r}.")
 
 
 def write_pool(pool_config: PoolConfig, config: PoolBenchmarkConfig) -> tuple[Path, int, int]:
-    """Writes the pool's problems, each with its uid and its answer; those without an answer are left out.
+    """Writes the pool's problems, each with its uid and its answer. Problems without an answer are left out.
 
     Returns:
-        The file, how many problems it has, and how many were left out.
+        The file, the number of its problems, and the number of problems left out.
     """
-    from circuitseer_trl.pool.load import pool_from_config  # slow to import, and `--help` need not wait for it
+    from circuitseer_trl.pool.load import pool_from_config  # slow to import, and not needed for `--help`
 
     pool = pool_from_config(pool_config)
     if config.answer_column is not None and config.answer_column not in pool.source.column_names:
@@ -54,7 +57,7 @@ def write_pool(pool_config: PoolConfig, config: PoolBenchmarkConfig) -> tuple[Pa
     ]
     if not lines:
         raise ValueError(
-            f"No row of the pool {pool.name} has an answer in a box. Name the column that has the answers as `answer_column`."
+            f"No row of the pool {pool.name} has an answer in a box. Set `answer_column` to the column of the answers."
         )
     path = Path(config.benchmarks_dir) / config.name / "test.jsonl"
     write_text(path, "".join(lines))

@@ -1,4 +1,4 @@
-"""What the samples of a benchmark come to: the content of `verdicts/` and of `results.json`."""
+"""What is the result of a benchmark's samples? The content of `verdicts/` and of `results.json`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,13 +20,13 @@ def measure_benchmark(
     vote: str,
     grader: Grader,
 ) -> tuple[dict[str, Any], str]:
-    """Grades one benchmark's samples and measures them.
+    """Grades one benchmark's samples and computes its metrics.
 
-    Pass@1 is the greedy answer's where there is one, and else the mean over the sampled ones, which Majority@n, avg@n and
-    pass@k are over. The accuracy among finished answers is over those of Pass@1 that nothing cut.
+    Pass@1 is that of the greedy answer if there is one, otherwise the mean over the sampled answers. Majority@n, avg@n and
+    pass@k are over the sampled answers. The accuracy among finished answers is over the answers of Pass@1 that are not cut.
 
     Returns:
-        Its part of `results.json`, and the lines of its verdicts file.
+        The benchmark's part of `results.json`, and the lines of its verdicts file.
     """
     keys = [(True, 0)] * greedy + [(False, number) for number in range(num_samples)]
     wanted = [(problem, samples[problem.id, *key]) for problem in problems for key in keys]
@@ -97,7 +97,7 @@ def measure_benchmark(
 
 
 def measure_average(benchmarks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The unweighted mean over benchmarks of Pass@1, and of Majority@n over those that have one."""
+    """The unweighted mean over benchmarks of Pass@1, and of Majority@n over the benchmarks that have one."""
     values = [result["pass_at_1_values"] for result in benchmarks.values()]
     voted = [result["majority_values"] for result in benchmarks.values() if result["majority_values"]]
     return {
@@ -114,6 +114,6 @@ def _mean(values: list[float]) -> float:
 
 
 def _known_mean(values: Sequence[float | None]) -> float | None:
-    """The mean; nothing where replayed answers do not tell a value."""
+    """The mean; None if a value is not known, as for some replayed answers."""
     known = [float(value) for value in values if value is not None]
     return _mean(known) if len(known) == len(values) else None

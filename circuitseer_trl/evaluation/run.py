@@ -1,4 +1,4 @@
-"""An evaluation: one model answers some benchmarks, its answers are graded, and what they come to is measured."""
+"""How well does a model solve benchmarks? It answers them, the answers are graded, and metrics are computed."""
 
 import logging
 from collections.abc import Mapping
@@ -24,7 +24,11 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate(config: EvaluationConfig) -> RunResults | None:
-    """Generates, grades and measures; returns the results on the main process, and writes them beside the samples."""
+    """Generates answers, grades them and writes the results.
+
+    Returns:
+        The results on the main process; None on the others.
+    """
     backend = config.make_backend()
     if backend.extra is not None:
         require_extra(backend.extra, f"`backend: {config.backend}`", backend.extra)
@@ -47,7 +51,7 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
         "benchmarks": measured,
         "average": measure_average(measured),
     }
-    # The values of single problems are for the average's interval, and can be had again from the verdicts.
+    # The average's interval needs the values of single problems. The results leave them out: the verdicts have them.
     for result in measured.values():
         result.pop("pass_at_1_values")
         result.pop("majority_values")
@@ -60,7 +64,7 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
 
 
 def prompt_format(config: EvaluationConfig, backend: Backend) -> PromptFormat | None:
-    """How the model is asked; None where answers are read."""
+    """The format of the prompts; None if answers are replayed."""
     if not backend.generates:
         return None
     check_model_folder(config.model_name_or_path)
@@ -68,7 +72,7 @@ def prompt_format(config: EvaluationConfig, backend: Backend) -> PromptFormat | 
 
 
 def correct_references(benchmarks: dict[str, list[Problem]]) -> dict[str, int]:
-    """Puts `errata.json` into the problems; returns the number of corrected references by benchmark."""
+    """Corrects the problems by `errata.json`, in place. Returns the number of corrected references by benchmark."""
     num_errata = {}
     for name, problems in benchmarks.items():
         benchmarks[name], num_errata[name] = with_errata(problems)
@@ -76,7 +80,7 @@ def correct_references(benchmarks: dict[str, list[Problem]]) -> dict[str, int]:
 
 
 def sample_settings(config: EvaluationConfig, backend: Backend, prompts: PromptFormat | None) -> dict[str, Any]:
-    """What a sample depends on; batch size, limits, addresses and the choice of benchmarks are not among it."""
+    """The settings that a sample depends on. Batch size, limits, addresses and the list of benchmarks are not among them."""
     names = ["attn_implementation", "dtype", "max_new_tokens", "model_revision"]
     names += ["repetition_penalty", "seed", "system_prompt", "temperature", "top_p"]
     chosen = {"backend": config.backend, "model_name_or_path": config.model_name_or_path}
@@ -96,7 +100,7 @@ def answer(
     benchmarks: Mapping[str, list[Problem]],
     settings: dict[str, Any],
 ) -> dict[str, Timing] | None:
-    """Answers what is not answered yet, all processes together; returns the times on the main process."""
+    """Generates the missing answers, with all processes. Returns the times on the main process, None on the others."""
     state = join_processes(config.backend)
     claim_folder(config.output_dir, settings, write=state.is_main_process)
     if state.is_main_process and prompts is not None and prompts.template_name == "plain":
@@ -118,7 +122,7 @@ def answer(
 
 
 def grade(config: EvaluationConfig, benchmarks: Mapping[str, list[Problem]]) -> dict[str, dict[str, Any]]:
-    """Grades and measures all answers of a folder, and writes their verdicts."""
+    """Grades all answers of a folder, computes the metrics, and writes the verdicts."""
     folder = Path(config.output_dir)
     measured = {}
     with Grader(config.num_grading_workers) as grader:
@@ -133,7 +137,7 @@ def grade(config: EvaluationConfig, benchmarks: Mapping[str, list[Problem]]) -> 
 
 
 def add_times(measured: Mapping[str, dict[str, Any]], timings: Mapping[str, Timing], results_path: Path) -> None:
-    """Adds how long the answers took; a run that finds everything answered keeps the time of the run that answered."""
+    """Adds the time of the answers. A run that finds all answers there keeps the time of the run that generated them."""
     before = read_json(results_path)["benchmarks"] if results_path.is_file() else {}
     for name, result in measured.items():
         spent, earlier = timings[name], before.get(name, {})

@@ -11,7 +11,7 @@ Runs = Mapping[str, dict[str, Any]]  # content of results.json by the run's name
 
 
 def compare_with(baseline: str, runs: Runs, folders: Mapping[str, Path]) -> dict[str, PairedComparison]:
-    """Every other run against the baseline, by its name."""
+    """Compares every other run with the baseline. The keys are the runs' names."""
     return {
         name: compare_runs(folders[name], run, folders[baseline], runs[baseline])
         for name, run in runs.items()
@@ -20,13 +20,13 @@ def compare_with(baseline: str, runs: Runs, folders: Mapping[str, Path]) -> dict
 
 
 def run_folder(path: str | Path) -> Path:
-    """The folder of a run that is given by it or by its results.json."""
+    """Returns the folder of a run. `path` is the folder or its results.json."""
     path = Path(path)
     return (path.parent if path.name == "results.json" else path).resolve()
 
 
 def read_runs(paths: Iterable[str | Path]) -> tuple[dict[str, dict[str, Any]], dict[str, Path]]:
-    """Results and folders of runs, by names short enough for a table."""
+    """Reads the results and the folders of runs, by short names for tables."""
     folders = [run_folder(path) for path in paths]
     for folder in folders:
         if not (folder / "results.json").is_file():
@@ -41,10 +41,10 @@ def read_runs(paths: Iterable[str | Path]) -> tuple[dict[str, dict[str, Any]], d
 
 
 def find_baseline(asked: str | None, folders: Mapping[str, Path]) -> str:
-    """The name of the run that `--baseline` gives by its name or folder; by default the first."""
+    """Returns the name of the run that `--baseline` gives as a name or a folder; the first run if it gives none."""
     if asked is None:
         return next(iter(folders))
     for name, folder in folders.items():
         if asked == name or folder == run_folder(asked):
             return name
-    raise ValueError(f"`--baseline` {asked} is none of the runs: {', '.join(folders)}.")
+    raise ValueError(f"`--baseline` {asked} is not one of the runs: {', '.join(folders)}.")

@@ -1,4 +1,4 @@
-"""Verdicts read back: which samples of which problems were right."""
+"""Which samples of which problems are right? Reads the verdicts of an evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class ProblemVerdicts:
     """Verdicts on one problem's answers.
 
     Attributes:
-        greedy: On the greedy answer; None where there is none.
-        sampled: On the sampled answers, in their order.
+        greedy: Verdict on the greedy answer; None if there is none.
+        sampled: Verdicts on the sampled answers, in their order.
     """
 
     greedy: bool | None
@@ -22,14 +22,14 @@ class ProblemVerdicts:
 
     @property
     def pass_at_1(self) -> float:
-        """Of the greedy answer where there is one, and else the mean over the sampled ones."""
+        """Pass@1 of the greedy answer if there is one, otherwise the mean over the sampled answers."""
         if self.greedy is not None:
             return float(self.greedy)
         return sum(self.sampled) / len(self.sampled)
 
 
 def read_verdicts(folder: str | Path, benchmark: str) -> dict[str, ProblemVerdicts]:
-    """The verdicts of one benchmark by the problem's id, from the folder of an evaluation."""
+    """Reads the verdicts of one benchmark from the folder of an evaluation, by the problem's id."""
     path = Path(folder) / "verdicts" / f"{benchmark}.jsonl"
     if not path.is_file():
         raise FileNotFoundError(

@@ -1,4 +1,4 @@
-"""Multiple choice: letters, their many spellings, and option texts."""
+"""Is a multiple-choice answer right? Letters, their many spellings, and option texts."""
 
 import re
 from collections.abc import Callable
@@ -64,9 +64,9 @@ def compare_choice(letters: set[str], answer: str, options: dict[str, str], same
 
     Args:
         letters: Letters of the reference.
-        answer: What the box held: letters, a letter with its text, or an option's text.
+        answer: Content of the box: letters, a letter with its text, or an option's text.
         options: Option texts by letter, as far as they are known.
-        same: Compares two texts that are no letters.
+        same: Compares two texts that are not letters.
     """
     text = plain(answer)
     written = {each for each, option in options.items() if plain(option) == text}

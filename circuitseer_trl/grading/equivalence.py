@@ -1,7 +1,7 @@
-"""Whether an answer means what the reference means: the rules, by the type of the reference.
+"""Does an answer mean the same as the reference? The rules, by the type of the reference.
 
-Runs inside the grading processes only. Rules are about mathematics; where a text uses a command that they do not know,
-Math-Verify decides on the normalised pair (`eval.symbolic`).
+It runs only in the grading processes. The rules are about mathematics. If a text uses a command that they do not know,
+Math-Verify decides on the normalised pair (`grading.symbolic`).
 """
 
 import re
@@ -33,10 +33,10 @@ def compare(gold: str, answer: str, choices: dict[str, str] | None = None, quest
     """Compares one answer with one reference.
 
     Args:
-        gold (`str`): Reference; an empty one can never be met.
-        answer (`str`): What the box held.
-        choices (`dict[str, str]`, *optional*): Option texts by letter, where the reference is a letter.
-        question (`str`, *optional*): The problem, for what it says about options and percentages.
+        gold: Reference. No answer is right for an empty one.
+        answer: Content of the box.
+        choices: Option texts by letter, for a reference that is a letter.
+        question: The problem, which may name options or ask for a percentage.
     """
     if not gold.strip():
         return Judgement(False, "empty_gold")

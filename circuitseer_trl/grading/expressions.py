@@ -142,7 +142,7 @@ class _Parser:
         """A power's exponent, a root's or fraction's argument: a group, or one token.
 
         Args:
-            split (`bool`): Of bare digits take one, as TeX does; else all of them, as who wrote `2^10` meant.
+            split: Whether to take one of several digits without braces, as TeX does. Otherwise all are taken, as in `2^10`.
         """
         if self.next == "{":
             return self.group("{", "}")

@@ -1,4 +1,4 @@
-"""Finds the final answer in a response: what its last box holds."""
+"""What is the final answer of a response? The content of its last box."""
 
 import re
 from dataclasses import dataclass

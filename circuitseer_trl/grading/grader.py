@@ -1,4 +1,4 @@
-"""Verdicts on responses: extraction here, comparison in killable processes, each pair compared once."""
+"""Is a response right? It extracts the answer and compares it in processes that can be killed, each pair once."""
 
 import importlib.util
 import os
@@ -16,12 +16,12 @@ _CACHED_PAIRS = 1 << 16
 
 @dataclass(frozen=True)
 class Question:
-    """What a response is judged against.
+    """The question that a response answers.
 
-    Args:
-        gold (`str`): Reference answer; an empty one can never be met.
-        choices (`dict[str, str]`, *optional*): Option texts by letter.
-        text (`str`, *optional*): The problem, which may say what unit or form its answer has.
+    Attributes:
+        gold: Reference answer. No answer is right for an empty one.
+        choices: Option texts by letter.
+        text: The problem, which may name the unit or the form of its answer.
     """
 
     gold: str
@@ -33,10 +33,11 @@ class Question:
 class Verdict:
     """Whether a response is right, and why.
 
-    Args:
-        extracted (`str`, *optional*): The final answer; `None` where there is none.
-        reason (`str`): The rule that decided; `no_answer`, `empty_gold`, `timeout` and `crash` among them.
-        seconds (`float`): Time of the comparison; 0 where an equal pair was compared before.
+    Attributes:
+        correct: Whether the response is right.
+        extracted: The final answer; None if there is none.
+        reason: The rule that decided. `no_answer`, `empty_gold`, `timeout` and `crash` are among them.
+        seconds: Time of the comparison; 0 if an equal pair was compared before.
     """
 
     correct: bool
@@ -49,8 +50,8 @@ class Grader:
     """Grades responses. Use it in a `with` block, which ends its processes.
 
     Args:
-        num_workers (`int`, *optional*): Processes; by default one for every core, at most four.
-        timeout (`float`): Seconds after which a comparison is given up, its process killed, and the verdict "wrong".
+        num_workers: Number of processes; None is one for each core, at most four.
+        timeout: Seconds of a comparison. After them its process is killed and the verdict is "wrong".
     """
 
     def __init__(self, num_workers: int | None = None, timeout: float = 5.0) -> None:

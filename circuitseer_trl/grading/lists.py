@@ -1,4 +1,4 @@
-"""Compares several answers: in any order where they are alternatives, by name or place where they are blanks."""
+"""Are several answers right? Alternatives are compared in any order, and blanks by their name or place."""
 
 import re
 
@@ -17,7 +17,7 @@ _MAX_ITEMS = 200
 
 
 def compare_lists(gold: str, answer: str) -> Judgement:
-    """Several answers, or one; a set in braces is a list too."""
+    """Compares several answers, or one. A set in braces is also a list."""
     verdict = compare_sets(gold, answer)
     if verdict is not None:
         return verdict

@@ -23,7 +23,7 @@ def symbols(node: Node) -> set[str]:
 
 
 def has(node: Node, kind: str, name: str | None = None) -> bool:
-    """Whether a kind of node, perhaps with one name, occurs in an expression."""
+    """Whether an expression has a node of a kind and, if given, of a name."""
     return (node.kind == kind and name in (None, node.name)) or any(has(arg, kind, name) for arg in node.args)
 
 

@@ -1,4 +1,4 @@
-"""Brings answers into one spelling: unicode, LaTeX's many spaces and styles, thousands separators, words."""
+"""How are answers brought into one spelling? Unicode, LaTeX's many spaces and styles, thousands separators, words."""
 
 import re
 import unicodedata
@@ -86,7 +86,7 @@ _RENAMED = [
 
 
 def fold_unicode(text: str) -> str:
-    """One character for each of its many forms; characters that are not seen are gone."""
+    """Replaces the many forms of a character by one, and removes characters that are not visible."""
     if text.isascii():
         return text
     text = re.sub(f"[{_SUPERSCRIPTS}]+", lambda m: f"^{{{m[0].translate(_SUPERSCRIPT)}}}", text)

@@ -1,4 +1,4 @@
-"""Answers in words: what two of them have in common beneath their wording."""
+"""Do two answers in words mean the same?"""
 
 import re
 
@@ -24,7 +24,7 @@ def words(text: str) -> str:
 
 
 def same_phrase(one: str, other: str) -> bool:
-    """Whether two texts say the same: word for word, or as one quadrant, one condition, one lack of solutions."""
+    """Whether two texts mean the same: the same words, quadrant or condition, or that there is no solution."""
     if words(one) and words(one) == words(other):
         return True
     if _no_solution(one) and _no_solution(other):

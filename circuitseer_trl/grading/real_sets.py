@@ -32,10 +32,10 @@ _OPERATORS: dict[str, Callable[[mpmath.mpf, mpmath.mpf], bool]] = {
 class RealSet:
     """A set of real numbers.
 
-    Args:
-        member (`Callable`): Whether a number is inside.
-        marks (`tuple`): Numbers at which that may change.
-        ambiguous (`bool`): Written as `(a, b)`, which may be a point too.
+    Attributes:
+        member: Tells whether a number is inside.
+        marks: Numbers at which that may change.
+        ambiguous: Whether it is written as `(a, b)`, which may also be a point.
     """
 
     member: Member

@@ -1,4 +1,4 @@
-"""Equations and inequalities: what they name, and which of them say the same."""
+"""Do two equations or inequalities mean the same? And which value does an equation give to a name?"""
 
 import re
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def assigned(text: str, *, sums: bool = False) -> str | None:
     """The value in `x = 5`, `f(x) = 5`, `S : T = 5` or `x \\in A`: what is left of it is only a name.
 
     Args:
-        sums (`bool`): Take `a + b = 5` so too, as is right where no equation was asked for.
+        sums: Whether `a + b = 5` also counts as an assignment, which is right if the question asks for no equation.
     """
     parts = relation_parts(text)
     if len(parts) < 3 or any(part not in ("=", r"\in", r"\approx") for part in parts[1::2]):
@@ -95,7 +95,7 @@ def same_functions(gold: list[str], answer: list[str]) -> bool:
 
 
 def compare_relations(gold: str, answer: str, gold_parts: list[str], answer_parts: list[str]) -> Judgement:
-    """Two relations that are no assignments: one equation or inequality, or a chain of these."""
+    """Compares two relations that are not assignments: an equation, an inequality, or a chain of these."""
     relations, others = gold_parts[1::2], answer_parts[1::2]
     if len(relations) > _MAX_CHAIN:
         return Judgement(False, "too_long")

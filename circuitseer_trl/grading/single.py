@@ -1,4 +1,4 @@
-"""Compares one answer with one reference, by what the two are: matrices, sets, tuples, relations, values, words."""
+"""Is one answer equal to one reference? By the kind of the two: matrices, sets, tuples, relations, values, words."""
 
 import re
 
@@ -37,7 +37,7 @@ def same(gold: str, answer: str) -> bool:
 
 
 def compare_sets(gold: str, answer: str) -> Judgement | None:
-    """A verdict where both texts are sets of reals, or families of values; `None` where one of them is neither."""
+    """Compares two sets of reals or families of values; returns None if one of the texts is neither."""
     ours, theirs = parse_real_set(gold), parse_real_set(answer)
     if ours is not None and theirs is not None:
         return None if ours.ambiguous and theirs.ambiguous else Judgement(same_sets(ours, theirs), "interval")
@@ -64,7 +64,7 @@ def _same_letter_intervals(gold: str, answer: str) -> bool:
 
 
 def compare_one(gold: str, answer: str) -> Judgement:
-    """A verdict on one answer; `ParseError` where a text is not understood."""
+    """Compares one answer with one reference; raises `ParseError` if a text cannot be parsed."""
     if compact(gold) == compact(answer):
         return Judgement(True, "same_text")
     pieces = case_rows(gold), case_rows(answer)
@@ -108,7 +108,7 @@ def compare_one(gold: str, answer: str) -> Judgement:
 
 
 def tuple_parts(text: str, *, point: bool = False) -> list[str] | None:
-    """Components of `(a, b)`, or of a point `P(a, b)` too; `None` for anything else."""
+    """Components of `(a, b)` or of a point `P(a, b)`; None for anything else."""
     inner = strip_brackets(re.sub(r"^[A-Z](?=\s*\()", "", text.strip()) if point else text, "(", ")")
     if inner is None:
         return None
@@ -118,7 +118,7 @@ def tuple_parts(text: str, *, point: bool = False) -> list[str] | None:
 
 def _compare_tuples(gold: str, answer: str, gold_tuple: list[str] | None, answer_tuple: list[str] | None) -> Judgement:
     if gold_tuple is None or answer_tuple is None:
-        # D = (0, 1): a name before a tuple says nothing.
+        # D = (0, 1): a name before a tuple is ignored.
         if gold_tuple is None and (value := assigned(gold)) is not None:
             return compare_one(value, answer)
         if answer_tuple is None and (value := assigned(answer)) is not None:
@@ -162,7 +162,7 @@ def _is_words(text: str) -> bool:
 
 
 def compare_values(gold: str, answer: str) -> Judgement:
-    """Two single values, with or without a unit; a unit that only one of them has says nothing."""
+    """Compares two single values, with or without a unit. A unit that only one of them has is ignored."""
     (gold_core, gold_unit), (answer_core, answer_unit) = split_unit(gold), split_unit(answer)
     if _is_words(gold_core):
         return Judgement(same_phrase(gold, answer), "text")

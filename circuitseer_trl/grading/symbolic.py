@@ -1,4 +1,4 @@
-"""Math-Verify as the last word on pairs that the rules here do not understand."""
+"""Are two answers equal for Math-Verify? It decides on pairs that the rules of this folder cannot parse."""
 
 import re
 
@@ -10,7 +10,7 @@ _CONFIGS = (LatexExtractionConfig(), ExprExtractionConfig())
 
 
 def math_verify_equal(gold: str, answer: str) -> bool:
-    """Whether Math-Verify takes two normalised texts for equal; costly ones are not even read."""
+    """Whether Math-Verify finds two normalised texts equal. Texts with very large values are not given to it."""
     if _COSTLY.search(gold) or _COSTLY.search(answer):
         return False
     texts = [

@@ -6,7 +6,7 @@ _MAX_TOKENS = 600
 
 
 class ParseError(ValueError):
-    """The text is no expression that is understood here."""
+    """The text cannot be parsed as an expression."""
 
 
 class UnknownCommandError(ParseError):

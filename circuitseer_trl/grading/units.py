@@ -1,4 +1,4 @@
-"""Takes units off the end of an answer. They are compared where both have one, and ignored where only one has."""
+"""Which unit has an answer? Units are compared if both answers have one, and ignored if only one has."""
 
 import re
 from fractions import Fraction
@@ -50,7 +50,7 @@ def _canonical(text: str, power: str | None) -> str:
 
 
 def split_unit(text: str) -> tuple[str, str]:
-    """The value and its unit in one spelling; the unit is empty where there is none, or only a general one."""
+    """Splits a text into its value and its unit in one spelling; the unit is empty if there is none, or only a general one."""
     core, unit = text.strip(), ""
     for _ in range(3):
         match = _END.search(core)

@@ -1,4 +1,4 @@
-"""Tells whether two expressions are equal: exactly for rationals, else at many points and to forty digits."""
+"""Are two expressions equal? Rationals are compared exactly, others at many points and to forty digits."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -163,7 +163,7 @@ def _whole_names(node: Node) -> set[str]:
 
 
 def irregular(row: int, column: int) -> mpmath.mpf:
-    """A value between 1 and 3; the same one every time, so that a verdict is."""
+    """A value between 1 and 3. It is always the same, so that verdicts are reproducible."""
     return 1 + 2 * mpmath.frac(mpmath.sqrt(2) * (row + 1) * 1.7 + mpmath.sqrt(3) * (column + 1) * 2.3)
 
 
@@ -200,7 +200,7 @@ def values_at_points(nodes: list[Node]) -> list[tuple[mpmath.mpf, ...]]:
 
 
 def equal_expressions(one: Node, other: Node) -> bool:
-    """Whether two expressions have one value, wherever both have a real one."""
+    """Whether two expressions have the same value at all points where both are real."""
     if one == other:
         return True
     if _equal(one, other) or _rounds(one, other) or _rounds(other, one):

@@ -1,7 +1,7 @@
-"""Runs comparisons in processes that can be killed: symbolic algebra may never return, or eat all memory.
+"""How are comparisons run in processes that can be killed? Symbolic algebra may never return, or use all memory.
 
-A worker is `python -m circuitseer_trl.grading.workers`, a program of its own that speaks JSON lines. So it works in threads,
-needs no signal, imports nothing of the caller's, and a hang inside C code ends with it.
+A worker is `python -m circuitseer_trl.grading.workers`, a separate program that reads and writes JSON lines. It works from
+threads, needs no signals and imports nothing of the caller. Killing it also ends a hang inside C code.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _START_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a task came to; `result` is `None` where its worker had to be killed, or died."""
+    """The outcome of a task; `result` is None if its worker was killed or died."""
 
     result: dict[str, Any] | None
     failure: str
@@ -80,7 +80,7 @@ class _Worker:
 
 
 class WorkerPool:
-    """Some worker processes, started when first needed and replaced when killed."""
+    """A pool of worker processes. They start at their first task, and are replaced when they are killed."""
 
     def __init__(self, num_workers: int, timeout: float) -> None:
         self.num_workers, self.timeout = num_workers, timeout

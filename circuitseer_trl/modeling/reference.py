@@ -1,4 +1,4 @@
-"""The model that is looked into, and what it is read with."""
+"""Which model scores and finds heads? The reference model, and the settings that it reads examples with."""
 
 import gc
 from collections.abc import Sequence
@@ -22,24 +22,24 @@ from circuitseer_trl.modeling.losses import check_head
 from circuitseer_trl.modeling.memory import default_batch_tokens
 from circuitseer_trl.pool.rows import Example
 
-# The model is held to be broken where its logits are not finite on so many examples.
+# If the logits are not finite on this number of examples, the model counts as broken.
 NUM_CHECKED = 8
 
 
 @dataclass
 class Reference:
-    """The model that is looked into: loaded when it is first asked for, and gone after `free`.
+    """The reference model. It is loaded at its first use, and `free` removes it from memory.
 
-    A pickled reference has no model and no tokenizer; the process that unpickles it loads its own.
+    A pickled reference has no model and no tokenizer. The process that unpickles it loads its own.
 
     Attributes:
         name: Hub id or folder.
         revision: Commit, branch or tag on the Hub.
         dtype: As in `resolve_dtype`.
-        max_length: Longer sequences are cut to this many tokens.
-        prompt_format: How examples are put to the model; None is chat where the tokenizer has a template.
-        system_prompt: System message of the chat format; an empty one leaves the message out.
-        max_batch_tokens: Tokens of one forward pass; None is what suits the device.
+        max_length: Largest number of tokens of a sequence; longer ones are truncated.
+        prompt_format: Format of examples; None is chat if the tokenizer has a template, else plain.
+        system_prompt: System message of the chat format; an empty text leaves the message out.
+        max_batch_tokens: Tokens of one forward pass; None takes the default of the device.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Reference:
 
     @property
     def text_format(self) -> TextFormat:
-        """The format that examples take: the one asked for, or chat where the tokenizer has a template."""
+        """The format of examples: `prompt_format`, or chat if that is None and the tokenizer has a template."""
         return self.prompt_format or ("chat" if has_chat_template(self.tokenizer) else "plain")
 
     @property
@@ -80,10 +80,10 @@ class Reference:
         return self._loaded
 
     def checked_model(self, examples: Sequence[EncodedExample], *, for_scores: bool = False) -> PreTrainedModel:
-        """The model, after one comparison of our losses with its own logits.
+        """Returns the model. The first call compares our losses with the model's own logits.
 
         Args:
-            examples: The first of them on which the model's logits are finite is compared.
+            examples: The comparison uses the first example on which the model's logits are finite.
         """
         model = self.model(for_scores=for_scores)
         if not self._checked:
@@ -92,13 +92,13 @@ class Reference:
                 raise ValueError(
                     f"The logits of {self.name} are not finite on example {tried[0].uid}"
                     + (f", nor on the {len(tried) - 1} after it" if len(tried) > 1 else "")
-                    + ". Are its weights whole? If its dtype is float16, use float32."
+                    + ". Are its weights complete? If its dtype is float16, use float32."
                 )
             self._checked = True
         return model
 
     def encode(self, examples: Sequence[Example]) -> list[EncodedExample]:
-        """Problem and completion of each example, encoded apart and joined, so that no token crosses the boundary.
+        """Encodes problem and completion of each example separately and joins them, so that no token crosses the boundary.
 
         In the plain format a newline ends the problem. The end-of-turn token is not part of the completion.
         """
@@ -112,14 +112,14 @@ class Reference:
         return EncodedExample(example.uid, ids[:most], min(len(prompt), most), len(ids) > most)
 
     def free(self) -> None:
-        """Forgets the model, so that the memory is there for the one to train."""
+        """Removes the model from memory, for example before the target model is loaded."""
         self._loaded, self._checked = None, False
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def describe(self, *, for_scores: bool = False) -> dict[str, Any]:
-        """What a card says of the model; enough to tell another model from it."""
+        """Describes the model for a card. Another model has another description."""
         return {
             "name": self.name,
             "revision": self.revision,
@@ -129,7 +129,7 @@ class Reference:
         }
 
     def reading(self) -> dict[str, Any]:
-        """What the model is read with, under the names of cards."""
+        """The settings that the model reads examples with, under the names that cards have for them."""
         return {
             "probe_format": self.prompt_format,
             "system_prompt": self.system_prompt,

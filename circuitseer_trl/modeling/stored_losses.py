@@ -1,4 +1,4 @@
-"""The response losses of a whole pool, computed once and kept in `losses/`."""
+"""What is the response loss of each row of a pool? Computed once and stored in `losses/`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from circuitseer_trl.pool.rows import Example, Pool
 ROWS_PER_SHARD = 256
 
 
-# A truncated row with fewer tokens of its answer left says little about how hard the answer is; our choice.
+# With fewer tokens of its answer left, the loss of a truncated row does not measure how hard the answer is (our choice).
 MIN_TRUNCATED_TOKENS = 16
 
 
@@ -32,16 +32,16 @@ LOSS_COLUMNS = pa.schema(
 
 
 def check_finite(num_not_finite: int, num_rows: int, first: str, max_share: float = MAX_ERROR_SHARE) -> None:
-    """Raises where the response losses of a larger share of the rows are not finite."""
+    """Raises if the share of rows whose response loss is not finite is above `max_share`."""
     if num_not_finite > max_share * num_rows:
         raise ValueError(
             f"The response losses of {num_not_finite} of {num_rows} rows are not finite, for instance of {first}. Are the "
-            "model's weights whole? If its dtype is float16, set `reference_dtype: float32`."
+            "model's weights complete? If its dtype is float16, set `reference_dtype: float32`."
         )
 
 
 def loss_table(examples: Sequence[Example], reference: Reference) -> pa.Table:
-    """Mean response losses of examples, in the columns of `losses/`; null where truncation left no token of the completion."""
+    """Computes the rows of `losses/`; the loss is null if truncation leaves no token of the completion."""
     encoded = reference.encode(examples)
     answered = [item for item in encoded if item.num_completion_tokens > 0]
     found = response_losses(reference.checked_model(answered), answered, reference.batch_tokens) if answered else []
@@ -61,12 +61,12 @@ def loss_table(examples: Sequence[Example], reference: Reference) -> pa.Table:
 
 
 def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.Table:
-    """Mean response loss of every row of the pool, computed once and kept in `losses/`.
+    """Computes the mean response loss of every row of the pool, once, and stores it in `losses/`.
 
     Returns:
-        A table of the pool's rows in their order: `uid`, `row`, `loss_nats` (nats per completion token; null where truncation
-        left no token of the completion, not finite where the model's output is not), `num_prompt_tokens`,
-        `num_completion_tokens`, `truncated`.
+        A table of the pool's rows in their order: `uid`, `row`, `loss_nats`, `num_prompt_tokens`, `num_completion_tokens`,
+        `truncated`. `loss_nats` is in nats per completion token. It is null if truncation leaves no token of the completion,
+        and not finite if the model's output is not finite.
     """
     made_from = {
         "pool": pool.fingerprint,
@@ -83,7 +83,7 @@ def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.
         "Response losses",
         ROWS_PER_SHARD,
     )
-    # NaN is not null: a row without a completion left has no loss, which is no error.
+    # Null is not NaN: a row without a completion left has no loss, which is not an error.
     bad = table.filter(pc.invert(pc.is_finite(table["loss_nats"])))
     if len(bad):
         check_finite(len(bad), len(table), bad["uid"][0].as_py())
@@ -91,5 +91,5 @@ def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.
 
 
 def losses_folder(output_dir: str | Path) -> Path:
-    """Where the losses of a run's pool are."""
+    """The folder of the losses in a run's output folder."""
     return Path(output_dir) / "losses"

@@ -1,4 +1,4 @@
-"""Selections beside each other, as tables for a terminal and as a page."""
+"""How do selections compare? Tables for a terminal, and a page."""
 
 import numpy as np
 
@@ -52,7 +52,7 @@ CORRELATION = "Rank correlation of scores"
 
 
 def tables(comparison: SelectionDifferences) -> list[Table]:
-    """Titles, and rows of cells of which the first row is the heading."""
+    """Titles and rows of cells. The first row of each table is the heading."""
     names = comparison.names
     result = [facts_table(comparison)]
     for title, texts in ((OVERLAP, overlap_texts(comparison)), (CORRELATION, correlation_texts(comparison))):
@@ -87,7 +87,7 @@ def length_chart(comparison: SelectionDifferences) -> str:
 
 
 def category_chart(comparison: SelectionDifferences) -> str:
-    """Each selection's share of every category, and how far it is from the pool's."""
+    """Each selection's share of every category, beside the pool's."""
     names = sorted(comparison.categories, key=lambda name: -comparison.categories[name][0])
     axis = linear_axis([0.0, *(100 * share for shares in comparison.categories.values() for share in shares)], unit="%")
     rows = []
@@ -111,7 +111,7 @@ def cost_chart(comparison: SelectionDifferences) -> str:
 
 
 def beyond_chance(comparison: SelectionDifferences) -> np.ndarray:
-    """Overlap on a scale where 0 is chance and 1 is all; NaN where chance is all."""
+    """Overlap on a scale where 0 is chance and 1 is all rows; NaN if chance is already all rows."""
     room = 1 - comparison.chance
     return np.divide(comparison.overlap - comparison.chance, room, out=np.full_like(room, np.nan), where=room > 0)
 
@@ -128,11 +128,11 @@ def page(comparison: SelectionDifferences) -> str:
     if len(comparison.pool_lengths):
         parts.append(f"<h2>Lengths of the chosen rows</h2>{length_chart(comparison)}")
     note = (
-        "Colour: what goes beyond the chance of independent draws; another colour where there is less than that. Soft samples "
-        "of one seed are not independent: they share their random numbers, and so more rows than their scores alone make them."
+        "Colour: overlap above that of independent draws; another colour for overlap below it. Soft samples of one seed are "
+        "not independent: they share their random numbers, so they share more rows than their scores alone would cause."
     )
     parts.append(section(OVERLAP, note, matrix(names, beyond_chance(comparison), overlap_texts(comparison))))
-    note = "Spearman's, over the rows that both have scored, before any combination. None (-) where all scores are the same."
+    note = "Spearman's, over the rows that both have scored, before any combination. There is none (-) if all scores are equal."
     parts.append(section(CORRELATION, note, matrix(names, comparison.correlation, correlation_texts(comparison))))
     if comparison.categories:
         title, shares = category_table(comparison)

@@ -1,4 +1,4 @@
-"""Explanations as text for a terminal."""
+"""How is an explanation shown in a terminal?"""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def bar(value: float, largest: float) -> str:
 
 
 def visible(token: str) -> str:
-    """A token on one line of 16 characters, with its spaces and line ends to be seen."""
+    """Formats a token in 16 characters, with visible spaces and line ends."""
     shown = token.replace(" ", "\u00b7").replace("\n", "\u23ce").replace("\t", "\u21e5")
     return (shown if len(shown) <= 16 else shown[:15] + "\u2026").ljust(16)
 
@@ -32,7 +32,7 @@ def share(part: float) -> str:
 
 
 def render(explanation: Explanation, max_tokens: int = 60, max_heads: int = 20) -> str:
-    """The explanation as text for a terminal: the tokens in their order, then the heads by their part."""
+    """Formats an explanation for a terminal: the tokens in their order, then the heads by their part."""
     alpha, parts, num_tokens = explanation.alpha, explanation.token_parts(), len(explanation.tokens)
     lines = [
         f"Row {explanation.example.row}, uid {explanation.example.uid}: score {explanation.score:.4f} "
@@ -43,7 +43,7 @@ def render(explanation: Explanation, max_tokens: int = 60, max_heads: int = 20) 
         "Attention received (1 is an even share)".ljust(64) + "part of score",
     ]
     shown = np.sort(np.argsort(-np.abs(alpha - 1), kind="stable")[:max_tokens])
-    # The first token receives so much that the others would have no bars beside it.
+    # The first token receives so much attention that the bars of the others would vanish, so bars end at the second largest.
     largest = float(np.sort(alpha)[-2]) if num_tokens > 1 else float(alpha[0])
     before = -1
     for index in shown.tolist():
@@ -72,7 +72,7 @@ def render(explanation: Explanation, max_tokens: int = 60, max_heads: int = 20) 
 
 
 def render_influence(explanation: InfluenceExplanation, max_tokens: int = 60) -> str:
-    """The explanation as text for a terminal: the steps, then the tokens that matter most, in their order.
+    """Formats an influence for a terminal: the steps, then the tokens with the largest parts, in their order.
 
     Parts are shares of the sum of their absolute values, since parts above and below 0 may nearly cancel.
     """

@@ -1,4 +1,4 @@
-"""The page of a report: charts and tables of runs, how they differ, what they took, and the selections behind them."""
+"""What does the page of a report show? Results of runs, their differences, their times, and their selections."""
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,19 +35,19 @@ def report_page(
     comparisons: Mapping[str, PairedComparison],
     selection_dirs: Iterable[str | Path] = (),
 ) -> str:
-    """The whole page as HTML.
+    """Makes the page as HTML.
 
     Args:
-        runs: Content of results.json by the run's name.
-        folders: Their folders, which may hold what `circuitseer reproduce` leaves besides.
+        runs: Content of results.json, by the run's name.
+        folders: The runs' folders, which may also have other files of `circuitseer reproduce`.
         baseline: Name of the run that the others are compared with.
-        comparisons: The others against it, by their names.
+        comparisons: The comparisons of the other runs with the baseline, by their names.
         selection_dirs: More folders with heads.json, scores.json or selection.json.
     """
     parts = [
-        '<p class="note">Percent right, with 95% intervals over problems: Wilson\'s where each is right or wrong, and else '
-        "from resampling them. They say how far results on other problems of the kind might be off, not what another seed "
-        "of training would give.</p>",
+        '<p class="note">Percent right, with 95% intervals over problems: Wilson\'s if each is right or wrong, otherwise '
+        "from resampling them. They show how much results would vary on other problems of this kind, not with another "
+        "seed of training.</p>",
         "<h2>Pass@1</h2>",
         _results_chart(runs),
         html_table(results_rows(runs)[0], results_rows(runs)[1:]),
@@ -99,10 +99,10 @@ def _differences(baseline: str, comparisons: Mapping[str, PairedComparison], ord
     if not rows:
         return f"<h2>Differences to {html.escape(baseline)}</h2>{sentences}"
     note = (
-        "Pass@1 minus that of the baseline, in percentage points, on the same problems: an interval that leaves out 0 is a "
-        "difference that resampling the problems does not undo. Better and worse count problems; p is the exact two-sided "
+        "Pass@1 minus that of the baseline, in percentage points, on the same problems. An interval without 0 is a "
+        "difference that remains when problems are resampled. Better and worse count problems; p is the exact two-sided "
         "sign test on the two counts, for the average over all problems together. "
-        f"Of comparisons without any difference behind them, here {len(rows)} at most, one in twenty has a p below 0.05."
+        f"Of comparisons without a true difference, here {len(rows)} at most, one in twenty has a p below 0.05."
     )
     table = html_table(DIFFERENCE_HEADING, rows)
     return (
@@ -154,9 +154,9 @@ def _answers(runs: Runs) -> str:
                 problems += f" ({values['num_errata']} references corrected)"
             rows.append([name, benchmark, problems, *cells, tokens])
     note = (
-        '<p class="note">Truncated answers met the limit on new tokens, and have no answer where that cut their last box. Not '
-        "gradable are those whose comparison was ended after its time; they count as wrong. Right of finished is Pass@1 "
-        "among the answers that nothing cut; avg@n is the mean over sampled answers.</p>"
+        '<p class="note">Truncated answers reach the limit on new tokens; they have no answer if their last box is cut. Not '
+        "gradable are answers whose comparison takes too long; they count as wrong. Right of finished is Pass@1 "
+        "among the answers that are not truncated; avg@n is the mean over sampled answers.</p>"
     )
     return note + html_table([*heading, "mean tokens"], rows)
 
@@ -171,7 +171,7 @@ def _pass_at_k(runs: Runs) -> str:
         for benchmark, values in run["benchmarks"].items()
         if values["pass_at_k"]
     ]
-    note = '<p class="note">Chance that one of k sampled answers is right, without bias from drawing them.</p>'
+    note = '<p class="note">Probability that one of k sampled answers is right (unbiased estimate).</p>'
     return f"<h2>pass@k</h2>{note}{html_table(['run', 'benchmark', *(f'k = {k}' for k in sorted(sizes))], rows)}"
 
 
@@ -199,7 +199,7 @@ def _settings_line(settings: dict[str, Any]) -> str:
 
 
 def _selections(folders: Mapping[str, Path], more: Iterable[str | Path]) -> str:
-    """A section for every folder that holds a selection: a run's own, its `selection` folder, and those given."""
+    """A section for every folder with a selection: the runs' folders, their `selection` folders, and those given."""
     candidates = [(name, place) for name, folder in folders.items() for place in (folder, folder / "selection")]
     candidates += [(str(folder), Path(folder)) for folder in more]
     seen: set[Path] = set()
@@ -212,7 +212,7 @@ def _selections(folders: Mapping[str, Path], more: Iterable[str | Path]) -> str:
 
 
 def _selection(folder: Path) -> str:
-    """What heads.json, examples.json, scores.json and selection.json in a folder tell."""
+    """Shows heads.json, examples.json, scores.json and selection.json of a folder."""
     parts = []
     if (folder / "heads.json").is_file():
         heads = read_json(folder / "heads.json")
@@ -232,7 +232,7 @@ def _selection(folder: Path) -> str:
 
 
 def _examples(examples: dict[str, list[dict[str, Any]]]) -> str:
-    """Rows of the pool by their scores, folded up."""
+    """Rows of the pool by their scores, collapsed."""
     parts = []
     for group, rows in examples.items():
         if rows:
@@ -252,7 +252,7 @@ def _examples(examples: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def _facts(card: dict[str, Any]) -> list[list[str]]:
-    """The plain values of a card, those of one level of dicts among them."""
+    """The plain values of a card, and those of its dicts."""
     facts = []
     for key, value in card.items():
         inner = value.items() if isinstance(value, dict) else [("", value)]

@@ -1,4 +1,4 @@
-"""Results and differences of runs as cells, rows and sentences, for the terminal and for the page."""
+"""How are results and differences of runs shown? As cells, rows and sentences, for the terminal and for the page."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -25,9 +25,9 @@ def probability(value: float) -> str:
 
 
 def columns_of(runs: Runs) -> list[tuple[str, str, str]]:
-    """(heading, benchmark or empty for the average, key of the value); only what some run has.
+    """Lists (heading, benchmark, key of the value) of all values that a run has; the benchmark of an average is empty.
 
-    There is no average column where nobody has more than one benchmark.
+    There is no column for the average if no run has more than one benchmark.
     """
     columns = []
     for name in dict.fromkeys(name for run in runs.values() for name in run["benchmarks"]):
@@ -43,7 +43,7 @@ def columns_of(runs: Runs) -> list[tuple[str, str, str]]:
 
 
 def cells_of(run: dict[str, Any], runs: Runs, columns: Iterable[tuple[str, str, str]]) -> list[str]:
-    """A run's values. An average says of how many benchmarks it is where runs have others."""
+    """Formats a run's values. If runs have different benchmarks, an average shows the number of its benchmarks."""
     alike = len({tuple(sorted(each["benchmarks"])) for each in runs.values()}) == 1
     cells = []
     for _, name, key in columns:
@@ -54,7 +54,7 @@ def cells_of(run: dict[str, Any], runs: Runs, columns: Iterable[tuple[str, str, 
 
 
 def results_rows(runs: Runs) -> list[list[str]]:
-    """The table of results, heading first, with the longer of its two sides down."""
+    """The rows of the table of results, heading first. The longer side of the table is vertical."""
     columns = columns_of(runs)
     turned = len(columns) > len(runs)
     rows = [["" if turned else "run", *(name for name, _, _ in columns)]]
@@ -63,7 +63,7 @@ def results_rows(runs: Runs) -> list[list[str]]:
 
 
 def results_table(runs: Runs) -> str:
-    """Runs against benchmarks and their average, in percent with 95% intervals over problems."""
+    """The table of runs, benchmarks and their average, in percent with 95% intervals over problems."""
     heading, *rows = results_rows(runs)
     return text_table(heading, rows)
 
@@ -72,7 +72,7 @@ DIFFERENCE_HEADING = ["run", "benchmark", "Pass@1", "95% interval", "better", "w
 
 
 def difference_rows(comparisons: Mapping[str, PairedComparison]) -> list[list[str]]:
-    """One row a run and benchmark under `DIFFERENCE_HEADING`; those without a difference are left out."""
+    """One row under `DIFFERENCE_HEADING` for each run and benchmark that has a difference."""
     rows = []
     for name, comparison in comparisons.items():
         for benchmark, found in {**comparison.benchmarks, "average": comparison.average}.items():
@@ -84,7 +84,7 @@ def difference_rows(comparisons: Mapping[str, PairedComparison]) -> list[list[st
 
 
 def not_compared(baseline: str, comparisons: Mapping[str, PairedComparison]) -> list[str]:
-    """A sentence for everything that could not be compared, or was measured in another way."""
+    """A sentence for each difference that is missing, and for each run with other settings."""
     sentences = []
     for name, comparison in comparisons.items():
         for benchmark, found in {**comparison.benchmarks, "average": comparison.average}.items():
@@ -92,12 +92,12 @@ def not_compared(baseline: str, comparisons: Mapping[str, PairedComparison]) -> 
                 sentences.append(f"{name} is not compared with {baseline} on {benchmark}: {found}.")
         if comparison.settings:
             changes = "; ".join(f"{key} {theirs!r}, here {ours!r}" for key, theirs, ours in comparison.settings)
-            sentences.append(f"{name} was measured in another way than {baseline}: {changes}.")
+            sentences.append(f"{name} was measured with other settings than {baseline}: {changes}.")
     return sentences
 
 
 def differences_text(baseline: str, comparisons: Mapping[str, PairedComparison]) -> str:
-    """The differences for a terminal; empty where there is but one run."""
+    """Formats the differences for a terminal; empty if there is only one run."""
     rows, sentences = difference_rows(comparisons), not_compared(baseline, comparisons)
     parts = []
     if rows:

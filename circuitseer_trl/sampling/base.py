@@ -1,4 +1,4 @@
-"""Which examples, given scores? What every sampler is handed and gives back."""
+"""Which examples are chosen, given scores? The interface of all samplers, and their result."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,15 +13,15 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Selection:
-    """Chosen rows, in the order in which they were chosen; all arrays have one entry a row.
+    """The N chosen rows, in the order of choice.
 
     Attributes:
-        rows: Positions in the dataset as it was given.
-        uids: Names of the rows.
-        scores: The scores by which they were chosen.
-        weights: How often training sees each row in an epoch.
-        inclusion_probabilities: Probability of each row to be in a subset of this size; 1 where no chance is involved, NaN
-            where it is not known.
+        rows (`np.ndarray` of shape `(N,)`): Positions in the original dataset.
+        uids: uids of the rows.
+        scores (`np.ndarray` of shape `(N,)`): The scores that the sampler got.
+        weights (`np.ndarray` of shape `(N,)`): Number of times that training sees each row in an epoch.
+        inclusion_probabilities (`np.ndarray` of shape `(N,)`): Probability that a subset of this size contains the row; 1
+            without chance, NaN if it is not known.
     """
 
     rows: np.ndarray
@@ -58,34 +58,37 @@ class Selection:
 
 
 def budget(num_usable: int, ratio: float = 0.1, size: int | None = None) -> int:
-    """Number of rows to keep: `size`, or the floor of the exact decimal `ratio` times the usable rows (Algorithm 1).
+    """Number of rows to keep: `size`, or the floor of `ratio` times the usable rows (Algorithm 1).
 
-    0.29 * 100 is 28.999... in binary; as decimals it is 29.
+    The product is decimal, since 0.29 * 100 is 28.999... in binary.
     """
     kept = size if size is not None else math.floor(Decimal(str(ratio)) * num_usable)
     if kept < 1:
         raise ValueError(
-            f"A budget of {ratio} of {num_usable} usable rows is no row at all. Raise `budget_ratio`, or set `budget_size`."
+            f"A budget of {ratio} of {num_usable} usable rows is less than one row. Raise `budget_ratio`, or set `budget_size`."
         )
     return kept
 
 
 @dataclass
 class Sampler(ABC):
-    """A pure function from scores, a budget and a seed to a `Selection`. Fields are its parameters, which the card records.
+    """A pure function from scores, a budget and a seed to a `Selection`.
 
-    Subclasses say which columns of the score table they need besides (`needs`; `category` is the pool's where scores have none).
+    The fields are the sampler's parameters, which the card records.
+
+    Attributes:
+        needs: Columns that the sampler needs beside the scores. `category` is the pool's if the score table has none.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
 
     @property
     def nested(self) -> bool:
-        """Whether a smaller subset is always the first rows of a larger one, which a budget in tokens needs."""
+        """Whether a smaller subset is always the first rows of a larger one. A budget in tokens needs this."""
         return False
 
     def drawable(self, scores: np.ndarray) -> np.ndarray:
-        """Which rows can be chosen at all, as a mask; a row without a score cannot."""
+        """A mask of the rows that can be chosen. A row without a score cannot be chosen."""
         return ~np.isnan(scores)
 
     @abstractmethod
@@ -95,8 +98,8 @@ class Sampler(ABC):
         """Chooses among examples that all have a finite score.
 
         Returns:
-            Indices of the chosen examples, in the order of choice, and their inclusion probabilities. An index may stand there
-            more than once: training sees the row so often.
+            Indices of the chosen examples, in the order of choice, and their inclusion probabilities. An index may be repeated:
+            training then sees the example as many times.
         """
 
     def sample(
@@ -108,18 +111,18 @@ class Sampler(ABC):
         seed: int,
         columns: Mapping[str, Any] | None = None,
     ) -> Selection:
-        """Chooses `size` examples, those counted again that training is to see again.
+        """Chooses `size` examples. An example that training sees twice counts as two.
 
         Args:
-            scores (`np.ndarray` of shape `(N,)`): Scores; NaN for an example without one, which is never chosen.
+            scores (`np.ndarray` of shape `(N,)`): Scores; NaN for an example without a score, which is never chosen.
             rows (`np.ndarray` of shape `(N,)`): Positions of the examples in their dataset.
-            uids: Names of the examples, each once.
-            size: How many to choose.
+            uids: uids of the examples, without repeats.
+            size: Number of examples to choose.
             seed: Seed of the draw.
-            columns: Other columns of the score table, each of `N` values.
+            columns: Other columns of the score table, each with N values.
 
         Raises:
-            ValueError: More asked for than have a score, infinite scores, or no column that the sampler needs.
+            ValueError: Fewer examples than `size` have a score, a score is infinite, or a needed column is missing.
         """
         columns = columns or {}
         if absent := [name for name in self.needs if name not in columns]:

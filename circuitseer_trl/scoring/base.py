@@ -1,4 +1,4 @@
-"""What an example is worth: what every scorer does, and the runner that does the rest."""
+"""How is an example scored? The interface of all scorers, and the function that scores a pool with one."""
 
 import copy
 import time
@@ -41,17 +41,18 @@ COLUMNS = pa.schema(
 
 @dataclass
 class Scorer(ABC):
-    """Maps examples to numbers. Fields are its parameters, which the card records; its constructor only checks them.
+    """Maps examples to numbers.
 
-    `bind` gives a copy that can score: files are open, what has to be fitted is fitted. A bound scorer pickles. What it keeps in
-    a `cached_property` is left out, and made anew where it is asked for.
+    The fields are the scorer's parameters. The card records them, and the constructor only checks them. `bind` returns a copy
+    that can score: its files are read and its fit is done. A bound scorer can be pickled. The pickle leaves out each
+    `cached_property`, which is computed again on its next use.
 
     Attributes:
-        needs: What `bind` has to be given. `text`: no model. `model`: the reference model, in the dtype of scores. `losses`: in
-            the dtype of losses. `gradients`: as `model`, but forwards do not tell how much memory it takes. `heads`: the model
-            and its reasoning heads.
-        columns: What rows have besides the columns of every table.
-        reads_with: Settings of the reference that results depend on, which the card records.
+        needs: The inputs that `bind` must get. `text`: no model. `model`: the reference model, in the dtype of scores.
+            `losses`: the reference model, in the dtype of losses. `gradients`: as `model`, but the memory of a forward pass
+            does not show how much memory scoring takes. `heads`: the reference model and its reasoning heads.
+        columns: The scorer's own columns, beside those of every score table.
+        reads_with: Settings of the reference that the results depend on. The card records them.
     """
 
     needs: ClassVar[Needs] = "text"
@@ -63,38 +64,39 @@ class Scorer(ABC):
     _heads: HeadSet | None = field(default=None, init=False, repr=False, compare=False)
 
     def read_inputs(self) -> None:  # noqa: B027
-        """Opens the scorer's own files, and raises where they are no good; called before the pool is read."""
+        """Reads the scorer's own files, and raises if they cannot be used. It is called before the pool is read."""
 
     def check(self, pool: Pool) -> None:  # noqa: B027
-        """Raises where the scorer's own inputs do not belong to the pool; quick, since a dry run calls it too."""
+        """Raises if the scorer's own inputs do not belong to the pool. It must be quick, since a dry run calls it."""
 
     def fit(self, pool: Pool, output_dir: Path) -> None:  # noqa: B027
         """Prepares for a whole pool, on every rank.
 
-        What it finds may only depend on the pool, the reference and the parameters. It is written to `output_dir`, from where
-        another rank, a later run and an unpickled copy read it.
+        The result may depend on the pool, the reference and the parameters alone. It is written to `output_dir`. Another rank,
+        a later run and an unpickled copy read it there.
         """
 
     @abstractmethod
     def score_batch(self, batch: Sequence[Example]) -> list[Row]:
-        """Scores examples of the pool; a row's result may not depend on the others.
+        """Scores examples of the pool. The result of an example must not depend on the others in the batch.
 
         Returns:
-            For each example its `score`, `status` (`ok`, `empty`, `truncated`, `error`, or the scorer's own reason to give
-            none), `num_tokens` and the scorer's own columns. A row that cannot be scored has `score` None.
+            For each example its `score`, `status`, `num_tokens` and the scorer's own columns. `status` is `ok`, `empty`,
+            `truncated`, `error`, or the scorer's own reason for a missing score. An example that cannot be scored has
+            `score` None.
         """
 
     def summary(self, table: pa.Table) -> dict[str, Any]:
-        """What the card says besides, of the scorer's own columns."""
+        """Further entries for the card, computed from the scorer's own columns."""
         return {}
 
     def bind(self, pool: Pool, reference: Reference | None, heads: HeadSet | None, output_dir: str | Path) -> Self:
-        """A copy of the scorer that can score the rows of the pool.
+        """Returns a copy of the scorer that can score the rows of the pool.
 
         Args:
-            reference: The model to look into, where the scorer needs one.
-            heads: The heads to look at, where the scorer needs them.
-            output_dir: Folder of the run, for what is fitted.
+            reference: The reference model; None if the scorer needs none.
+            heads: The reasoning heads; None if the scorer needs none.
+            output_dir: Folder of the run. The results of `fit` are written there.
         """
         bound = self.attach(reference, heads)
         bound.check(pool)
@@ -102,10 +104,10 @@ class Scorer(ABC):
         return bound
 
     def attach(self, reference: Reference | None, heads: HeadSet | None) -> Self:
-        """A copy of the scorer with its inputs read, which `check` and `fit` make ready for a pool; see `bind`."""
+        """Returns a copy of the scorer with its inputs read. `bind` calls `check` and `fit` on it next."""
         bound = copy.copy(self)
         if not self._is_bound:
-            vars(bound).update(vars(self))  # inputs that were read already; what was made for another pool is left out
+            vars(bound).update(vars(self))  # inputs that are already read; a bound scorer has values of another pool
         bound._is_bound = True
         bound._reference = reference if self.needs != "text" else None
         bound._heads = heads if self.needs == "heads" else None
@@ -123,7 +125,7 @@ class Scorer(ABC):
     def reference(self) -> Reference:
         """The reference of a bound scorer."""
         if self._reference is None:
-            raise ValueError(self._unbound("a reference model", self.needs != "text"))
+            raise ValueError(self._unbound("reference model", self.needs != "text"))
         return self._reference
 
     @property
@@ -141,11 +143,11 @@ class Scorer(ABC):
     def _unbound(self, what: str, needed: bool) -> str:
         name = type(self).__name__
         if needed:
-            return f"{name} has not been given {what}. Score with what `bind(pool, reference, heads, output_dir)` gives back."
-        return f"{name} asks for {what}, but its class has `needs = {self.needs!r}`. Say what it needs there."
+            return f"{name} has no {what}. Score with what `bind(pool, reference, heads, output_dir)` returns."
+        return f"{name} has no {what}, because its class has `needs = {self.needs!r}`. Change `needs`."
 
     def parameters(self) -> dict[str, Any]:
-        """What the card records of a bound scorer: its fields, and what its model is read with."""
+        """The parameters of a bound scorer for the card: its fields, and the settings named in `reads_with`."""
         reading = self.reference.reading() if self.needs != "text" else {}
         read = {name: reading[name] for name in self.reads_with if name in reading}
         return read | {item.name: getattr(self, item.name) for item in fields(self) if item.init}
@@ -174,11 +176,10 @@ def score_pool(
     """Scores every usable row of the pool, in shards, into `scores/` and `scores.json`.
 
     Args:
-        pool: The pool.
-        scorer: What to score by; it is bound here.
-        name: The scorer's name for the card.
-        reference: The model to look into, where the scorer needs one.
-        heads: The heads to look at, where the scorer needs them.
+        scorer: The scorer; this function binds it.
+        name: The scorer's name on the card.
+        reference: The reference model; None if the scorer needs none.
+        heads: The reasoning heads; None if the scorer needs none.
         output_dir: Folder to write to.
     """
     started = time.monotonic()
@@ -212,7 +213,11 @@ def score_schema(scorer: Scorer) -> pa.Schema:
 
 
 def score_table(examples: Sequence[Example], results: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    """The rows of `scores/` of some examples; raises where a scorer gives a column that its class does not declare."""
+    """Makes rows of `scores/` from examples and their results.
+
+    Raises:
+        ValueError: A result has a column that the scorer's class does not declare.
+    """
     if unknown := sorted({name for result in results for name in result} - set(schema.names)):
         raise ValueError(
             f"The scorer gives columns that its class does not declare in `columns`: {', '.join(unknown)}."
@@ -224,7 +229,7 @@ def score_table(examples: Sequence[Example], results: Sequence[Row], schema: pa.
 
 
 def check_scores(table: pa.Table) -> None:
-    """Raises where more rows than `MAX_ERROR_SHARE` could not be scored because of an error."""
+    """Raises if the share of rows with an error is above `MAX_ERROR_SHARE`."""
     failed = [
         uid
         for uid, status in zip(table["uid"].to_pylist(), table["status"].to_pylist(), strict=True)
@@ -233,14 +238,14 @@ def check_scores(table: pa.Table) -> None:
     if len(failed) > MAX_ERROR_SHARE * len(table):
         raise ValueError(
             f"{len(failed)} of {len(table)} rows have no finite score, for instance {failed[:3]}. Check the reference model "
-            "(are its weights whole?); if its dtype is float16, set `reference_dtype: float32`."
+            "(are its weights complete?). If its dtype is float16, set `reference_dtype: float32`."
         )
 
 
 def score_card(
     table: pa.Table, pool: Pool, made_from: dict[str, Any], summary: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What `scores.json` says, without the seconds."""
+    """Makes the content of `scores.json`, without the seconds."""
     scores, tokens = table["score"].to_numpy(), table["num_tokens"].to_numpy()
     status = table["status"].to_pylist()
     card = {

@@ -1,4 +1,4 @@
-"""Which category is a row of: a column of the pool, or a cluster of like problems. What `diversity` spreads its budget over."""
+"""Which category does a row belong to? A column of the pool, or a cluster of similar problems, for the method `diversity`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from circuitseer_trl.scoring.fitted import fitted_file
 
 
 def check_extra() -> None:
-    """Raises where the libraries of the extra `diversity` are not installed."""
+    """Raises if the libraries of the extra `diversity` are not installed."""
     require_extra("diversity", "`num_clusters`", "sentence_transformers", "sklearn")
 
 
@@ -45,13 +45,13 @@ def cluster(vectors: np.ndarray, number: int, seed: int) -> list[int]:
 
 @dataclass
 class CategoryScorer(Scorer):
-    """Gives every row the score 1 and its category, for the sampler to spread the budget over (the baseline Diversity).
+    """Gives every row the score 1 and its category (the baseline Diversity). The sampler spreads the budget over categories.
 
-    The category is the pool's `category_column`. Where `num_clusters` is set it is a k-means cluster of the problems'
-    embeddings (our reading of what to do without such a column). `trace_length`, for s1's rule, is in characters.
+    The category is the pool's `category_column`. If `num_clusters` is set, it is a k-means cluster of the problems'
+    embeddings (our reading for a pool without such a column). `trace_length`, for s1's rule, is in characters.
 
     Attributes:
-        num_clusters: Number of clusters; None reads the column.
+        num_clusters: Number of clusters; None takes the categories of the column.
         embedding_model: Model of sentence-transformers that embeds the problems.
         cluster_seed: Seed of k-means.
     """
@@ -83,7 +83,7 @@ class CategoryScorer(Scorer):
             return
         made_from: dict[str, Any] = {"pool": pool.fingerprint, "embedding_model": self.embedding_model}
         table = run_row_shards(pool, output_dir / "embeddings", made_from, self._embeddings, "Embeddings")
-        embedder.cache_clear()  # no memory of it while the rows are scored
+        embedder.cache_clear()  # frees the memory before the rows are scored
         made_from |= {"num_clusters": number, "cluster_seed": self.cluster_seed}
         self._labels = fitted_file(output_dir, "clusters", made_from, lambda: self._clusters(table, number))
 

@@ -1,4 +1,4 @@
-"""The CircuitSeer score: how unevenly the reasoning heads attend to the tokens of a problem."""
+"""How unevenly do the reasoning heads attend to the tokens of a problem? The CircuitSeer score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,10 +26,11 @@ class CircuitSeerScorer(Scorer):
     """Scores a text by the variance of the attention that its tokens receive (CircuitSeer, equations 4 and 5).
 
     Attributes:
-        score_on: The text: the problem (the paper's), or the solution alone (Table 5; our reading of "output").
+        score_on: The text that is scored: the problem (as in the paper), or the solution alone (Table 5; our reading of
+            "output").
         score_format: `plain` is the text alone, as in the paper; `chat` puts it into the chat template.
         statistic: `variance` is the paper's; `entropy` is 1 - H(p) / log(m), in [0, 1].
-        sink_tokens: Number of first tokens that are left out of the statistic; the paper leaves out none.
+        sink_tokens: Number of first tokens that the statistic leaves out; 0 in the paper.
     """
 
     needs: ClassVar[Needs] = "heads"
@@ -47,7 +48,7 @@ class CircuitSeerScorer(Scorer):
         check_count("sink_tokens", self.sink_tokens, smallest=0)
 
     def encode(self, example: Example) -> list[int]:
-        """All tokens of the text that is scored."""
+        """The tokens of the text that is scored, before truncation."""
         text = example.problem if self.score_on == "problem" else example.completion
         return encode_prompt(self.reference.tokenizer, text, self.score_format, self.reference.system_prompt)
 
@@ -79,7 +80,7 @@ class CircuitSeerScorer(Scorer):
         return rows
 
     def _received(self, ids: dict[int, list[int]]) -> dict[int, np.ndarray | None]:
-        """Attention received by each text; None where it is not finite; batch-mates keep theirs."""
+        """The attention that each text's tokens receive; None for a text whose values are not finite."""
         try:
             return dict(zip(ids, attention_received(self.model, list(ids.values()), self.heads.selected), strict=True))
         except NotFiniteError:

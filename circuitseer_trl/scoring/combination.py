@@ -1,4 +1,4 @@
-"""What becomes of scores before sampling: pure functions of whole score tables. Joint ranks, and taking length out."""
+"""How are scores changed before sampling? Joint ranks and control of length, as pure functions of whole score tables."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ Normalisation = Literal["rank", "z_score"]
 
 
 def _scored(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Which rows have a score; raises where one of them has no length."""
+    """Marks the rows that have a score. Raises if one of them has no length."""
     scored = np.isfinite(scores)
     if missing := int((scored & ~(np.nan_to_num(lengths) > 0)).sum()):
         raise ValueError(
             f"{missing} of {int(scored.sum())} scored rows have no `num_tokens`, which `length_control` needs. "
-            "Set `length_control: none`; this method looks at no text."
+            "Set `length_control: none`: this method reads no text."
         )
     return scored
 
 
 def rank_in_length_bin(scores: np.ndarray, lengths: np.ndarray, num_bins: int = LENGTH_BINS) -> np.ndarray:
-    """Each row's rank by score among rows of like length, in (0, 1): every length then gets the same share of a draw.
+    """Ranks each row by score among rows of similar length, in (0, 1). Every length then gets the same share of a draw.
 
-    Bins hold equally many rows, but rows of one length share a bin, so that the order of rows has no effect. Ranks are
-    (rank + 1/2) / rows of the bin, and equal scores share theirs. NaN stays NaN.
+    Bins hold equal numbers of rows, except that rows of one length share a bin, so the order of the rows has no effect. A
+    rank is (rank + 1/2) / rows of the bin. Equal scores have equal ranks. NaN stays NaN.
     """
     result = np.full(len(scores), np.nan)
     scored = np.flatnonzero(_scored(scores, lengths))
@@ -43,14 +43,14 @@ def rank_in_length_bin(scores: np.ndarray, lengths: np.ndarray, num_bins: int = 
 
 
 def length_residual(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """What a score is above or below that of its length: exp of the residual of log score on log length.
+    """Divides each score by the score expected at its length: exp of the residual of log score on log length.
 
-    The line is fitted by least squares over the rows with a score above 0; a score of 0 stays 0, and NaN stays NaN.
+    The line is fitted by least squares over the rows with a score above 0. A score of 0 stays 0, and NaN stays NaN.
     """
     scored = _scored(scores, lengths)
     if (scores[scored] < 0).any():
         raise ValueError(
-            f"{int((scores[scored] < 0).sum())} scores are below 0 and have no logarithm. Set `length_control: bin`."
+            f"{int((scores[scored] < 0).sum())} scores are below 0, so they have no logarithm. Set `length_control: bin`."
         )
     positive = np.flatnonzero(scored & (scores > 0))
     result = np.where(scored, 0.0, np.nan)
@@ -63,7 +63,7 @@ def length_residual(scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def control_length(control: LengthControl, scores: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Scores as `length_control` wants them."""
+    """Applies `length_control` to scores."""
     if control == "none":
         return scores
     return (rank_in_length_bin if control == "bin" else length_residual)(scores, lengths)
@@ -71,22 +71,22 @@ def control_length(control: LengthControl, scores: np.ndarray, lengths: np.ndarr
 
 @dataclass
 class Combination(ABC):
-    """Makes one score a row of the columns of a score table. Fields are its parameters, which the card records."""
+    """Makes one score for each row from the columns of a score table. The fields are its parameters; the card records them."""
 
     @abstractmethod
     def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
-        """The scores to sample by, NaN for a row without one.
+        """Returns the scores to sample by, of shape `(N,)`; NaN for a row without a score.
 
         Args:
             table: The score table.
-            difficulty (`np.ndarray` of shape `(N,)`): The pool's own mark of difficulty, where it has one.
+            difficulty (`np.ndarray` of shape `(N,)`): The pool's `difficulty_column`; None if it has none.
         """
 
 
 def weighted_ranks(columns: list[np.ndarray], weights: list[float]) -> np.ndarray:
-    """Weighted sum of each row's ranks, in (0, 1), the best highest; NaN where a column has no number.
+    """Weighted sum of each row's ranks, in (0, 1); NaN for a row without a number in one of the columns.
 
-    A rank is (rank + 1/2) / rows, and equal values share theirs: the order is that of the sum of ranks counted from the best.
+    A rank is (rank + 1/2) / rows; the highest value has the highest rank, and equal values have equal ranks.
     """
     whole = np.flatnonzero(np.all([np.isfinite(values) for values in columns], axis=0))
     result = np.full(len(columns[0]), np.nan)
@@ -100,18 +100,18 @@ def weighted_ranks(columns: list[np.ndarray], weights: list[float]) -> np.ndarra
 def weighted_scores(
     columns: list[np.ndarray], weights: list[float], normalise: Normalisation, names: list[str]
 ) -> np.ndarray:
-    """Weighted sum of several scores a row, each brought to one scale first; NaN where one of them is missing.
+    """Weighted sum of each row's scores, after all are brought to one scale; NaN for a row without one of the scores.
 
     Args:
         columns: Scores of the same rows in the same order.
         normalise: `rank` as in `weighted_ranks`; `z_score` is (score - mean) / standard deviation. Both are over the rows that
             have all scores.
-        names: What the columns are called in errors.
+        names: Names of the columns for error messages.
     """
     whole = np.all([np.isfinite(values) for values in columns], axis=0)
     for values, name in zip(columns, names, strict=True):
         if whole.any() and np.ptp(values[whole]) == 0:
-            raise ValueError(f"The scores in {name} are all {values[whole][0]:g}, so they say nothing. Leave them out.")
+            raise ValueError(f"The scores in {name} are all {values[whole][0]:g}, which ranks nothing. Leave them out.")
     if not whole.any():
         raise ValueError(f"No row has a score in all of {', '.join(names)}.")
     if normalise == "rank":
@@ -124,7 +124,7 @@ def weighted_scores(
 
 @dataclass
 class MiddleRank(Combination):
-    """Scores a row by how near its rank is to the middle of the pool: 1 at the median, 0 at both ends."""
+    """Scores a row by the distance of its rank from the middle of the pool: 1 at the median, 0 at both ends."""
 
     def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
         return 1 - np.abs(2 * weighted_ranks([table["score"].to_numpy()], [1.0]) - 1)
@@ -135,8 +135,8 @@ class JointRank(Combination):
     """Ranks rows by difficulty and trace length together (Select2Reason: w rank_difficulty + (1 - w) rank_length).
 
     Attributes:
-        difficulty_weight: The paper's w, at its best value.
-        difficulty: `judge` and `verdicts` take the score; `column` the pool's `difficulty_column`, where higher means harder.
+        difficulty_weight: The paper's w; the default is the paper's best value.
+        difficulty: `judge` and `verdicts` take the score. `column` takes the pool's `difficulty_column`, where higher is harder.
     """
 
     difficulty_weight: float = 0.25

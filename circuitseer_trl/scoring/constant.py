@@ -1,4 +1,4 @@
-"""No scores at all: the control that every method has to beat."""
+"""What does a random draw give? The control that every method has to beat."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What do scores really measure? Figures about a table of scores, which its card shows."""
+"""What do scores really measure? Figures about a score table, for its card."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def quantiles(scores: np.ndarray) -> dict[str, float]:
 
 
 def rank_correlation(left: np.ndarray, right: np.ndarray) -> float | None:
-    """Spearman's rank correlation over the rows that have both values; None where one of them never varies."""
+    """Spearman's rank correlation over the rows that have both values; None if one of the two never varies."""
     both = np.isfinite(left) & np.isfinite(right)
     if both.sum() < 2:
         return None
@@ -27,9 +27,9 @@ def rank_correlation(left: np.ndarray, right: np.ndarray) -> float | None:
 
 
 def partial_rank_correlation(left: np.ndarray, right: np.ndarray, given: np.ndarray) -> float | None:
-    """Rank correlation of `left` and `right` where `given` is held fixed; None where it is not defined.
+    """Rank correlation of `left` and `right` with `given` held fixed; None if it is not defined.
 
-    The first-order partial correlation (r_lr - r_lg r_rg) / sqrt((1 - r_lg^2) (1 - r_rg^2)) of the ranks.
+    It is the first-order partial correlation (r_lr - r_lg r_rg) / sqrt((1 - r_lg^2) (1 - r_rg^2)) of the ranks.
     """
     whole = np.isfinite(left) & np.isfinite(right) & np.isfinite(given)
     pairs = (left, right), (left, given), (right, given)
@@ -40,9 +40,9 @@ def partial_rank_correlation(left: np.ndarray, right: np.ndarray, given: np.ndar
 
 
 def top_overlap(left: np.ndarray, right: np.ndarray, share: float = TOP_SHARE) -> float | None:
-    """Part of the rows with the highest `left` that are among those with the highest `right`, too.
+    """Share of the rows with the highest `left` that are also among the rows with the highest `right`.
 
-    By chance it is `share`. Ties go to the earlier row. None where one of them never varies: its top is arbitrary.
+    A random order gives `share`. Ties go to the earlier row. It is None if one of the two never varies: its top is arbitrary.
     """
     both = np.isfinite(left) & np.isfinite(right)
     size = round(share * both.sum())
@@ -53,7 +53,7 @@ def top_overlap(left: np.ndarray, right: np.ndarray, share: float = TOP_SHARE) -
 
 
 def effective_sample_size(weights: np.ndarray) -> float:
-    """Kish's effective sample size of weights: their number where all are equal, 1 where one has everything."""
+    """Kish's effective sample size of weights: their number if all are equal, 1 if only one is above 0."""
     return float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else 0.0
 
 
@@ -62,17 +62,17 @@ def nan_mean(values: np.ndarray) -> float | None:
 
 
 def diagnostics(scores: np.ndarray, num_tokens: np.ndarray, difficulty: np.ndarray | None = None) -> dict[str, Any]:
-    """The figures by which cards tell a score from a measure of length.
+    """Computes the figures of the card that show whether a score is a measure of length.
 
     Args:
         scores (`np.ndarray` of shape `(N,)`): NaN for a row without a score.
-        num_tokens (`np.ndarray` of shape `(N,)`): Lengths of the scored texts; NaN where they are not known.
-        difficulty (`np.ndarray` of shape `(N,)`): The pool's own mark of difficulty, where it has one.
+        num_tokens (`np.ndarray` of shape `(N,)`): Lengths of the scored texts; NaN for an unknown length.
+        difficulty (`np.ndarray` of shape `(N,)`): The pool's `difficulty_column`; None if it has none.
 
     Returns:
-        `effective_sample_size`: of soft sampling, as a share of the rows; null for scores below 0.
-        `overlap_with_longest`: part of the top 10% by score that is among the 10% longest.
-        `rank_correlation_with_difficulty`, also `given_length`: only where there is a difficulty.
+        Entries of the card. `effective_sample_size` is that of soft sampling, as a share of the rows; null if a score is below
+        0. `overlap_with_longest` is the share of the top 10% by score that is among the 10% longest.
+        `rank_correlation_with_difficulty`, plain and given the length, is there only if the pool has a difficulty.
     """
     weights = np.nan_to_num(scores)
     card: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""How difficult is a problem, by a model that is asked, a column, or verdicts?"""
+"""How difficult is a problem? The answer of a model, of a column, or of verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,17 +19,18 @@ DIFFICULTY_PROMPT = "Please judge the difficulty of this instruction and return 
 
 @dataclass
 class DifficultyScorer(JudgeScorer):
-    """Scores a problem by the probability that the reference model calls it difficult, 1 and not 0 (Select2Reason's code).
+    """Scores a problem by the probability that the reference model answers 1 (difficult), not 0 (Select2Reason's code).
 
-    Its code asks for the two likeliest tokens, of which none may be a label; here the two labels are looked up, without its
-    repetition penalty. `trace_length` is the solution's number of tokens (its code counts characters).
+    Select2Reason's code takes the two most likely tokens, which need not be labels. This scorer reads the probabilities of the
+    two labels, without that code's repetition penalty. `trace_length` is the number of tokens of the solution (that code
+    counts characters).
 
     Attributes:
-        deduplicate_steps: Count a step of the solution, the text between blank lines, only once however often it stands
-            there (the paper, as summarised by others; our reading of a step).
-        difficulty: Other than `judge` asks no model. `column`: the joint rank reads the pool's `difficulty_column`, and rows have
-            no score. `verdicts`: the score is 1 - the pass rate of an evaluation on the pool.
-        verdicts: That evaluation, as in `read_pass_rates`.
+        deduplicate_steps: Count a repeated step of the solution only once (the paper, as summarised by others). A step is the
+            text between blank lines (our reading).
+        difficulty: `judge` asks the model. `column`: the joint rank reads the pool's `difficulty_column`, and rows have no
+            score. `verdicts`: the score is 1 - the pass rate of an evaluation on the pool.
+        verdicts: The evaluation for `difficulty: verdicts`, as in `read_pass_rates`.
     """
 
     labels: ClassVar[tuple[int, ...]] = (0, 1)

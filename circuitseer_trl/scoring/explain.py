@@ -1,4 +1,4 @@
-"""Why has one text its score? Attention received token by token, and each head's part of the score."""
+"""Why does a text have its score? The attention that each token receives, and each head's part of the score."""
 
 from dataclasses import dataclass
 
@@ -12,15 +12,15 @@ from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
 
 @dataclass(frozen=True)
 class Explanation:
-    """One text's score, taken apart.
+    """The parts of one text's score.
 
     Attributes:
         example: The row of the pool.
         tokens: The text's tokens, as text.
-        heads: The heads that were looked at.
+        heads: The reasoning heads.
         received (`np.ndarray` of shape `(K, T)`): Attention that each token receives from each head; rows have mean 1.
-        sink_tokens: So many first tokens are left out of the score.
-        score: Variance of the heads' mean over the tokens that are left.
+        sink_tokens: Number of first tokens that the score leaves out.
+        score: Variance of the heads' mean over the other tokens.
     """
 
     example: Example
@@ -36,17 +36,17 @@ class Explanation:
         return self.received.mean(axis=0)
 
     def token_parts(self) -> np.ndarray:
-        """Each token's part of the score, of shape `(T,)`; they add up to 1."""
+        """Each token's part of the score, of shape `(T,)`; the parts add up to 1."""
         rest = self.alpha[self.sink_tokens :]
         parts = np.zeros(len(self.tokens))
         parts[self.sink_tokens :] = (rest - rest.mean()) ** 2 / len(rest)
         return parts / self.score if self.score else parts
 
     def head_parts(self) -> np.ndarray:
-        """Each head's part of the score, of shape `(K,)`; they add up to 1.
+        """Each head's part of the score, of shape `(K,)`; the parts add up to 1.
 
-        The variance of a mean is the mean of the heads' covariances with it: nothing is left over. The part of a head
-        that attends where the others do not is negative.
+        The variance of a mean is exactly the mean of the heads' covariances with it. A head that attends to other tokens than
+        the rest of the heads has a negative part.
         """
         rest = self.received[:, self.sink_tokens :]
         deviation = rest.mean(axis=0) - rest.mean()
@@ -55,11 +55,11 @@ class Explanation:
 
 
 def explain(example: Example, scorer: CircuitSeerScorer) -> Explanation:
-    """Takes the score of one row apart, by one forward a head; the scorer is bound."""
+    """Computes the parts of one row's score with a bound scorer, by one forward pass for each head."""
     reference, heads = scorer.reference, scorer.heads.selected
     ids = scorer.encode(example)[: reference.max_length]
     if not ids:
-        raise ValueError(f"Row {example.row} has no token in its {scorer.score_on}, and so no score.")
+        raise ValueError(f"Row {example.row} has no token in its {scorer.score_on}, so it has no score.")
     received = np.stack([attention_received(scorer.model, [ids], [head])[0] for head in heads])
     score = attention_variance(received.mean(axis=0), scorer.sink_tokens)
     tokens = reference.tokenizer.batch_decode([[token] for token in ids])

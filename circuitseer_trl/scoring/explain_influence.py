@@ -1,4 +1,4 @@
-"""Which tokens of one example taught the model its right answers? Its influence, step by step and token by token."""
+"""Which tokens of one example taught the model its right answers? The influence of each step and each token."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from circuitseer_trl.scoring.infra import InfraScorer
 
 @dataclass(frozen=True)
 class InfluenceExplanation:
-    """One example's influence, taken apart.
+    """The parts of one example's influence.
 
     Attributes:
         example: The row of the pool.
-        tokens: Prompt and completion, as text.
-        parts (`np.ndarray` of shape `(T,)`): Each position's part.
+        tokens: The tokens of prompt and completion, as text.
+        parts (`np.ndarray` of shape `(T,)`): Each position's part of the influence.
         steps: The step of each token, from 1; 0 for the prompt.
     """
 
@@ -30,10 +30,10 @@ class InfluenceExplanation:
 
 
 def explain_influence(example: Example, scorer: InfraScorer) -> InfluenceExplanation:
-    """Takes the influence of one row apart; the scorer is bound."""
+    """Computes the parts of one row's influence with a bound scorer."""
     [encoded] = scorer.reference.encode([example])
     if encoded.num_completion_tokens < 1:
-        raise ValueError(f"Row {example.row} has no token of its solution left, and so no influence.")
+        raise ValueError(f"Row {example.row} has no token of its solution left, so it has no influence.")
     [parts] = scorer.token_parts([encoded])
     tokens = scorer.reference.tokenizer.batch_decode([[token] for token in encoded.input_ids])
     return InfluenceExplanation(example, tokens, parts, scorer.step_of_token(example, encoded))

@@ -1,4 +1,4 @@
-"""Where is kept what a scorer fits once a run?"""
+"""Where are the results of a scorer's fit stored?"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +12,11 @@ from circuitseer_trl.distributed.shards import wait_for
 
 
 def fitted_file(output_dir: str | Path, name: str, made_from: dict[str, Any], compute: Callable[[], pa.Table]) -> Path:
-    """A table in `fitted/` of the run's folder, computed on rank 0 where it is not there yet.
+    """Returns the path of a table in `fitted/` of the run's folder. Rank 0 computes the table if it does not exist.
 
     Args:
-        name: What it is called.
-        made_from: Everything that it depends on; the file's name has a fingerprint of it.
+        name: First part of the file's name.
+        made_from: Everything that the table depends on; its fingerprint is the second part of the file's name.
         compute: Makes the table.
     """
     path = Path(output_dir) / "fitted" / f"{name}-{fingerprint(made_from)}.parquet"
@@ -26,5 +26,5 @@ def fitted_file(output_dir: str | Path, name: str, made_from: dict[str, Any], co
             write_table(path, compute())
 
     on_main_rank(write)
-    wait_for([path])  # a network disk shows it late
+    wait_for([path])  # on a network disk, other machines see the file late
     return path

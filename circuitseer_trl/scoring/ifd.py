@@ -1,4 +1,4 @@
-"""Instruction-following difficulty: how little the problem helps the reference model to predict the solution."""
+"""How little does the problem help the reference model to predict the solution? Instruction-following difficulty."""
 
 import math
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ from circuitseer_trl.scoring.diagnostics import quantiles
 from circuitseer_trl.scoring.max_loss import MaxLossScorer
 
 
-def answer_header(tokenizer: PreTrainedTokenizerBase, form: str) -> list[int]:
-    """Token ids that stand before a solution without its problem, so that its first token has something before it.
+def answer_header(tokenizer: PreTrainedTokenizerBase, prompt_format: str) -> list[int]:
+    """Token ids before a solution that is read without its problem. They give its first token a context.
 
-    Cherry_LLM's code has `### Response:` there. Our reading for other templates: the assistant's header in the chat form, the
-    line break in the plain form; before it the start token, where the prompt has one.
+    Cherry_LLM's code has `### Response:` there. Our reading for other templates: the assistant's header in the chat format,
+    the line break in the plain format. The start token comes first if the prompt has one.
     """
-    if form == "plain":
+    if prompt_format == "plain":
         return encode_prompt(tokenizer, "\n", "plain", "")
     turn = [{"role": "user", "content": "1"}]
     open_turn, closed_turn = (chat_text(tokenizer, turn, add_generation_prompt=flag) for flag in (True, False))
     if not open_turn.startswith(closed_turn) or open_turn == closed_turn:
         raise ValueError(
-            f"The chat template of {tokenizer.name_or_path} has no assistant's header apart from the prompt, which IFD puts "
-            "before a solution without its problem. Set `probe_format: plain`."
+            f"The chat template of {tokenizer.name_or_path} has no separate header for the assistant's turn. IFD needs one, to "
+            "put it before a solution without its problem. Set `probe_format: plain`."
         )
     header = tokenizer(open_turn[len(closed_turn) :], add_special_tokens=False)["input_ids"]
     starts = tokenizer.bos_token is not None and open_turn.startswith(tokenizer.bos_token)
@@ -40,14 +40,14 @@ def answer_header(tokenizer: PreTrainedTokenizerBase, form: str) -> list[int]:
 
 @dataclass
 class IFDScorer(MaxLossScorer):
-    """Scores an example by its loss with the problem divided by its loss without (Li et al. 2023, arXiv 2308.12032).
+    """Scores an example by its loss with the problem divided by its loss without it (Li et al. 2023, arXiv 2308.12032).
 
-    Mean losses, as in the authors' code (Cherry_LLM), not perplexities; both over the same tokens of the solution. Rows above
-    `max_ifd`, where the problem makes the solution less likely, get no score and the status `above_max`, and are counted. The
-    model that the paper trains first ("pre-experienced") is left out, as in its successors.
+    Both are mean losses over the same tokens of the solution, not perplexities, as in the authors' code (Cherry_LLM). In a row
+    above 1 the problem makes the solution less likely. Rows above `max_ifd` have no score and the status `above_max`, and the
+    card counts them. The paper trains a "pre-experienced" model first; this scorer does not, as in later papers.
 
     Attributes:
-        max_ifd: Rows with a larger ratio are dropped; None drops none.
+        max_ifd: Rows with a larger ratio get no score; None keeps all rows.
     """
 
     columns: ClassVar[dict[str, pa.DataType]] = {
@@ -82,7 +82,7 @@ class IFDScorer(MaxLossScorer):
         return rows
 
     def summary(self, table: pa.Table) -> dict[str, Any]:
-        """The spread of the ratios, dropped ones included: on long solutions all are near 1 and their order is noise."""
+        """The spread of all ratios, with those above `max_ifd`. On long solutions all are near 1, and their order is noise."""
         ratios = table["ifd"].to_numpy()
         ratios = ratios[np.isfinite(ratios)]
         if not len(ratios):
@@ -99,6 +99,6 @@ class IFDScorer(MaxLossScorer):
 
 
 def without_problem(example: EncodedExample, header: Sequence[int]) -> EncodedExample:
-    """The same tokens of the solution after a header in place of the prompt."""
+    """Replaces the prompt of an example by a header. The tokens of the solution stay the same."""
     answer = example.input_ids[example.num_prompt_tokens :]
     return EncodedExample(example.uid, (*header, *answer), len(header), example.truncated)

@@ -1,4 +1,4 @@
-"""Which examples taught a model its answers? Influence of training examples on answers that an evaluation judged."""
+"""Which examples taught a model its answers? The influence of training examples on the answers of an evaluation."""
 
 import re
 from abc import abstractmethod
@@ -29,20 +29,20 @@ MLP_LAYERS = r"\.(mlp|feed_forward|ffn)\."
 
 @dataclass
 class GradientScorer(Scorer):
-    """What the two gradient methods share: examples and answers in one form, and the inner product of their gradients.
+    """The common part of the two gradient methods: encoded answers, and the settings of the inner product of gradients.
 
-    The influence of an example on an answer is how much a small step on the example's mean response loss lowers the answer's
-    loss: g_answer^T P g_example, above 0 where it helps.
+    The influence of an example on an answer is the amount by which a small step on the example's mean response loss lowers the
+    answer's loss: g_answer^T P g_example. It is above 0 if the example helps.
 
     Attributes:
-        backend: `graddot` has P = 1 (one step of gradient descent); `ekfac` the inverse of the damped curvature (influence
-            functions, by the extra `influence`).
-        layers: Regular expression of the linear layers' names; by default those of the MLPs.
-        damping: Of the curvature; by default 0.1 times the mean of each layer.
-        num_factor_rows: The curvature is that of so many rows, drawn by a hash of their names (ours).
-        max_queries: Answers of each kind; more are drawn from by a hash of their problems' names.
-        max_gradient_tokens: Tokens of one backward pass. It does not change results beyond rounding.
-        max_query_gigabytes: Gradients of answers that are held at once; where they need more, rows are read several times.
+        backend: `graddot` has P = 1 (one step of gradient descent). `ekfac` has the inverse of the damped curvature (influence
+            functions; needs the extra `influence`).
+        layers: Regular expression that matches the names of linear layers; the default is the MLPs.
+        damping: Damping of the curvature; None is 0.1 times the mean of each layer.
+        num_factor_rows: Number of rows that the curvature is fitted on, drawn by a hash of their uids (ours).
+        max_queries: Largest number of answers of each kind, drawn by a hash of their problems' names; None takes all.
+        max_gradient_tokens: Tokens of one backward pass. It changes results by no more than rounding.
+        max_query_gigabytes: Memory for the gradients of answers. If they need more, the rows are read several times.
     """
 
     needs: ClassVar[Needs] = "gradients"
@@ -79,28 +79,28 @@ class GradientScorer(Scorer):
 
     @cached_property
     def encoded_answers(self) -> list[EncodedExample]:
-        """The answers whose loss is looked at, as the model reads them."""
+        """The tokens of all answers, each with its question."""
         encoded = self.reference.encode(
             [Example(-1, each.problem, each.question, each.text) for each in self.all_answers()]
         )
         for item in encoded:
             if item.num_completion_tokens < 1:
                 raise ValueError(
-                    f"No token is left of the answer to {item.uid}: it is empty, or its question fills all of "
+                    f"No token is left of the answer to {item.uid}: it is empty, or its question fills all "
                     f"{self.reference.max_length} tokens. Raise `reference_max_length`, or take it out of the evaluation."
                 )
         return encoded
 
     @property
     def linear_layers(self) -> dict[str, nn.Linear]:
-        """The layers of the model that `layers` names."""
+        """The layers of the model whose names match `layers`."""
         return linear_layers(self.model, self.layers)
 
     def read_inputs(self) -> None:
         self.all_answers()
 
     def fit(self, pool: Pool, output_dir: Path) -> None:
-        """Fits the curvature, and checks the layers and the answers before any row is read."""
+        """Checks the layers and the answers before any row is read, and fits the curvature."""
         self.encoded_answers  # noqa: B018
         found = list(self.linear_layers)
         if self.backend == "graddot":
@@ -109,8 +109,8 @@ class GradientScorer(Scorer):
         encoded = [item for item in self.reference.encode(pool.take(sorted(drawn))) if item.num_completion_tokens > 0]
         if not encoded:
             raise ValueError(
-                f"No row that the curvature is fitted on has a token of its solution within {self.reference.max_length} "
-                "tokens. Raise `reference_max_length`."
+                f"The curvature cannot be fitted: none of its rows has a token of the solution within the first "
+                f"{self.reference.max_length} tokens. Raise `reference_max_length`."
             )
         longest = max(len(item.input_ids) for item in encoded)
         made_from = {
@@ -126,10 +126,10 @@ class GradientScorer(Scorer):
 
     @abstractmethod
     def all_answers(self) -> list[Answer]:
-        """The answers whose loss is looked at."""
+        """The answers that the influence is computed for."""
 
     def precondition(self, gradients: Gradients) -> Gradients:
-        """Gradients multiplied by P, in their place."""
+        """Multiplies gradients by P, in place."""
         if self.backend == "graddot":
             return gradients
         return ekfac.precondition(gradients, self._factors, self.damping)
@@ -143,7 +143,7 @@ class GradientScorer(Scorer):
 
     @staticmethod
     def scorable(encoded: Sequence[EncodedExample]) -> list[int]:
-        """As for the loss, a row of whose solution truncation left fewer than 16 tokens has no score (our reading)."""
+        """Indices of the examples that get a score: a truncated solution needs 16 tokens, as for the loss (our reading)."""
         return [
             index
             for index, item in enumerate(encoded)
@@ -153,17 +153,18 @@ class GradientScorer(Scorer):
 
 @dataclass
 class InfluenceScorer(GradientScorer):
-    """Scores an example by its influence on answers that training turned right and wrong (arXiv 2510.06108).
+    """Scores an example by its influence on answers that training turned right or wrong (arXiv 2510.06108).
 
-    Our reading, since the paper was read second-hand: the queries are the trained model's own answers, right ones to problems
-    that it got wrong before, and wrong ones to problems that it got right before; influence is on their mean loss per token;
-    the model looked into is the trained one. The score, which pruning does not look at, is the mean influence on right
-    answers less that on wrong ones. Ranks within an answer need the whole pool: the sampler makes them of the lists.
+    Our reading, from summaries of the paper: the queries are answers of the trained model. They are its right answers to
+    problems that it got wrong before training, and its wrong answers to problems that it got right before. Influence is on
+    the mean loss per token of an answer, and the gradients are those of the trained model. The score is the mean influence on
+    right answers minus the mean influence on wrong ones. Pruning does not use the score: the sampler ranks the rows for each
+    answer by the lists, which needs the whole pool.
 
     Attributes:
-        before: Folder of `eval.run` for the model before training.
-        after: The same for the model after training, which `reference_model` names.
-        strategy: What the sampler is to do, so that missing answers are said before the work. Scores do not depend on it.
+        before: Output folder of the evaluation of the model before training.
+        after: Output folder of the evaluation of the model after training, which `reference_model` names.
+        strategy: The sampler's strategy. It lets missing answers be reported before the work; scores do not depend on it.
     """
 
     columns: ClassVar[dict[str, pa.DataType]] = {
@@ -188,14 +189,14 @@ class InfluenceScorer(GradientScorer):
 
     @cached_property
     def turned(self) -> Turned:
-        """The answers that are looked at."""
+        """The answers that the influence is computed for, by kind."""
         turned = turned_answers(self.before, self.after)
         for kind, answers in (("correct", turned.right), ("incorrect", turned.wrong)):
             if not answers and self.strategy in (kind, "combined"):
                 other = "incorrect" if kind == "correct" else "correct"
                 raise ValueError(
-                    f"Training turned no problem {'right' if kind == 'correct' else 'wrong'}, which `strategy: "
-                    f"{self.strategy}` looks at. Set `method_args: {{strategy: {other}}}`, or evaluate on more problems."
+                    f"Training turned no problem {'right' if kind == 'correct' else 'wrong'}, but `strategy: "
+                    f"{self.strategy}` needs one. Set `method_args: {{strategy: {other}}}`, or evaluate on more problems."
                 )
         return Turned(first_by_name(turned.right, self.max_queries), first_by_name(turned.wrong, self.max_queries))
 
@@ -208,13 +209,13 @@ class InfluenceScorer(GradientScorer):
 
     @cached_property
     def group_size(self) -> int:
-        """So many answers' gradients may be held at once."""
+        """Number of answers whose gradients fit into `max_query_gigabytes`."""
         model = self.reference.checked_model(self.encoded_answers, for_scores=True)
         bytes_each = num_parameters(self.linear_layers) * max(4, model.dtype.itemsize)
         return max(1, int(self.max_query_gigabytes * 1e9 / bytes_each))
 
     def gradients(self, part: slice) -> Gradients:
-        """The gradients of some answers."""
+        """Gradients of the answers in `part`, multiplied by P."""
         queries = self.encoded_answers[part]
         found = query_gradients(self.model, self.linear_layers, queries, "mean", self.max_gradient_tokens)
         return self.precondition(found)
@@ -224,7 +225,7 @@ class InfluenceScorer(GradientScorer):
         return self.gradients(slice(None))
 
     def groups(self) -> Iterator[tuple[slice, Gradients]]:
-        """The answers' gradients, as many at a time as may be held; where that is all of them they stay for the next batch."""
+        """The gradients of the answers, one group at a time. If all fit into memory, they stay there for the next batch."""
         number, size = len(self.encoded_answers), self.group_size
         if size >= number:
             yield slice(0, number), self.all_gradients

@@ -1,4 +1,4 @@
-"""What did each row, reasoning step and token do for a model's right answers? Infra's influence."""
+"""How much did each row, reasoning step and token help a model's right answers? The influence of Infra."""
 
 import bisect
 import re
@@ -24,7 +24,7 @@ BLANK_LINE = re.compile(r"\n\s*\n\s*")
 
 
 def step_starts(text: str) -> list[int]:
-    """Where the reasoning steps of a solution begin: at its start, and after each blank line."""
+    """Positions of the first character of each reasoning step: the start of the text, and after each blank line."""
     return [0, *(match.end() for match in BLANK_LINE.finditer(text) if 0 < match.end() < len(text))]
 
 
@@ -33,13 +33,14 @@ class InfraScorer(GradientScorer):
     """Scores an example by its influence on the log-probability of right answers (Infra, arXiv 2505.19949).
 
     f = (1/n) sum log p(answer | question) over the right answers of one evaluation; a log-probability is a sum over tokens. An
-    example's influence on f is the sum of its tokens' parts, which are by position of activation: what a position's losses
-    and all later ones owe to what layers read there. A reasoning step is the text up to a blank line (our reading).
+    example's influence on f is the sum of the parts of its positions. The part of a position comes from the inputs of the
+    layers at that position, through the losses there and at all later positions. A reasoning step is the text up to a blank
+    line (our reading).
 
     Attributes:
-        evaluation: Folder of `eval.run`, for the model that `reference_model` names.
-        level: How fine the stored parts are: `span` keeps `span_influence`, one number for the prompt and one a step;
-            `token` keeps `token_influence`, one number a token, as well.
+        evaluation: Output folder of an evaluation of the model that `reference_model` names.
+        level: The parts that are stored. `example` stores none. `span` stores `span_influence`: one number for the prompt and
+            one for each step. `token` stores `token_influence` as well: one number for each token.
     """
 
     columns: ClassVar[dict[str, pa.DataType]] = {
@@ -61,7 +62,7 @@ class InfraScorer(GradientScorer):
 
     @cached_property
     def right(self) -> list[Answer]:
-        """The answers that are looked at."""
+        """The right answers of the evaluation, at most `max_queries`."""
         return first_by_name(right_answers(self.evaluation), self.max_queries)
 
     def parameters(self) -> dict[str, Any]:
@@ -82,11 +83,11 @@ class InfraScorer(GradientScorer):
         return token_influences(self.model, self.linear_layers, self.gradient, encoded, self.max_gradient_tokens)
 
     def step_of_token(self, example: Example, encoded: EncodedExample) -> list[int]:
-        """The step that each token is in, from 1; 0 for those of the prompt. A token is in the step in which it starts."""
+        """The step of each token, from 1; 0 for tokens of the prompt. A token belongs to the step in which it starts."""
         tokenizer = self.reference.tokenizer
         if not tokenizer.is_fast:
             raise ValueError(
-                f"The tokenizer of {self.reference.name} does not say where its tokens are in the text. Set `level: example`."
+                f"The tokenizer of {self.reference.name} gives no positions of its tokens in the text. Set `level: example`."
             )
         places = tokenizer(example.completion, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         starts = step_starts(example.completion)

@@ -1,4 +1,4 @@
-"""Ratings that a model gives when asked: read from the probabilities of its first token, not from what it writes."""
+"""Which rating does a model give? It is read from the probabilities of the first token, not from generated text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from circuitseer_trl.scoring.base import Needs, Row, Scorer
 
 
 def label_ids(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[int]:
-    """The one token of each label; raises where a label is not one token of its own."""
+    """The token of each label. Raises if a label is not exactly one token, or if two labels share one."""
     ids = [tokenizer(label, add_special_tokens=False)["input_ids"] for label in labels]
     for label, found in zip(labels, ids, strict=True):
         if len(found) != 1:
             raise ValueError(
-                f"The label {label!r} is {len(found)} tokens for {tokenizer.name_or_path}, not one, so that its probability "
+                f"The label {label!r} is {len(found)} tokens for {tokenizer.name_or_path}, not one, so its probability "
                 "cannot be read from one position. Use another reference model."
             )
     first = [found[0] for found in ids]
@@ -35,7 +35,7 @@ def label_ids(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list
 def label_probabilities(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], labels: Sequence[int], max_batch_tokens: int
 ) -> np.ndarray:
-    """Probability of each label to be the token after each prompt, of shape `(len(prompts), len(labels))`, in float64."""
+    """Probability that each label is the next token of each prompt, of shape `(len(prompts), len(labels))`, in float64."""
     check_ready(model)
     result = np.zeros((len(prompts), len(labels)))
     for batch in length_batches([len(ids) for ids in prompts], max_batch_tokens):
@@ -48,7 +48,12 @@ def label_probabilities(
 
 
 def shorten(ids: Sequence[int], without: Sequence[int], max_length: int) -> list[int]:
-    """Cuts a prompt's text, but keeps its end, which asks for the answer: the tokens that it shares with a prompt `without`."""
+    """Cuts a prompt to `max_length` tokens, but keeps its end, which asks for the answer.
+
+    Args:
+        ids: Tokens of the prompt.
+        without: Tokens of the same prompt without the text. The end is the tokens that the two have in common.
+    """
     if len(ids) <= max_length:
         return list(ids)
     shared = 0
@@ -61,10 +66,10 @@ def shorten(ids: Sequence[int], without: Sequence[int], max_length: int) -> list
 class JudgeScorer(Scorer):
     """Scores an example by the expectation of a model's rating: sum of v p(v) over sum of p(v), over the labels v.
 
-    `valid_mass` is the sum of p(v): where it is small, the model wanted to say something else.
+    `valid_mass` is the sum of p(v). A small value means that the model prefers to answer with something else.
 
     Attributes:
-        prompt: What the model is told to do; in the chat form the system message.
+        prompt: The instruction for the model; the system message in the chat format.
     """
 
     needs: ClassVar[Needs] = "model"
@@ -80,7 +85,7 @@ class JudgeScorer(Scorer):
             raise ValueError(f"`prompt` must be a text that asks for a rating, got {self.prompt!r}.")
 
     def encode(self, example: Example) -> tuple[list[int], bool]:
-        """The prompt for one example, and whether its text had to be cut."""
+        """Returns the prompt for one example, and whether its text is cut."""
         tokenizer, longest = self.reference.tokenizer, self.reference.max_length
 
         def prompt(problem: str, completion: str) -> list[int]:

@@ -14,7 +14,7 @@ class LengthScorer(Scorer):
     """Scores an example by its number of tokens.
 
     Attributes:
-        length_of: Whose tokens: the problem's, or the solution's.
+        length_of: The text that is counted: the problem, or the solution.
     """
 
     needs: ClassVar[Needs] = "model"

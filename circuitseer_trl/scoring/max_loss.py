@@ -1,4 +1,4 @@
-"""Max-Loss: how badly the reference model predicts the worked solution."""
+"""How badly does the reference model predict the worked solution? The baseline Max Loss."""
 
 import math
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from circuitseer_trl.scoring.base import Needs, Row, Scorer
 class MaxLossScorer(Scorer):
     """Scores an example by the reference model's mean response loss, in nats per token (CircuitSeer, section 4.1).
 
-    The losses are those of the stored pass `losses/`, which the probe of CircuitSeer reads as well. The mean, not the sum,
-    which would be another measure of length. As in the probe, a row of whose solution truncation left fewer than 16 tokens
-    has no score (our reading).
+    The losses are those in `losses/`, which the probe of CircuitSeer also reads. The score is the mean, not the sum, since the
+    sum grows with length. As in the probe, a row whose solution is truncated to fewer than 16 tokens has no score (our
+    reading).
     """
 
     needs: ClassVar[Needs] = "losses"
@@ -33,7 +33,7 @@ class MaxLossScorer(Scorer):
 
     @cached_property
     def losses(self) -> dict[str, dict[str, Any]]:
-        """The rows of the stored loss pass, by uid."""
+        """The rows of `losses/`, by uid."""
         return {row["uid"]: row for row in read_table(self._folder).to_pylist()}
 
     def score_batch(self, batch: Sequence[Example]) -> list[Row]:
@@ -41,7 +41,7 @@ class MaxLossScorer(Scorer):
 
 
 def loss_row(found: dict[str, Any]) -> Row:
-    """A score row of a row of the loss pass: scored by its loss, or with the reason why there is none."""
+    """Makes a score row of a row of `losses/`: with the loss as score, or with the reason for a missing score."""
     loss, tokens = found["loss_nats"], found["num_completion_tokens"]
     row: Row = {"score": None, "status": "truncated" if found["truncated"] else "ok", "num_tokens": tokens}
     row["loss_nats"] = loss

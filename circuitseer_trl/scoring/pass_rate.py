@@ -21,14 +21,14 @@ HOW_TO = "Write the pool as a benchmark with `circuitseer pool-benchmark` and ru
 
 @dataclass(frozen=True)
 class PassRate:
-    """The share of a problem's answers that are right, and how many there are, where that is known."""
+    """The share of a problem's answers that are right, and the number of answers; None if it is not known."""
 
     value: float
     num_answers: int | None
 
 
 def read_pass_rates(path: str) -> dict[str, PassRate]:
-    """Pass rates by problem id: of the sampled answers, or where there are none of the greedy one.
+    """Reads pass rates by problem id: of the sampled answers, or of the greedy answer if there are no samples.
 
     Args:
         path: The `output_dir` of `circuitseer evaluate`, or a JSONL of `id` and `verdict` such as `circuitseer grade` writes.
@@ -53,21 +53,21 @@ def pass_rates_fingerprint(rates: dict[str, PassRate]) -> str:
 
 
 def check_joined(pool: Pool, rates: dict[str, PassRate], path: str) -> None:
-    """Raises where no row of the pool has a verdict: then the evaluation was not of this pool."""
+    """Raises if no row of the pool has a verdict: the evaluation was not of this pool."""
     if not any(uid in rates for uid in pool.uids):
         raise ValueError(
-            f"None of the {len(pool)} rows of the pool has a verdict in {path}: rows are called for instance {pool.uids[0]}, the "
-            f"verdicts' problems {next(iter(rates))}. {HOW_TO}"
+            f"None of the {len(pool)} rows of the pool has a verdict in {path}. A row's uid is for instance {pool.uids[0]}, a "
+            f"verdict's id {next(iter(rates))}. {HOW_TO}"
         )
 
 
 @dataclass
 class PassRateScorer(Scorer):
-    """Scores a row by the share of a model's answers that solve it; a row without one has the status `no_verdict`.
+    """Scores a row by the share of a model's answers that are right; a row without an answer has the status `no_verdict`.
 
     Attributes:
-        verdicts: As in `read_pass_rates`; the problems' ids are the rows' uids.
-        pass_rate_column: A column of the pool that holds pass rates, in place of verdicts.
+        verdicts: An evaluation, as in `read_pass_rates`; the problems' ids are the rows' uids.
+        pass_rate_column: A column of the pool with pass rates, in place of verdicts.
     """
 
     columns: ClassVar[dict[str, pa.DataType]] = {"num_answers": pa.int64()}
@@ -131,11 +131,11 @@ class PassRateScorer(Scorer):
 
 @dataclass
 class PassRateBand(Combination):
-    """Makes every row of a medium pass rate equally likely, and drops the others (open-r1's filter: 0.1 < p < 0.9).
+    """Gives rows of a medium pass rate the score 1, and the others none (open-r1's filter: 0.1 < p < 0.9).
 
     Attributes:
-        lowest: Rows of this pass rate or a lower one are too hard.
-        highest: Rows of this pass rate or a higher one are too easy.
+        lowest: A row with this pass rate or a lower one is too hard.
+        highest: A row with this pass rate or a higher one is too easy.
     """
 
     lowest: float = 0.1

@@ -1,4 +1,4 @@
-"""How good is a pair of problem and solution, by a model that is asked?"""
+"""How good is a pair of problem and solution? The rating of a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ class QualityScorer(JudgeScorer):
     """Scores problem and solution by the reference model's rating from 1 to 5 (the baseline Quality; the prompt is ours).
 
     Attributes:
-        mode: `expectation` is over the five labels at the answer's first token. `generate` is the literal reading: the model
-            writes an answer, the likeliest token each time, and the score is the rating in it; a row whose answer has none has
-            the status `no_rating` and no score.
-        max_new_tokens: Longest answer of `generate`.
+        mode: `expectation` is over the five labels at the answer's first token. `generate` takes the paper literally: the model
+            generates an answer greedily, and the score is the rating in it. If the answer has no rating, the row has no score
+            and the status `no_rating`.
+        max_new_tokens: Largest number of tokens of an answer in the mode `generate`.
     """
 
     labels: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5)

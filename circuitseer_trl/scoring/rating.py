@@ -1,4 +1,4 @@
-"""Ratings that a model writes: its answer in its own words, and the rating that can be read in it, or none."""
+"""Which rating does a model write? Generates its answer, and reads the rating in it, if there is one."""
 
 import re
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from circuitseer_trl.modeling.losses import check_ready, length_batches
 
-# A digit that is no part of a longer number, and is out of nothing but 5.
+# A digit that is not part of a longer number. "out of" may follow only with 5.
 RATING = r"(?<![\d.])([1-5])(?!\.?\d)(?!\s*(?:/|out of)\s*(?!5\b)\d)"
 ALONE = re.compile(rf"[\W_]*{RATING}(?:\s*(?:/|out of)\s*5)?[\W_]*")
-# Not after "answer", "score" or "rate", nor in a box: a model that solves the problem writes those, too.
+# Not after "answer", "score" or "rate", and not in a box: a model that solves the problem also writes those.
 NAMED = re.compile(rf"\b(?:rating|quality|rated|i(?:'d| would)? rate)\b[^.\d\n]{{0,40}}{RATING}", re.IGNORECASE)
 
 
@@ -23,12 +23,12 @@ def greedy_answers(
     max_new_tokens: int,
     max_batch_tokens: int,
 ) -> list[str]:
-    """What the model writes after each prompt, the likeliest token each time, without a repetition penalty."""
+    """Generates an answer to each prompt greedily, without a repetition penalty."""
     check_ready(model)
     settings = GenerationConfig(
         do_sample=False,
         num_beams=1,
-        repetition_penalty=1.0,  # the model's own settings, Qwen2.5's 1.05 for one, fill in what is not said here
+        repetition_penalty=1.0,  # the model's own value, such as 1.05 of Qwen2.5, holds if none is set here
         max_new_tokens=max_new_tokens,
         pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
     )
@@ -48,9 +48,10 @@ def greedy_answers(
 
 
 def read_rating(answer: str) -> int | None:
-    """The rating from 1 to 5 that an answer gives: a digit alone, or one soon after "rating", "quality" or "I rate".
+    """Reads the rating from 1 to 5 in an answer: a digit alone, or a digit soon after "rating", "quality" or "I rate".
 
-    None where there is none, or where two of them disagree.
+    Returns:
+        The rating; None if there is none, or if two ratings differ.
     """
     if alone := ALONE.fullmatch(answer):
         return int(alone[1])

@@ -1,4 +1,4 @@
-"""How near is a problem to the ones that a model shall solve? Similarity of hidden states to target queries."""
+"""How similar is a problem to the target problems? The similarity of hidden states to those of target queries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ def mean_hidden_states(
     """The mean of each text's last hidden states, scaled to length 1, in float64.
 
     Args:
-        texts: Token ids, at least one each.
-        pooling: `mean` counts all tokens alike; `weighted` the i-th of them i times.
+        texts: Token ids of each text, at least one.
+        pooling: `mean` gives all tokens the same weight; `weighted` gives the i-th token the weight i.
     """
     check_ready(model)
     vectors: dict[int, np.ndarray] = {}
@@ -49,13 +49,14 @@ def mean_hidden_states(
 class RDSScorer(Scorer):
     """Scores a problem by the cosine similarity of its mean hidden state to target queries (RDS+'s family of baselines).
 
-    `similarities` has one number a query, for the round robin; the score is the largest. Our reading: the last layer, the text of
-    the problem alone on both sides, since queries are mostly benchmark problems without a solution.
+    `similarities` has one number for each query, for the round-robin sampler; the score is the largest. Our reading: the
+    hidden states of the last layer, and the problem alone on both sides, since most queries are benchmark problems without a
+    solution.
 
     Attributes:
-        queries: A dataset of target problems: a local file or folder, or a Hub id. Not the benchmark to be reported.
-        query_column: Its column of the problem's text.
-        query_split: Its split.
+        queries: A dataset of target problems: a local file or folder, or a Hub id. Do not use a benchmark that you report.
+        query_column: Column of the dataset with the problem's text.
+        query_split: Split of the dataset.
         pooling: `weighted` is RDS+'s position-weighted mean, as summarised by others.
     """
 
@@ -95,7 +96,7 @@ class RDSScorer(Scorer):
 
     def fit(self, pool: Pool, output_dir: Path) -> None:
         if "targets" in vars(self):
-            return  # they do not depend on the pool
+            return  # the targets do not depend on the pool
         made_from = {"model": self.reference.describe(for_scores=True), "parameters": self.parameters()}
         self._vectors = fitted_file(output_dir, "queries", made_from, self._embedded_queries)
 

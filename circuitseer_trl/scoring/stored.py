@@ -1,4 +1,4 @@
-"""Scores of other methods, read from their folders and made into one: the method `combine`."""
+"""How are the scores of several methods combined? Reads them from their folders and adds them up: the method `combine`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from circuitseer_trl.scoring.combination import Normalisation, weighted_scores
 
 @dataclass(frozen=True)
 class StoredScores:
-    """A folder of scores: its card, and the score (NaN for none) and number of tokens of every row by uid."""
+    """The scores in a folder: the card, and by uid each row's score (NaN if it has none) and number of tokens."""
 
     card: dict[str, Any]
     scores: dict[str, float]
@@ -26,7 +26,7 @@ class StoredScores:
 
 
 def read_scores(folder: str) -> StoredScores:
-    """The scores in an output folder of `score_pool` or `select_data`: as in `scores/`, before any combination."""
+    """Reads the scores in an output folder of `score-pool` or `select-data`: those in `scores/`, before any combination."""
     path = Path(folder).expanduser()
     for name in ("scores.json", "scores"):
         if not (path / name).exists():
@@ -42,14 +42,16 @@ def read_scores(folder: str) -> StoredScores:
 
 @dataclass
 class StoredScorer(Scorer):
-    """Scores a row by a weighted sum of its scores in other folders; one without a score in any has the status `missing`.
+    """Scores a row by a weighted sum of its scores in other folders.
 
-    `scores` has the numbers that are added up, as they are in the folders; `num_tokens` is of the first folder that has it.
+    A row without a score in one of the folders has the status `missing`. `scores` has the scores of the folders as they are;
+    `num_tokens` is that of the first folder that has it.
 
     Attributes:
-        folders: Output folders of `score_pool` or `select_data`, all of the same pool.
-        weights: One for each folder, by default 1; below 0 where low scores are the good ones.
-        normalise: `rank` adds ranks in (0, 1), the best highest; `z_score` distances from the mean in standard deviations.
+        folders: Output folders of `score-pool` or `select-data`, all of the same pool.
+        weights: One weight for each folder; None is 1 for all. Use a weight below 0 if low scores are the good ones.
+        normalise: `rank` adds ranks in (0, 1), where the highest score has the highest rank. `z_score` adds distances from the
+            mean in standard deviations.
     """
 
     columns: ClassVar[dict[str, pa.DataType]] = {"scores": pa.list_(pa.float64())}
@@ -67,7 +69,7 @@ class StoredScorer(Scorer):
             )
         if not isinstance(self.all_weights, list) or len(self.all_weights) != len(self.folders):
             raise ValueError(
-                f"`weights` must be a list of {len(self.folders)} numbers, one a folder, got {self.all_weights!r}."
+                f"`weights` must be a list of {len(self.folders)} numbers, one for each folder, got {self.all_weights!r}."
             )
         for weight in self.all_weights:
             if not is_number(weight) or not np.isfinite(weight) or weight == 0:
@@ -85,7 +87,7 @@ class StoredScorer(Scorer):
         if len(set(pools)) > 1:
             of = ", ".join(f"{folder}: {pool}" for folder, pool in zip(self.folders, pools, strict=True))
             raise ValueError(
-                f"The `folders` have scores of different pools, by their fingerprints ({of}). Score one pool."
+                f"The `folders` have scores of different pools (fingerprints: {of}). Give folders of one pool."
             )
         return stored
 
@@ -108,7 +110,7 @@ class StoredScorer(Scorer):
         if made_from != pool.fingerprint:
             raise ValueError(
                 f"The scores in {self.folders[0]} are of another pool (fingerprint {made_from}) than this one ({pool.name}, "
-                f"{pool.fingerprint}). Give the data recipe that they were made with."
+                f"{pool.fingerprint}). Use the data recipe that they were made with."
             )
 
     def score_batch(self, batch: Sequence[Example]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Runs the whole chain on two CPU cores, without a network: does a selected tenth beat a random one?"""
+"""Runs all steps on two CPU cores, without a network: does a selected tenth beat a random one?"""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Shows why a row has its score: the attention that its tokens receive and each head's part, or its tokens' influence."""
+"""Shows why a row has its score: the attention that its tokens receive and the parts of heads, or its tokens' influence."""
 
 import sys
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ View = Literal["attention", "influence"]
 
 @dataclass
 class ExplainConfig:
-    """Which row is explained, and how."""
+    """The keys of `circuitseer explain`, beside those of the pool and of selection."""
 
     groups: ClassVar[Groups] = {"explanation": ("row", "max_tokens_shown", "view")}
 
     row: str = field(metadata={"help": "The row's position in the dataset (the `row` of scores/), or its uid."})
-    max_tokens_shown: int = field(default=60, metadata={"help": "Of a longer text, those farthest from an even share."})
+    max_tokens_shown: int = field(default=60, metadata={"help": "Tokens to show of a longer text: the most unusual."})
     view: View = field(
         default="attention",
-        metadata={"help": "attention: of `method: circuitseer`; influence: by step and token, of `method: infra`."},
+        metadata={"help": "attention: for `method: circuitseer`; influence: of steps and tokens, for `method: infra`."},
     )
 
     def __post_init__(self) -> None:
@@ -38,7 +38,7 @@ class ExplainConfig:
 
 
 def find_row(pool: "Pool", name: str) -> "Example":
-    """The usable row with this uid, or at this position in the dataset."""
+    """Finds the usable row with this uid, or at this position in the dataset."""
     if name in pool.uids:
         return pool[pool.uids.index(name)]
     rows = pool.rows.tolist()
@@ -70,13 +70,13 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.selection.steps import SelectionSteps
 
     if config.heads_file is None and config.head_set == "detected":
-        config.heads_file = str(Path(config.output_dir) / "heads.json")  # of the run; nothing long is begun here
+        config.heads_file = str(Path(config.output_dir) / "heads.json")  # the run's heads: finding them here takes long
     steps = SelectionSteps.from_config(config, pool_config.system_prompt)
     scorer = steps.parts.scorer
     if asked.view == "influence" and not isinstance(scorer, InfraScorer):
         raise ValueError(f"`view: influence` is for `method: infra`, got `method: {config.method}`.")
     if asked.view == "attention" and not (isinstance(scorer, CircuitSeerScorer) and scorer.statistic == "variance"):
-        raise ValueError("Only scores of `method: circuitseer` with `statistic: variance` can be taken apart.")
+        raise ValueError("Only scores of `method: circuitseer` with `statistic: variance` can be explained.")
     pool = pool_from_config(pool_config)
     example = find_row(pool, asked.row)
     bound = scorer.bind(pool, steps.reference, steps.heads(pool), config.output_dir)

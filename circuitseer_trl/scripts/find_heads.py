@@ -19,7 +19,7 @@ def describe(heads: "HeadSet") -> str:
     layers, width = heads.importance.shape
     lines = [
         f"{len(heads.selected)} reasoning heads of {layers * width}, by {heads.card['num_probe']} probe examples "
-        f"(base loss {heads.card['base_loss']:.4f} nats a token):"
+        f"(base loss {heads.card['base_loss']:.4f} nats per token):"
     ]
     stability, race = heads.card["stability"], heads.card["race"]
     notes = [f"  selected again in {again:.0%} of draws" for again in stability["selected"]] if stability else None

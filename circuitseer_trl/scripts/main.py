@@ -1,4 +1,4 @@
-"""The `circuitseer` command: one name for all steps."""
+"""The `circuitseer` command, which starts all steps."""
 
 import difflib
 import importlib
@@ -9,7 +9,7 @@ from circuitseer_trl.command_line import run_command
 COMMANDS = {
     "find-heads": "finds the attention heads that reasoning depends on",
     "score-pool": "scores every problem by how those heads attend to it",
-    "select-data": "chooses the rows to train on (does the two steps above where needed)",
+    "select-data": "chooses the rows to train on (runs the two steps above if needed)",
     "explain": "shows why a row has its score: its tokens, and the heads' parts",
     "compare": "compares selections: overlap, scores, lengths, categories, cost",
     "train-sft": "fine-tunes with TRL",
@@ -18,7 +18,7 @@ COMMANDS = {
     "report": "compares evaluations, as tables and as a page",
     "pool-benchmark": "writes a pool as a benchmark",
     "reproduce": "selects, trains, evaluates and reports, from four recipes; skips what is finished",
-    "demo": "does all of that on word problems, on two CPU cores in minutes",
+    "demo": "runs all of this on word problems, on two CPU cores, in minutes",
     "recipes": "lists, shows and copies the recipes that come with the package",
 }
 
@@ -29,8 +29,8 @@ def usage() -> str:
         [
             "usage: circuitseer COMMAND ...\n",
             *lines,
-            "\n`circuitseer COMMAND --help` lists the keys of a command, `circuitseer --version` says the version, and",
-            "--debug shows the traceback of an error. Steps that use several processes start as",
+            "\n`circuitseer COMMAND --help` lists the keys of a command. `circuitseer --version` prints the version.",
+            "--debug shows the traceback of an error. To run a step with several processes, start it with",
             "`accelerate launch -m circuitseer_trl.scripts.COMMAND`, with _ for -.",
         ]
     )

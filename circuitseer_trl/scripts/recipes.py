@@ -13,13 +13,13 @@ from circuitseer_trl.named_files import FOLDERS, PLAIN_KINDS, find_file, named_f
 DESCRIPTION = """Lists, shows and copies the recipes that come with the package.
 
     circuitseer recipes                                   # their names, by kind
-    circuitseer recipes show circuitseer                  # NAME, or KIND/NAME where a name is in two kinds
-    circuitseer recipes copy circuitseer mine.yaml        # by default to ./recipes/KIND/NAME.yaml, which then wins
+    circuitseer recipes show circuitseer                  # NAME, or KIND/NAME if two kinds have the name
+    circuitseer recipes copy circuitseer mine.yaml        # by default to ./recipes/KIND/NAME.yaml, which then comes first
 """
 
 
 def first_sentence(path: Path) -> str:
-    """Of the comment that a recipe begins with."""
+    """The first sentence of the comment at the start of a recipe."""
     lines = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
     comment = " ".join(line.removeprefix("#").strip() for line in lines)
     return re.split(r"(?<=\.)\s", comment)[0]
@@ -44,7 +44,7 @@ def copy(name: str, target: str | None) -> str:
     to = Path(target) if target else Path(FOLDERS[path.parent.name]) / path.name
     to = to / path.name if to.is_dir() else to
     if to.exists():
-        raise ValueError(f"{to} is there already. Give another place: `circuitseer recipes copy {name} TO`.")
+        raise ValueError(f"{to} already exists. Give another place: `circuitseer recipes copy {name} TO`.")
     to.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, to)
     return str(to)

@@ -1,4 +1,4 @@
-"""Compares evaluations: results with intervals, differences on the same problems, and a page of both."""
+"""Compares evaluations: results with intervals, and differences on the same problems, as tables and as a page."""
 
 import sys
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from circuitseer_trl.command_line import CommandParser, run_command
 def main(args: Sequence[str] | None = None) -> None:
     parser = CommandParser(prog="circuitseer report", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="`output_dir` of an evaluation, or its results.json.")
-    parser.add_argument("--baseline", metavar="RUN", help="The run that others are compared with (the first).")
+    parser.add_argument("--baseline", metavar="RUN", help="Run to compare the others with (the first).")
     parser.add_argument(
         "--selection_dir",
         action="append",
         default=[],
         metavar="DIR",
-        help="Folder with heads.json, scores.json, selection.json; RUN and RUN/selection are looked at anyway.",
+        help="Another folder with heads.json, scores.json or selection.json, beside RUN and RUN/selection.",
     )
     parser.add_argument("--output", default="report.html", help="The page to write.")
     options = parser.parse_args(args)

@@ -2,7 +2,7 @@
 
     circuitseer reproduce --data gsm8k --selection circuitseer --sft qwen2.5-math-7b --eval paper --output_dir runs/x
 
-A recipe is a YAML file, or a name that `circuitseer recipes` lists. Single keys are changed with the step's name in front:
+A recipe is a YAML file, or a name that `circuitseer recipes` lists. To change a single key, put the step's name before it:
 `--train.model_name_or_path M`, `--select.reference_model R`, `--data.dataset_name D`, `--evaluate.limit 40`.
 """
 
@@ -23,7 +23,7 @@ def parser() -> CommandParser:
     result.add_argument(
         "--accelerate_config",
         metavar="CONFIG",
-        help="Start the steps under `accelerate launch` with this file, or with the named one (zero3, ddp, cpu).",
+        help="Start the steps with `accelerate launch` and this file or name (zero3, ddp, cpu).",
     )
     result.add_argument("--num_processes", type=int, metavar="N", help="Number of processes of that launch.")
     result.add_argument(

@@ -1,4 +1,4 @@
-"""Scores every row of a pool, and writes the scores to `scores/` and `scores.json`; finds the heads where they are missing."""
+"""Scores every row of a pool, and writes `scores/` and `scores.json`. Finds the heads first if they are missing."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def describe(scores: "ScoreTable", pool: "Pool") -> str:
-    """The counts, the correlation with length, and the best, the worst and some random rows."""
+    """Describes the scores: counts, correlation with length, and the highest, the lowest and some random rows."""
     from circuitseer_trl.selection.card import length_warning
     from circuitseer_trl.selection.examples import as_text, example_rows
 

@@ -1,4 +1,4 @@
-"""Selects rows of a pool to train on, and writes them to `selection.parquet`; finds heads and scores the pool where needed."""
+"""Selects rows of a pool to train on, and writes `selection.parquet`. Finds heads and scores the pool first if needed."""
 
 import logging
 import sys

@@ -18,7 +18,7 @@ from circuitseer_trl.training.training_config import TrainingConfig
 
 def main(args: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    from trl import ModelConfig, SFTConfig  # 3 seconds: the keys of training are theirs
+    from trl import ModelConfig, SFTConfig  # takes 3 seconds, and defines the keys of training
 
     pool_config, config, training_args, model_config = parse_recipe(
         *(PoolConfig, TrainingConfig, SFTConfig, ModelConfig),

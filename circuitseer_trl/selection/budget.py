@@ -1,4 +1,4 @@
-"""How many rows is a budget? Of rows, or of training tokens."""
+"""How many rows does a budget of training tokens buy?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class TokenBudget:
     """A budget in training tokens.
 
     Attributes:
-        most: So many tokens at most.
+        most: The largest number of tokens.
         tokens (`np.ndarray` of shape `(N,)`): Training tokens of the pool's rows.
     """
 
@@ -28,13 +28,17 @@ class TokenBudget:
     tokens: np.ndarray
 
     def kept(self, selection: Selection, pool: Pool) -> dict[str, int]:
-        """What the card says of it."""
+        """Makes the card's entry: training tokens of the selection and of the pool."""
         of = dict(zip(pool.uids, self.tokens.tolist(), strict=True))
         return {"selected": sum(of[uid] for uid in selection.uids), "pool": int(self.tokens.sum())}
 
 
 def training_tokens(pool: Pool, reference: Reference, output_dir: str | Path) -> np.ndarray:
-    """Tokens of each row's problem and completion by the reference model's tokenizer, without a template; kept in `tokens/`."""
+    """Counts the tokens of each row's problem and completion with the reference's tokenizer, without a template.
+
+    Returns:
+        `np.ndarray` of shape `(N,)`. The counts are stored in `tokens/`.
+    """
 
     def compute(examples: list[Example]) -> pa.Table:
         texts = [example.problem for example in examples] + [example.completion for example in examples]
@@ -53,22 +57,22 @@ def training_tokens(pool: Pool, reference: Reference, output_dir: str | Path) ->
 
 
 def check_nested(sampler: Sampler) -> None:
-    """Raises where a sampler's rows have no order in which a budget of tokens could be filled."""
+    """Raises if a sampler is not nested: its rows have no order in which a budget of tokens can be filled."""
     if not sampler.nested:
         raise ValueError(
-            f"`budget_tokens` takes rows in the sampler's order, but {sampler} has none: which rows it takes first depends on "
-            "how many it takes. Set `budget_ratio` or `budget_size`, or another sampler (for `diversity`, `allocation: equal`)."
+            f"`budget_tokens` takes rows in the sampler's order, but {sampler} has none: its first rows depend on the number "
+            "of rows. Set `budget_ratio` or `budget_size`, or another sampler (for `diversity`, `allocation: equal`)."
         )
 
 
 def rows_within(budget_tokens: int, tokens: np.ndarray) -> int:
-    """How many of the first rows have together at most `budget_tokens`; the first that does not fit ends them.
+    """Counts the first rows that fit into `budget_tokens`, up to the first row that does not fit.
 
     Args:
-        tokens (`np.ndarray` of shape `(N,)`): Training tokens of the rows, in the order in which they are taken.
+        tokens (`np.ndarray` of shape `(N,)`): Training tokens of the rows, in the sampler's order.
 
     Raises:
-        ValueError: Not even the first row fits, or all rows together have fewer tokens than the budget.
+        ValueError: The first row does not fit, or all rows together have fewer tokens than the budget.
     """
     spent = np.cumsum(tokens)
     if tokens[0] > budget_tokens:
@@ -97,6 +101,6 @@ def sample_tokens(
     if num_drawable == 0:
         raise ValueError("No row can be chosen: none has a score, or all scores are 0.")
     order = sampler.sample(scores, np.arange(len(pool)), pool.uids, num_drawable, seed, columns).rows
-    # Drawn again for this size: inclusion probabilities depend on it.
+    # Draws again with the final size, since inclusion probabilities depend on it.
     size = rows_within(budget.most, budget.tokens[order])
     return sampler.sample(scores, pool.rows, pool.uids, size, seed, columns)

@@ -1,4 +1,4 @@
-"""The card of a selection: what was chosen, from what, how, and what to beware of."""
+"""What does the card of a selection hold? The chosen rows, their pool, the settings, and warnings."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from circuitseer_trl.sampling.base import Selection
 from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
 
-# Above this rank correlation the score says little that the length does not (docs/methods.md, "What to beware of").
+# Above this rank correlation, the score is mostly a measure of length (docs/methods.md, "What to beware of").
 LENGTH_WARNING = 0.8
 
 
@@ -21,13 +21,13 @@ def selection_card(
     selection: Selection,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """What `selection.json` says.
+    """Makes the content of `selection.json`.
 
-    Means and categories of the selected rows count a row as often as its weight says.
+    Means and categories of the selected rows count each row by its weight.
 
     Args:
-        values: The scores after combination and length control, which were sampled by.
-        settings: Method, sampler, seed and their parameters, as the card has them.
+        values (`np.ndarray` of shape `(N,)`): The scores that the sampler got, after combination and length control.
+        settings: The card's entries for method, sampler, seed and their parameters.
     """
     tokens = scores.table["num_tokens"].to_numpy()
     place = {row: index for index, row in enumerate(scores.table["row"].to_pylist())}
@@ -63,10 +63,10 @@ def category_shift(pool: Pool, chosen: np.ndarray) -> dict[str, dict[str, int]] 
 
 
 def length_warning(correlation: float | None) -> str | None:
-    """The warning for scores that mostly say how long a text is, or None."""
+    """Returns the warning for scores that mostly measure length; None if it does not apply."""
     if correlation is None or abs(correlation) <= LENGTH_WARNING:
         return None
     return (
         f"The rank correlation of score and length is {correlation:+.2f}: these scores are mostly a measure of length. "
-        "Compare with `method: length`; `length_control: bin` takes it out, `statistic: entropy` depends on it less."
+        "Compare with `method: length`. `length_control: bin` removes the length; `statistic: entropy` depends on it less."
     )

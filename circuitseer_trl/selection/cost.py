@@ -1,4 +1,4 @@
-"""What will a selection cost? Every step tried on a few rows, and reckoned from there."""
+"""What will a selection cost? Runs every step on a few rows, and extrapolates."""
 
 import resource
 import sys
@@ -23,21 +23,22 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.selection.steps import SelectionSteps, shared_temporary_folder
 
-# Rows whose lengths stand for the pool's, and rows that are read for the time they take.
+# Rows from which the pool's mean length is estimated, and rows that the steps are timed on.
 NUM_MEASURED_ROWS, NUM_TIMED_ROWS = 256, 16
-# The sweep is tried with one head of so many layers.
+# Number of layers that the sweep is timed on, with one head of each.
 NUM_TIMED_LAYERS = 4
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a step is reckoned to cost one process.
+    """The estimated cost of a step in one process.
 
     Attributes:
-        work: What is done, for people.
-        seconds: By the clock.
+        step: Name of the step.
+        work: Description of the work, for the table.
+        seconds: Wall-clock time.
         operations: Floating-point operations of matrix products and attention.
-        memory_bytes: The model's weights and what its forwards hold at once; None where nothing is known of it.
+        memory_bytes: The model's weights and the activations of its forward passes; None if it is not known.
     """
 
     step: str
@@ -52,12 +53,12 @@ def spread_positions(pool: Pool, count: int) -> np.ndarray:
 
 
 def spread(pool: Pool, count: int) -> list[Example]:
-    """So many rows of the pool, evenly spread."""
+    """Takes `count` rows, spread evenly over the pool."""
     return pool.take(spread_positions(pool, count))
 
 
 def timed(work: Callable[[], object]) -> tuple[float, int]:
-    """Seconds and operations of a run, the second of two: the first one loads what is loaded once."""
+    """Measures seconds and operations of a piece of work. It runs twice, and the second run is timed, without loading."""
     with FlopCounterMode(display=False) as counter:
         work()
     with reuse_freed_memory():
@@ -67,7 +68,7 @@ def timed(work: Callable[[], object]) -> tuple[float, int]:
 
 
 def loss_cost(config: SelectionConfig, pool: Pool, reference: Reference) -> StepCost:
-    """The pass over the response losses of the pool, or of the probe's candidates."""
+    """Estimates the computation of the response losses of the pool, or of the probe's candidates."""
     lengths = [len(item.input_ids) for item in reference.encode(spread(pool, NUM_MEASURED_ROWS))]
     encoded = reference.encode(spread(pool, NUM_TIMED_ROWS))
     encoded = [item for item in encoded if item.num_completion_tokens > 0 and item.num_prompt_tokens > 0]
@@ -84,7 +85,7 @@ def loss_cost(config: SelectionConfig, pool: Pool, reference: Reference) -> Step
 
 
 def heads_cost(config: SelectionConfig, pool: Pool, reference: Reference) -> StepCost:
-    """The sweep over all heads on the probe; a race takes a part of it that nobody knows before."""
+    """Estimates the sweep over all heads on the probe. A race takes only a part of it, which is not known in advance."""
     encoded = reference.encode(spread(pool, NUM_MEASURED_ROWS))
     encoded = sorted(
         (item for item in encoded if item.num_completion_tokens > 0 and item.num_prompt_tokens > 0),
@@ -113,9 +114,10 @@ def heads_cost(config: SelectionConfig, pool: Pool, reference: Reference) -> Ste
 
 
 def scores_cost(steps: SelectionSteps, pool: Pool) -> StepCost:
-    """The scores of the pool, with what the scorer does before.
+    """Estimates the scores of the pool, with the scorer's fit.
 
-    The heads are not known yet: one of the deepest layer stands for them, so that every layer is read.
+    The heads are not known yet. One head of the last layer takes their place, so that the forward passes run through all
+    layers.
     """
     scorer, reference = steps.parts.scorer, steps.reference
     rows = spread(pool, NUM_TIMED_ROWS)
@@ -123,7 +125,7 @@ def scores_cost(steps: SelectionSteps, pool: Pool) -> StepCost:
     heads = None
     if scorer.needs == "heads" and reference is not None:
         heads = HeadSet([(configured_grid(reference)[0] - 1, 0)], {})
-    bound = scorer.attach(reference, heads)  # its files are of the whole pool, which `check` met
+    bound = scorer.attach(reference, heads)  # without `check`, which expects the whole pool
 
     def work() -> None:
         with shared_temporary_folder() as folder:
@@ -144,7 +146,7 @@ def scores_cost(steps: SelectionSteps, pool: Pool) -> StepCost:
 
 
 def estimate_heads(config: SelectionConfig, pool: Pool, reference: Reference) -> list[StepCost]:
-    """What the finding of the heads is reckoned to cost; every rank tries the same."""
+    """Estimates the cost of finding the heads. Every rank runs the same work."""
     costs = [heads_cost(config, pool, reference)]
     if config.probe_strategy == "max_loss" and config.probe_size < len(pool):
         costs.insert(0, loss_cost(config, pool, reference))
@@ -152,7 +154,7 @@ def estimate_heads(config: SelectionConfig, pool: Pool, reference: Reference) ->
 
 
 def estimate(steps: SelectionSteps, pool: Pool) -> list[StepCost]:
-    """What a selection is reckoned to cost; every rank tries the same."""
+    """Estimates the cost of a selection. Every rank runs the same work."""
     steps.parts.scorer.check(pool)
     costs = []
     if steps.needs_detection and steps.reference is not None:
@@ -161,21 +163,21 @@ def estimate(steps: SelectionSteps, pool: Pool) -> list[StepCost]:
 
 
 def cost_table(costs: list[StepCost]) -> str:
-    """The costs as a table, with their sum."""
+    """Formats the costs as a table, with their sum."""
     lines = [f"{'step':8}{'work':58}{'operations':>12}{'memory':>10}{'time':>10}"]
     for cost in costs:
         memory = f"{cost.memory_bytes / 1e9:.1f} GB" if cost.memory_bytes is not None else "-"
         lines.append(f"{cost.step:8}{cost.work:58}{cost.operations:12.1e}{memory:>10}{duration(cost.seconds):>10}")
     total = sum(cost.seconds for cost in costs)
-    lines.append(f"In all about {duration(total)} of one process like this one; each process holds the memory.")
+    lines.append(f"Together about {duration(total)} in one process like this one. Each process needs the memory.")
     return "\n".join(lines)
 
 
 def spent(started: float) -> str:
-    """What a run has cost so far.
+    """Describes the cost of a run so far: time, processes and memory.
 
     Args:
-        started: `time.monotonic()` at its begin.
+        started: `time.monotonic()` at the start of the run.
     """
     if torch.cuda.is_available():
         memory = torch.cuda.max_memory_allocated()

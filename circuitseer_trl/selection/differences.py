@@ -1,4 +1,4 @@
-"""How do selections differ? Overlap, agreement of scores, shift of lengths and categories, and cost, of any set of them."""
+"""How do selections differ? Their overlap, rank correlation of scores, lengths, categories and cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from circuitseer_trl.scoring.diagnostics import rank_correlation
 
 @dataclass(frozen=True)
 class SelectionFolder:
-    """What a folder says of one selection.
+    """A selection, read from its folder.
 
     Attributes:
-        name: What it is called in tables.
-        card: `selection.json`.
-        chosen: Names of the chosen rows.
-        scores: Score of every scored row of the pool, as in `scores/`: before combination and length control.
-        lengths: `num_tokens` of every row that has them.
-        seconds: What heads and scores took.
+        name: Name of the selection in tables.
+        card: Content of `selection.json`.
+        chosen: uids of the chosen rows.
+        scores: By uid, the score of every scored row of the pool, as in `scores/`: before combination and length control.
+        lengths: By uid, the `num_tokens` of every row that has it.
+        seconds: Time for heads and scores.
     """
 
     name: str
@@ -34,18 +34,18 @@ class SelectionFolder:
 
 @dataclass(frozen=True)
 class SelectionDifferences:
-    """Figures of several selections; matrices have a row and a column for each, in their order.
+    """Figures of S selections.
 
     Attributes:
-        names: What the selections are called.
-        rows: For each its method, number of rows, mean and median length of the chosen rows, seconds, and seconds for 1,000
-            rows of the pool.
-        overlap: Part of the smaller selection's rows that are in the other one, too.
-        chance: The overlap to expect of two selections that know nothing of each other.
-        correlation: Spearman's rank correlation of scores; NaN where one never varies.
-        pool_lengths: Length of each of the pool's rows; empty where no selection has lengths.
-        lengths: For each selection those of the chosen rows.
-        length_source: The selection whose `num_tokens` are the lengths of all, or None.
+        names: Names of the selections.
+        rows: For each selection its method, number of rows, mean and median length of the chosen rows, seconds, and seconds
+            for 1,000 rows of the pool.
+        overlap (`np.ndarray` of shape `(S, S)`): Share of the smaller selection's rows that are also in the other one.
+        chance (`np.ndarray` of shape `(S, S)`): Expected overlap of two independent selections.
+        correlation (`np.ndarray` of shape `(S, S)`): Spearman's rank correlation of scores; NaN if the scores of one never vary.
+        pool_lengths: Lengths of the pool's rows; empty if no selection has lengths.
+        lengths: For each selection the lengths of the chosen rows.
+        length_source: The selection that all lengths are from; None if no selection has lengths.
         categories: For each category its share of the pool, and of each selection.
     """
 
@@ -93,7 +93,7 @@ def compare(folders: Sequence[SelectionFolder]) -> SelectionDifferences:
     """Compares selections of the same pool.
 
     Raises:
-        ValueError: Fewer than two, two of one name, or another pool.
+        ValueError: There are fewer than two selections, two have the same name, or they are of different pools.
     """
     names = [folder.name for folder in folders]
     if len(folders) < 2:
@@ -103,9 +103,11 @@ def compare(folders: Sequence[SelectionFolder]) -> SelectionDifferences:
     pools = {folder.card["pool"]["fingerprint"] for folder in folders}
     if len(pools) > 1:
         of = ", ".join(f"{folder.name}: {folder.card['pool']['fingerprint']}" for folder in folders)
-        raise ValueError(f"These selections are of {len(pools)} different pools, by their fingerprints ({of}).")
+        raise ValueError(
+            f"These selections are of {len(pools)} different pools (fingerprints: {of}). Give selections of one pool."
+        )
     size = folders[0].card["pool"]["num_usable"]
-    # Methods look at different texts; one measure of length has to serve for all.
+    # Methods read different texts, so the lengths of one selection are used for all.
     source = next((folder for folder in folders if folder.lengths), None)
 
     known = source.lengths if source is not None else {}

@@ -1,4 +1,4 @@
-"""What do the scores prefer? Rows with the highest and the lowest scores, and a random draw to hold beside them."""
+"""What do the scores prefer? Rows with the highest and the lowest scores, and random rows to compare them with."""
 
 from collections.abc import Container
 from typing import Any
@@ -9,14 +9,14 @@ import pyarrow as pa
 from circuitseer_trl.pool.rows import Pool
 
 NUM_ROWS = 10
-MAX_TEXT = 1000  # characters of a problem that are kept
-SEED = 0  # of the draw, so that it is the same for every method on a pool
+MAX_TEXT = 1000  # characters; a longer problem is cut
+SEED = 0  # a constant, so that the random rows are the same for every method on a pool
 
 Examples = dict[str, list[dict[str, Any]]]
 
 
 def ranked(table: pa.Table) -> np.ndarray:
-    """Positions in a table of scores from the highest score to the lowest; rows without a score are left out."""
+    """Positions of the rows of a score table, from the highest score to the lowest, without rows that have no score."""
     scores = table["score"].to_numpy(zero_copy_only=False).astype(np.float64)
     order = np.argsort(-scores, kind="stable")
     return order[np.isfinite(scores[order])]
@@ -25,14 +25,15 @@ def ranked(table: pa.Table) -> np.ndarray:
 def example_rows(
     table: pa.Table, pool: Pool, selected: Container[str] | None = None, num_rows: int = NUM_ROWS
 ) -> Examples:
-    """Some rows of a pool by their scores, as lists of row, uid, score, number of tokens and problem.
+    """Picks rows of a pool by their scores, each with its row, uid, score, number of tokens and problem.
 
     Args:
-        table: The scores, in the pool's order.
-        selected: Names of the selected rows, where some were; each row then says whether it is one of them.
+        table: The score table, in the pool's order.
+        selected: uids of the selected rows. If given, each row has the key `selected`.
 
     Returns:
-        `highest` and `lowest`, both empty where all scores are the same, each from its end of the scale; and `random`.
+        The groups `highest`, `lowest` and `random`. `highest` begins with the highest score and `lowest` with the lowest. Both
+        are empty if all scores are equal.
     """
     order = ranked(table)
     scores = table["score"].to_numpy(zero_copy_only=False).astype(np.float64)
@@ -45,7 +46,7 @@ def example_rows(
         found[group] = table.select(["row", "uid", "score", "num_tokens"]).take(pa.array(positions)).to_pylist()
         for position, line in zip(positions.tolist(), found[group], strict=True):
             if line["score"] is not None and not np.isfinite(line["score"]):
-                line["score"] = None  # what is not finite has no form in JSON
+                line["score"] = None  # JSON has no NaN and no infinity
             if selected is not None:
                 line["selected"] = line["uid"] in selected
             line["problem"] = pool[position].problem[:MAX_TEXT]
@@ -53,7 +54,7 @@ def example_rows(
 
 
 def as_text(examples: Examples, max_text: int = 90) -> str:
-    """The rows for a terminal, one line each; a star marks the selected ones."""
+    """Formats the rows for a terminal, one line each. A star marks a selected row."""
     lines = []
     for group, rows in examples.items():
         if rows:

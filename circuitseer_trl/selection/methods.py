@@ -1,4 +1,7 @@
-"""Every selection method by its name: a scorer, perhaps a combination, and a sampler. Nothing is imported for a name."""
+"""Which selection methods are there? Each has a scorer, a sampler, and in some cases a combination.
+
+Classes are named as strings, so that reading the names imports no method.
+"""
 
 import difflib
 from collections.abc import Mapping
@@ -9,17 +12,17 @@ from typing import Any
 from circuitseer_trl.configs import Sampling, SelectionConfig
 from circuitseer_trl.modeling.model_folders import check_model_folder
 
-# Rows of every comparison that select nothing: training on the whole pool, and no training.
+# Rows of comparisons without a selection: training on the whole pool, and no training.
 WITHOUT_SELECTION = ("full", "zero_shot")
 
 
 @dataclass(frozen=True)
 class NamedSampler:
-    """A sampler as `sampling` names it.
+    """The sampler of a value of `sampling`.
 
     Attributes:
-        sampler: Its class, as `module:Class`.
-        parameters: Fields that make it what its name says.
+        sampler: The class, as `module:Class`.
+        parameters: Fields of the sampler that the name stands for.
     """
 
     sampler: str
@@ -28,13 +31,13 @@ class NamedSampler:
 
 @dataclass(frozen=True)
 class Method:
-    """A named scorer and sampler. Classes are `module:Class`, as in a recipe that names one's own.
+    """A named pair of scorer and sampler. Classes are `module:Class`, as for your own scorer in a recipe.
 
     Attributes:
         scorer: Class of the scorer.
-        sampling: The method's own sampler, by its name; the recipe may name another.
-        parameters: Fields of the scorer that make the method what it is.
-        combination: What makes one score of the columns of the score table; most methods need none.
+        sampling: Name of the method's sampler; a recipe may name another.
+        parameters: Fields of the scorer that the name stands for.
+        combination: Class that makes one score from the columns of the score table; None for most methods.
     """
 
     scorer: str
@@ -95,11 +98,11 @@ def check_names(config: SelectionConfig) -> None:
 
 
 def get_method(name: str) -> Method:
-    """The method of a name, or an error with the nearest name."""
+    """Returns the method of a name; raises an error with the nearest name if there is none."""
     if name in WITHOUT_SELECTION:
         raise ValueError(
-            f"`method: {name}` selects nothing: it is a row of comparisons, which `circuitseer reproduce` makes. "
-            "To train on the whole pool, leave `selection_file` out."
+            f"`method: {name}` selects nothing: it is a baseline, which `circuitseer reproduce` runs. To train on the whole "
+            "pool, run `circuitseer train-sft` without `selection_file`."
         )
     if name not in METHODS:
         close = difflib.get_close_matches(str(name), METHODS, n=1)

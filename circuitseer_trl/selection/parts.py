@@ -1,4 +1,4 @@
-"""From the names in a recipe to the objects that select: scorer, combination and sampler."""
+"""Which objects do the names in a recipe stand for? Makes scorer, combination and sampler."""
 
 import difflib
 import importlib
@@ -13,17 +13,17 @@ from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.scoring.combination import Combination
 from circuitseer_trl.selection.methods import SAMPLERS, Method, NamedSampler, get_method
 
-# Keys of the recipe that say how the reference model reads; they were fields of scorers once.
+# Keys of the recipe for the reference model. They were fields of scorers in early versions.
 READING = ("probe_format", "system_prompt", "max_batch_tokens")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a selection is made of, with its parameters set.
+    """The parts of a selection, with their parameters.
 
     Attributes:
-        method: What cards call the scorer: the method's name, or `module:Class`.
-        sampling: What cards call the sampler.
+        method: Name of the scorer on cards: the method's name, or `module:Class`.
+        sampling: Name of the sampler on cards.
     """
 
     method: str
@@ -39,7 +39,11 @@ def class_path(part: object) -> str:
 
 
 def load_class(key: str, path: str, kind: type) -> Any:
-    """The class of a `module:Class`; raises where there is none, or it is no `kind`."""
+    """Imports the class of a `module:Class`.
+
+    Raises:
+        ValueError: There is no such class, or it is not a subclass of `kind`.
+    """
     module_name, _, name = path.partition(":")
     if not module_name or not name:
         raise ValueError(f"`{key}` must be a `module:Class` such as my_package.my_module:MyClass, got {path!r}.")
@@ -47,7 +51,7 @@ def load_class(key: str, path: str, kind: type) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and lacks one of its own imports
+            raise  # the module exists, but one of its own imports does not
         raise ValueError(
             f"`{key}: {path}`: there is no module {error.name!r}. Is it installed, or its folder on PYTHONPATH?"
         ) from None
@@ -57,13 +61,13 @@ def load_class(key: str, path: str, kind: type) -> Any:
         advice = f" Did you mean `{module_name}:{close[0]}`?" if close else ""
         raise ValueError(f"`{key}: {path}`: the module has no class {name!r}.{advice}")
     if not isinstance(found, type) or not issubclass(found, kind):
-        raise ValueError(f"`{key}: {path}` is no {kind.__name__}: let the class be a subclass of {_home(kind)}.")
+        raise ValueError(f"`{key}: {path}` is not a {kind.__name__}: make it a subclass of {_home(kind)}.")
     check_fields(found)
     return found
 
 
 def check_object(key: str, part: object, kind: type) -> None:
-    """Raises where `part` is not an object of `kind`."""
+    """Raises if `part` is not an object of `kind`."""
     if isinstance(part, type):
         raise TypeError(f"`{key}` must be an object, got the class {part.__name__}: write {part.__name__}().")
     if not isinstance(part, kind):
@@ -87,12 +91,12 @@ def _home(kind: type) -> str:
 
 
 def make_parts(config: SelectionConfig, scorer: Scorer | None = None, sampler: Sampler | None = None) -> Parts:
-    """The parts that a recipe names, with its parameters; raises where it names others, before any work.
+    """Makes the parts that a recipe names. Raises before any work if a name or a parameter is unknown.
 
     Args:
-        config: The recipe. Those of its keys that are fields of the scorer are taken; so are its `method_args`.
-        scorer: A scorer of one's own, in place of the recipe's.
-        sampler: The same for the sampler.
+        config: The recipe. Its `method_args` set fields of the parts, and so do its keys with the name of a scorer's field.
+        scorer: Your own scorer, in place of the recipe's.
+        sampler: Your own sampler, in place of the recipe's.
     """
     if scorer is not None:
         check_object("scorer", scorer, Scorer)
@@ -106,7 +110,7 @@ def make_parts(config: SelectionConfig, scorer: Scorer | None = None, sampler: S
     scorer_class = load_class("scorer", method.scorer, Scorer) if scorer is None else None
     combination_class = load_class("combination", method.combination, Combination) if method.combination else None
     sampler_class = load_class("sampler", named.sampler, Sampler) if sampler is None else None
-    # What a name already says is no argument, nor is a field of a part that was given as an object.
+    # Not arguments: fields that a name stands for, and fields of a part that is given as an object.
     in_scorer = _fields(scorer_class) - set(method.parameters)
     in_combination = _fields(combination_class)
     in_sampler = _fields(sampler_class) - ({"inverse", "lowest"} if config.sampler is None else set())
@@ -129,12 +133,14 @@ def make_parts(config: SelectionConfig, scorer: Scorer | None = None, sampler: S
 
 
 def check_arguments(arguments: Mapping[str, Any], known: set[str]) -> None:
-    """Raises where `method_args` has a key that is no field of the method's parts."""
+    """Raises if `method_args` has a key that is not a field of the method's parts."""
     for name in arguments:
         if name in known:
             continue
         if name in READING:
-            raise ValueError(f"`{name}` is a key of the recipe, for all steps alike, and none of `method_args`.")
+            raise ValueError(
+                f"`{name}` is a key of the recipe, for all steps, not one of `method_args`. Move it to the top of the recipe."
+            )
         close = difflib.get_close_matches(name, known, n=1)
         advice = f"Did you mean `{close[0]}`? " if close else ""
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Selection for training scripts: a callback that selects before a trainer is made."""
+"""How does your own training script select its data? With a callback that selects before the trainer is made."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -19,22 +19,22 @@ from circuitseer_trl.selection.trainable_rows import trainable_rows
 
 
 class CircuitSeerDataSelector(TrainerCallback, ExportableState):
-    """Selects training data before a trainer is made, and tells the trainer's checkpoints and trackers what was selected.
+    """Selects training data before a trainer is made. As a callback, it adds the selection to checkpoints and to W&B.
 
         selector = CircuitSeerDataSelector(reference_model="Qwen/Qwen2.5-Math-1.5B-Instruct", budget_ratio=0.1, seed=42)
         dataset = selector.select(pool, output_dir="runs/x")
         trainer = SFTTrainer(model="Qwen/Qwen2.5-Math-7B", args=args, train_dataset=dataset, callbacks=[selector])
 
-    Selection cannot wait for the trainer: TRL tokenises and packs in its constructor, and callbacks are given no dataset.
-    Give the trainer its model by name, so that the reference model is gone before the target is loaded.
+    The selection must come before the trainer: TRL tokenises and packs in its constructor, and callbacks get no dataset. Give
+    the trainer its model by name, so that the reference model is freed before the target is loaded.
 
     Args:
-        reference_model: Hub id or folder of the model to look into.
+        reference_model: Hub id or folder of the reference model.
         budget_ratio: Share of the usable rows to keep.
         seed: Seed of the draw.
-        method: A key of `METHODS`; by default `circuitseer`.
-        scorer: A scorer of one's own in place of a method, or its `module:Class`.
-        sampler: A sampler of one's own, or its `module:Class`.
+        method: A key of `METHODS`; the default is `circuitseer`.
+        scorer: Your own scorer in place of a method, or its `module:Class`.
+        sampler: Your own sampler, or its `module:Class`.
         options: Any other key of `PoolConfig` (the columns, the system prompt) or `SelectionConfig`.
     """
 
@@ -56,10 +56,10 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         self.pool_options = {key: value for key, value in options.items() if key in columns}
         if scorer is not None and method:
             raise ValueError(
-                f"`method={method!r}` and `scorer` both say how rows are scored. Leave one of the two out."
+                f"`method={method!r}` and `scorer` both set how rows are scored. Leave one of the two out."
             )
         if sampler is not None and options.get("sampling"):
-            raise ValueError("`sampling` and `sampler` both say how rows are chosen. Leave one of the two out.")
+            raise ValueError("`sampling` and `sampler` both set how rows are chosen. Leave one of the two out.")
         config = SelectionConfig(
             output_dir="",
             reference_model=reference_model,
@@ -70,7 +70,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
             sampler=sampler if isinstance(sampler, str) else None,
             **{key: value for key, value in options.items() if key in selecting},
         )
-        # Checks the values now, not after the pool was read.
+        # Checks the values now, before the pool is read.
         self.steps = SelectionSteps.from_config(
             config,
             self._pool_config("dataset").system_prompt,
@@ -85,15 +85,15 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         return PoolConfig(**({"dataset_name": name} | self.pool_options))
 
     def select(self, pool: datasets.Dataset | Pool | str, output_dir: str | Path | None = None) -> datasets.Dataset:
-        """Selects rows; to be called by every process of a launch.
+        """Selects rows. Every process of a launch must call this.
 
         Args:
             pool: A dataset, a `Pool`, or the name of a dataset as in `PoolConfig`.
-            output_dir: Folder for heads, scores and selection; without one they are not kept, nor logged to W&B.
+            output_dir: Folder for heads, scores and selection. Without it they are neither kept nor logged to W&B.
 
         Returns:
-            The chosen rows, in the pool's order and with all of its columns. Where the dataset is not in a form that TRL can
-            train on, it has conversational `prompt` and `completion` columns besides.
+            The chosen rows, in the pool's order and with all of its columns. If TRL cannot train on the dataset's format, the
+            conversational columns `prompt` and `completion` are added.
         """
         config = self._pool_config(pool if isinstance(pool, str) else "dataset")
         if isinstance(pool, str):
@@ -113,7 +113,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         return trainable_rows(pool, self.selection, config.system_prompt)
 
     def state(self) -> dict[str, Any]:
-        """What `trainer_state.json` keeps of the selection."""
+        """The callback's state for `trainer_state.json`: the card of the selection."""
         return {"args": {}, "attributes": {"card": self.card}}
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -130,11 +130,11 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         if self._kept is not None and "wandb" in (args.report_to or []):
             from circuitseer_trl.selection.selection_panels import log_selection  # needs the extra `wandb`
 
-            log_selection(*self._kept)  # the trainer's own callback came first, and has started the run
+            log_selection(*self._kept)  # the trainer's own W&B callback runs before this one, and starts the run
 
     def _check_resumed(self, state: TrainerState) -> None:
-        """Raises where training goes on from a checkpoint that saw other rows."""
-        states: Any = state.stateful_callbacks or {}  # annotated as a list, but a dict once it was read
+        """Raises if training resumes from a checkpoint that was trained on other rows."""
+        states: Any = state.stateful_callbacks or {}  # annotated as a list, but a dict after it is read from a file
         saved = states.get(type(self).__name__)
         before = saved["attributes"]["card"] if isinstance(saved, dict) else None
         if state.global_step == 0 or self.card is None or before is None:

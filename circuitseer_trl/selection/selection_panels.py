@@ -1,4 +1,4 @@
-"""What was selected, on Weights & Biases."""
+"""What does Weights & Biases show of a selection?"""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ MAX_TEXT = 500  # characters of a problem in a table
 
 
 def heat_map(importance: np.ndarray) -> np.ndarray:
-    """A picture of layers x heads, enlarged: red where ablation raises the loss, blue where it lowers it."""
+    """Draws layers x heads, enlarged. A head is red if its ablation raises the loss, and blue if it lowers the loss."""
     largest = np.abs(importance).max() or 1.0
     share = importance / largest
     red, blue = np.clip(share, 0, 1), np.clip(-share, 0, 1)
@@ -27,7 +27,7 @@ def heat_map(importance: np.ndarray) -> np.ndarray:
 
 
 def head_panels(heads: dict[str, Any]) -> dict[str, Any]:
-    """The importance of every head as a picture and as a table; of heads that were not detected, nothing."""
+    """The importance of every head as a picture and as a table; empty for heads that were not detected."""
     if "importance" not in heads:
         return {}
     importance = np.array(heads["importance"])
@@ -42,7 +42,7 @@ def head_panels(heads: dict[str, Any]) -> dict[str, Any]:
 
 
 def length_panels(scores: pa.Table, selected: set[str]) -> dict[str, Any]:
-    """How long the texts are that were scored, in the pool and in the selection; nothing where no text was read."""
+    """Histograms of the scored texts' lengths, in the pool and in the selection; empty if the scorer reads no text."""
     chosen = scores.filter(pa.array([uid in selected for uid in scores["uid"].to_pylist()]))
     lengths = {"pool": finite(scores["num_tokens"]), "selected": finite(chosen["num_tokens"])}
     return {
@@ -51,7 +51,7 @@ def length_panels(scores: pa.Table, selected: set[str]) -> dict[str, Any]:
 
 
 def category_table(categories: dict[str, dict[str, int]]) -> wandb.Table:
-    """Which sources the selection takes more of, and which less: each one's share of the pool and of the selection."""
+    """Each category's share of the pool and of the selection."""
     total = {side: sum(counts[side] for counts in categories.values()) for side in ("pool", "selected")}
     table = wandb.Table(columns=["category", "pool", "selected", "pool_share", "selected_share"])
     for name, counts in categories.items():
@@ -61,7 +61,7 @@ def category_table(categories: dict[str, dict[str, int]]) -> wandb.Table:
 
 
 def extremes(scores: pa.Table, selected: set[str], pool: Pool, num_rows: int) -> wandb.Table:
-    """The rows of the highest and the lowest scores, with their problems."""
+    """The rows with the highest and the lowest scores, with their problems."""
     order = ranked(scores)
     shown = order if len(order) <= 2 * num_rows else np.concatenate([order[:num_rows], order[-num_rows:]])
     place = {uid: index for index, uid in enumerate(pool.uids)}
@@ -76,13 +76,13 @@ def extremes(scores: pa.Table, selected: set[str], pool: Pool, num_rows: int) ->
 
 
 def log_selection(folder: str | Path, pool: Pool, *, num_rows: int = 20) -> None:
-    """Logs a selection's folder to the run; does nothing where there is no run.
+    """Logs a selection's folder to the current run; does nothing without a run.
 
-    What the folder does not hold (heads for a method without them, scores of a selection that was copied alone) is left
-    out. The figures are no time series: they go with the first step.
+    Files that the folder does not have are left out: heads of a method without heads, or scores of a copied selection. The
+    figures are not a time series, so they are logged with the first step.
 
     Args:
-        num_rows: How many of the highest and of the lowest scores to show.
+        num_rows: Number of rows to show from each end of the scores.
     """
     run, folder = wandb.run, Path(folder)
     if run is None:

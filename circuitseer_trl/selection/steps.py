@@ -1,4 +1,4 @@
-"""From a pool to the rows to train on: the steps of a selection."""
+"""How does a pool become the rows to train on? The steps of a selection."""
 
 import shutil
 import tempfile
@@ -28,12 +28,12 @@ logger = get_logger(__name__)
 
 
 def reference_from_config(config: SelectionConfig, system_prompt: str) -> Reference:
-    """The reference model of a recipe, and what it is read with."""
+    """Makes the reference model of a recipe, with the settings that it reads examples with."""
     if config.reference_model is None:
         raise ValueError(
-            "`budget_tokens` counts by the reference model's tokenizer: set `reference_model`."
+            "`budget_tokens` counts with the reference model's tokenizer: set `reference_model`."
             if config.budget_tokens is not None
-            else f"`method: {config.method}` looks into a model: set `reference_model` to a Hub id or a folder."
+            else f"`method: {config.method}` needs a reference model: set `reference_model` to a Hub id or a folder."
         )
     return Reference(
         config.reference_model,
@@ -47,14 +47,14 @@ def reference_from_config(config: SelectionConfig, system_prompt: str) -> Refere
 
 
 def detect_heads(config: SelectionConfig, pool: Pool, reference: Reference) -> HeadSet:
-    """Finds the reasoning heads as the recipe says."""
+    """Finds the reasoning heads with the settings of the recipe."""
     probe = Probe(config.probe_strategy, config.probe_size, config.probe_candidates, config.head_seed)
     return find_heads(pool, reference, config.output_dir, probe, config.head_ratio, config.head_detection)
 
 
 @dataclass(frozen=True)
 class Selected:
-    """What a selection gives: the rows, the card that `selection.json` has, and the scores of the whole pool."""
+    """The result of a selection: the rows, the content of `selection.json`, and the scores of the whole pool."""
 
     selection: Selection
     card: dict[str, Any]
@@ -63,12 +63,12 @@ class Selected:
 
 @dataclass(frozen=True)
 class SelectionSteps:
-    """A selection recipe made ready: what it names is there, and its inputs are read; no pool is.
+    """A selection recipe that is ready to run: its parts are made and the scorer's files are read, but no pool is read.
 
     Attributes:
         config: The recipe.
         parts: Scorer, combination and sampler.
-        reference: The model to look into, where the scorer or the budget needs one.
+        reference: The reference model; None if neither the scorer nor the budget needs one.
     """
 
     config: SelectionConfig
@@ -83,11 +83,11 @@ class SelectionSteps:
         scorer: Scorer | None = None,
         sampler: Sampler | None = None,
     ) -> "SelectionSteps":
-        """Makes what the recipe names; raises where something is wrong with it.
+        """Makes the parts and the reference that the recipe names. Raises if the recipe is wrong.
 
         Args:
-            scorer: A scorer of one's own, in place of the recipe's.
-            sampler: The same for the sampler.
+            scorer: Your own scorer, in place of the recipe's.
+            sampler: Your own sampler, in place of the recipe's.
         """
         parts = make_parts(config, scorer, sampler)
         parts.scorer.read_inputs()
@@ -97,16 +97,16 @@ class SelectionSteps:
         return cls(config, parts, reference_from_config(config, system_prompt) if needed else None)
 
     def into(self, output_dir: str | Path) -> "SelectionSteps":
-        """The same steps with another output folder."""
+        """Returns the same steps with another output folder."""
         return replace(self, config=replace(self.config, output_dir=str(output_dir)))
 
     @property
     def needs_detection(self) -> bool:
-        """Whether scoring finds the heads first."""
+        """Whether the heads must be found before scoring."""
         return self.parts.scorer.needs == "heads" and self.config.head_set == "detected" and not self.config.heads_file
 
     def heads(self, pool: Pool) -> HeadSet | None:
-        """The heads to score with: those of `heads_file`, or newly detected ones; or for an ablation all, or a random draw."""
+        """Returns the heads to score with: those of `heads_file`, newly detected ones, or for an ablation all or random heads."""
         config, reference = self.config, self.reference
         if self.parts.scorer.needs != "heads" or reference is None:
             return None
@@ -119,10 +119,10 @@ class SelectionSteps:
         return detected or detect_heads(config, pool, reference)
 
     def score(self, pool: Pool) -> ScoreTable:
-        """Scores the pool; finds the heads first where they are missing."""
+        """Scores the pool, and finds the heads first if they are needed."""
         scorer = self.parts.scorer
         if scorer.needs == "heads":
-            scorer.check(pool)  # before the work of finding them; `bind` checks, too
+            scorer.check(pool)  # raises before the heads are found; `bind` checks again
         try:
             heads = self.heads(pool)
             return score_pool(pool, scorer, self.parts.method, self.reference, heads, self.config.output_dir)
@@ -131,9 +131,9 @@ class SelectionSteps:
                 self.reference.free()
 
     def select(self, pool: Pool) -> Selected:
-        """Scores the pool and chooses the rows; every rank gets the same ones.
+        """Scores the pool and chooses the rows. Every rank gets the same rows.
 
-        `selection.parquet` and `selection.json` are in the output folder, beside what the earlier steps wrote.
+        It writes `selection.parquet` and `selection.json` to the output folder, beside the files of the earlier steps.
         """
         config = self.config
         size = budget(len(pool), config.budget_ratio, config.budget_size) if config.budget_tokens is None else 0
@@ -162,7 +162,7 @@ class SelectionSteps:
     def _choose(
         self, pool: Pool, scores: ScoreTable, size: int, tokens: TokenBudget | None
     ) -> tuple[Selection, dict[str, Any]]:
-        """The rows, by number or by training tokens, and the card."""
+        """Chooses the rows, by a budget of rows or of training tokens, and makes the card."""
         config, combination, sampler = self.config, self.parts.combination, self.parts.sampler
         values = scores.scores if combination is None else combination.combine(scores.table, pool.difficulty)
         controlled = control_length(config.length_control, values, scores.table["num_tokens"].to_numpy())
@@ -184,7 +184,7 @@ class SelectionSteps:
 
 
 def sampling_columns(pool: Pool, scores: ScoreTable) -> dict[str, Any]:
-    """What samplers see besides the scores: the columns of the score table, and the pool's categories and difficulty."""
+    """The columns for samplers, beside the scores: those of the score table, and the pool's categories and difficulty."""
     columns: dict[str, Any] = {name: scores.table[name].to_numpy() for name in scores.table.column_names}
     if "category" not in columns and any(pool.examples["category"]):
         columns["category"] = pool.examples["category"]
@@ -195,7 +195,7 @@ def sampling_columns(pool: Pool, scores: ScoreTable) -> dict[str, Any]:
 
 @contextmanager
 def shared_temporary_folder() -> Iterator[str]:
-    """A temporary folder that all ranks of a node see, and that is gone afterwards."""
+    """Makes a temporary folder that all ranks of a node can read, and deletes it at the end."""
     folder = on_main_rank(tempfile.mkdtemp)
     try:
         yield folder

@@ -1,4 +1,4 @@
-"""From a selection back to a dataset for a trainer."""
+"""Which dataset does a trainer get from a selection?"""
 
 import datasets
 import numpy as np
@@ -9,7 +9,7 @@ from circuitseer_trl.sampling.base import Selection
 
 
 def trainable_rows(pool: Pool, selection: Selection, system_prompt: str) -> datasets.Dataset:
-    """The selected rows in the pool's order, each as often as its weight says, in a form that TRL can train on."""
+    """Returns the selected rows in a format that TRL can train on, in the pool's order. A row of weight 2 is there twice."""
     order = np.argsort(selection.rows, kind="stable")
     repeats = selection.weights[order].astype(np.int64)
     rows = np.repeat(selection.rows[order], repeats)

@@ -1,4 +1,4 @@
-"""The steps of a run, from four recipes: which are there to do, and which are finished."""
+"""Which steps does a run have, and which are finished? Plans and runs the steps of four recipes."""
 
 import argparse
 import shlex
@@ -24,8 +24,8 @@ KINDS = {
     "selection": ("selection", "ablations"),
     "sft": ("sft",),
     "eval": ("eval",),
-}  # of each flag's names
-# The names that these steps have in fingerprints: a run that was made when they were modules of a checkout stays finished.
+}  # kinds among which the name of each flag is searched
+# Earlier names of steps, which fingerprints keep, so that runs of earlier versions stay finished.
 RECORDED_NAMES = {"circuitseer_trl.scripts.evaluate": "eval.run", "circuitseer_trl.scripts.report": "eval.report"}
 
 
@@ -34,12 +34,12 @@ class Step:
     """One process of a run.
 
     Attributes:
-        name: What the step is called in `steps.json`.
-        module: What is run, with `-m`.
-        arguments: Its command line.
-        product: File that is there when the step is finished.
+        name: Name of the step in `steps.json`.
+        module: Module that is run with `-m`.
+        arguments: Its arguments on the command line.
+        product: File that exists when the step is finished.
         inputs: Files whose content the step depends on.
-        launch: Whether it starts under `accelerate launch` where that is asked for.
+        launch: Whether the step starts with `accelerate launch` if that is asked for.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Step:
 
 
 def read_overrides(words: list[str]) -> dict[str, dict[str, str]]:
-    """Reads `--step.key value` pairs into a dict a step."""
+    """Reads `--STEP.KEY VALUE` pairs into one dict for each step."""
     overrides: dict[str, dict[str, str]] = {prefix: {} for prefix in PREFIXES}
     rest = iter(words)
     for word in rest:
@@ -79,7 +79,7 @@ def flags(values: dict[str, Any]) -> list[str]:
 
 
 def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> list[Step]:
-    """The steps of a run, checked as far as recipes and folders can tell."""
+    """Plans the steps of a run. Raises if a recipe, a method or the model's folder is wrong."""
     recipes = {flag: find_file(getattr(options, flag), kinds) for flag, kinds in KINDS.items()}
     data = read_recipe(recipes["data"]) | overrides["data"]
     selecting = read_recipe(recipes["selection"]) | overrides["select"]
@@ -155,7 +155,7 @@ def command(step: Step, accelerate_config: Path | None, num_processes: int | Non
 
 
 def run_step(words: list[str]) -> int:
-    """Runs a process to its end, and gives its exit status; an interrupt stops the process first."""
+    """Runs a process to its end and returns its exit status. An interrupt stops the process first."""
     process = subprocess.Popen(words)
     try:
         return process.wait()
@@ -171,10 +171,10 @@ def run_step(words: list[str]) -> int:
 
 
 def run(steps: list[Step], output_dir: Path, accelerate_config: Path | None, num_processes: int | None) -> int:
-    """Runs the steps that are not finished; returns the exit status of the first that fails, or 0."""
+    """Runs the steps that are not finished. Returns the exit status of the first step that fails, or 0."""
     record_path = output_dir / "steps.json"
     record = read_json(record_path) if record_path.is_file() else {}
-    again = False  # a step after one that ran again runs again too
+    again = False  # after a step that runs again, all later steps run again
     for step in steps:
         asked = step.fingerprint()
         finished = record.get(step.name, {}).get("fingerprint") == asked and step.product.exists()

@@ -88,7 +88,7 @@ def test_what_cannot_be_paired_is_said(tmp_path: Path):
     base = write_run(tmp_path / "base", {"x": ["+", "-", "-"], "y": ["+"]})
     fewer = write_run(tmp_path / "fewer", {"x": ["+", "-"], "z": ["+"]})
     found = compare_runs(*fewer, *base)
-    assert "not the same problems: 2 here and 3 in the baseline, 1 of them in one only, for instance x-2" in str(
+    assert "not the same problems: 2 here and 3 in the baseline, 1 of them in only one, for instance x-2" in str(
         found.benchmarks["x"]
     )
     assert found.benchmarks["y"] == "only the baseline has it"

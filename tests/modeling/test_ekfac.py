@@ -153,7 +153,7 @@ def test_both_methods_select_by_it(tmp_path: Path, tiny_model: str, pool_file: s
         )
         assert select_rows(settings, "Think.", pool).weights.sum() == 6
         assert read_table(tmp_path / method / "scores")["score"].null_count == 0
-    with pytest.raises(ValueError, match="InfraScorer has not been given a reference model"):
+    with pytest.raises(ValueError, match="InfraScorer has no reference model"):
         InfraScorer(evaluation=folders["after"], backend="ekfac").score_batch([pool[0]])
 
 

@@ -57,7 +57,7 @@ def test_differences_are_printed_and_on_the_page(
     assert lines["second", "average"][-3:] == ["3", "0", "0.250"]
     assert lines["third", "x"][0] == "-33.3"
     assert lines["third", "y"] == ["+0.0", "[+0.0,", "+0.0]", "0", "0", "1.000"]
-    assert "second was measured in another way than first: seed 1, here 2." in printed
+    assert "second was measured with other settings than first: seed 1, here 2." in printed
     for words in ("Differences to first", "+29.2", "p 0.250", "seed 1, here 2"):
         assert words in text
 
@@ -69,7 +69,7 @@ def test_another_baseline(folders: list[str], tmp_path: Path, capsys: pytest.Cap
         assert "Differences to third" in text
     report(folders[:2], tmp_path / "page.html", "--baseline", folders[2])  # that is none of the runs
     assert "Difference to third" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="`--baseline` fourth is none of the runs: first, second, third"):
+    with pytest.raises(ValueError, match="`--baseline` fourth is not one of the runs: first, second, third"):
         report(folders, tmp_path / "page.html", "--baseline", "fourth")
 
 

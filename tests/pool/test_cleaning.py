@@ -166,7 +166,7 @@ def test_bad_cleaning_is_refused(tmp_path: Path, dirty: PoolConfig):
         ({"decontaminate_against": [3]}, "must be dataset names, files, or mappings with a `dataset_name`, got 3"),
         ({"decontaminate_against": [""]}, "mappings with a `dataset_name`, got ''"),
         ({"decontaminate_against": [{"dataset_name": "a", "split": "x"}]}, "has no key 'split'; keys are dataset_name"),
-        ({"decontaminate_against": ["{a"]}, "looks like JSON but is none"),
+        ({"decontaminate_against": ["{a"]}, "starts with a brace but is not JSON"),
     ]:
         with pytest.raises(ValueError, match=message):
             PoolConfig("pool", **values)  # type: ignore[arg-type]

@@ -158,10 +158,10 @@ class Careless(Sampler):
 
 def test_the_contract_can_be_broken():
     for fault, message in [
-        ("budget", "chooses 29 examples of 30"),
-        ("seed", "chooses otherwise with the same seed"),
-        ("chances", "has chances outside"),
-        ("nested", "says that it is nested, and is not"),
+        ("budget", "chooses 29 examples for a budget of 30"),
+        ("seed", "chooses other rows with the same seed"),
+        ("chances", "has probabilities outside"),
+        ("nested", "has `nested` True, but is not nested"),
         ("columns", "changes the columns"),
     ]:
         sampler = Careless()
@@ -181,5 +181,5 @@ def test_budget_is_the_floor_of_the_exact_decimal():
     assert budget(196_000, 0.1) == 19_600
     assert budget(15, 0.1) == 1
     assert budget(10, 0.1, size=7) == 7
-    with pytest.raises(ValueError, match="no row at all"):
+    with pytest.raises(ValueError, match="less than one row"):
         budget(9, 0.1)

@@ -61,7 +61,7 @@ def test_control_takes_the_correlation_with_length_out(control: str):
 def test_what_cannot_be_controlled_is_refused():
     with pytest.raises(ValueError, match="2 of 2 scored rows have no `num_tokens`"):
         control_length("bin", np.ones(2), np.full(2, np.nan))
-    with pytest.raises(ValueError, match=r"1 scores are below 0 .* `length_control: bin`"):
+    with pytest.raises(ValueError, match=r"1 scores are below 0, .* `length_control: bin`"):
         control_length("residual", np.array([-1.0, 1.0]), np.array([3.0, 4.0]))
 
 
@@ -102,7 +102,7 @@ def test_weighted_sums_of_scores_by_hand():
     scores = weighted_scores([first, second], [1.0, -1.0], "z_score", ["a", "b"])
     step, wide = 1 / (2 / 3) ** 0.5, 10 / 200**0.5
     assert scores[:3].tolist() == pytest.approx([-step + wide, wide, step - 2 * wide])
-    with pytest.raises(ValueError, match="The scores in b are all 7, so they say nothing"):
+    with pytest.raises(ValueError, match="The scores in b are all 7, which ranks nothing"):
         weighted_scores([first, np.full(5, 7.0)], [1, 1], "rank", ["a", "b"])
     with pytest.raises(ValueError, match="No row has a score in all of a, b"):
         weighted_scores([first, np.where(np.isnan(first), 1.0, np.nan)], [1, 1], "rank", ["a", "b"])
@@ -156,11 +156,11 @@ def test_folders_that_cannot_be_combined_are_refused(tmp_path: Path, tiny_model:
     for arguments, message in [
         ({}, "needs at least two folders of scores"),
         ({"folders": folders[:1]}, "needs at least two folders"),
-        ({"folders": folders, "weights": [1]}, "must be a list of 2 numbers, one a folder, got"),
+        ({"folders": folders, "weights": [1]}, "must be a list of 2 numbers, one for each folder, got"),
         ({"folders": folders, "weights": [1, 0]}, "must be numbers other than 0, got 0"),
         ({"folders": folders, "weights": [1, "a"]}, "must be numbers other than 0, got 'a'"),
         ({"folders": folders, "normalise": "max"}, "must be one of rank, z_score, got 'max'"),
-        ({"folders": [folders[0], other]}, "have scores of different pools, by their fingerprints"),
+        ({"folders": [folders[0], other]}, "have scores of different pools .fingerprints: "),
     ]:
         with pytest.raises(ValueError, match=message):
             CircuitSeerDataSelector(method="combine", method_args=arguments)

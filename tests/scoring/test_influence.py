@@ -217,13 +217,13 @@ def test_bad_evaluations_are_refused_before_any_work(tmp_path: Path, tiny_model:
     old.write_text(old.read_text().replace('"question"', '"asked"'))
     for arguments, message in [
         ({}, "needs two evaluations"),
-        ({"before": good["before"], "after": fewer}, "not of the same problems: 4 are in one"),
-        ({"before": good["before"], "after": other}, "not of the same problems: 12 are in one"),
-        ({"before": good["after"], "after": same}, "None of the 6 problems .* has another verdict"),
+        ({"before": good["before"], "after": fewer}, "not of the same problems: 4 are in only one"),
+        ({"before": good["before"], "after": other}, "not of the same problems: 12 are in only one"),
+        ({"before": good["after"], "after": same}, "All 6 problems .* have the same verdict"),
         ({"before": good["before"], "after": better}, "turned no problem wrong.*strategy: correct"),
         ({"before": better, "after": good["after"], "strategy": "correct"}, "no problem right.*strategy: incorrect"),
         ({"before": str(torn), "after": better}, "judges an answer to word_problems-0"),
-        ({"before": str(old.parent.parent), "after": better}, "does not say what was asked.*generates nothing"),
+        ({"before": str(old.parent.parent), "after": better}, "has no questions.*generates nothing"),
         (good | {"strategy": "both"}, "must be one of correct, incorrect, combined, got 'both'"),
         (good | {"backend": "less"}, "must be one of graddot, ekfac, got 'less'"),
         (good | {"layers": "("}, "must be a regular expression"),

@@ -99,7 +99,7 @@ def test_headers_before_a_solution_without_its_problem(tiny_model: str):
     assert tokenizer.decode(answer_header(tokenizer, "chat")) == HEADER
     assert tokenizer.decode(answer_header(tokenizer, "plain")) == "\n"
     tokenizer.chat_template = "{{ messages[0]['content'] }}"
-    with pytest.raises(ValueError, match="has no assistant's header apart from the prompt"):
+    with pytest.raises(ValueError, match="has no separate header for the assistant's turn"):
         answer_header(tokenizer, "chat")
 
 

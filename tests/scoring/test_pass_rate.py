@@ -99,7 +99,7 @@ def test_bad_verdicts_are_refused(tmp_path: Path, pool_file: str):
     for text, message in [
         ("{", r"Line 1 of .* is not a verdict"),
         ('{"verdict": true}', "is not a verdict .*'id'"),
-        ('{"id": "a", "verdict": 1}', "has the verdict 1, which is neither true nor false"),
+        ('{"id": "a", "verdict": 1}', "has the verdict 1. It must be true or false"),
         ("\n", r"The verdicts .* are empty"),
     ]:
         bad = tmp_path / "bad.jsonl"
@@ -188,5 +188,5 @@ def test_pools_as_benchmarks_that_make_no_sense_are_refused(tmp_path: Path, pool
         write_pool(PoolConfig(pool_file, completion_column="problem"), PoolBenchmarkConfig(str(tmp_path)))
     write_pool(PoolConfig(pool_file), PoolBenchmarkConfig(str(tmp_path), answer_column="topic"))
     assert [problem.gold for problem in load_benchmark("pool", tmp_path)][:2] == ["story", "sum"]
-    with pytest.raises(ValueError, match=r"Unknown benchmark 'mine'.* a file DIR/mine/test\.jsonl"):
+    with pytest.raises(ValueError, match=r"Unknown benchmark 'mine'.* write DIR/mine/test\.jsonl"):
         EvaluationConfig("m", "o", benchmarks=["mine"], benchmarks_dir=str(tmp_path))

@@ -58,8 +58,8 @@ def test_a_mistake_is_one_line(words: str, message: str, tmp_path: Path, monkeyp
     ("text", "message"),
     [
         ("a: 1\nb: [2\nc: 3", "line 3: "),
-        ("a: 1\n\nb: 2\na: 3", "line 4: the key `a` is there twice, first in line 1."),
-        ("m:\n  x: 1\n  x: 2", "line 3: the key `x` is there twice, first in line 2."),
+        ("a: 1\n\nb: 2\na: 3", "line 4: the key `a` is already in line 1. Remove one of the two."),
+        ("m:\n  x: 1\n  x: 2", "line 3: the key `x` is already in line 2. Remove one of the two."),
         ("- a", "must be a mapping of keys to values, got a list"),
         ("config: other.yaml", "has the key `config`"),
     ],
@@ -157,7 +157,7 @@ def test_an_interrupt_says_how_to_go_on_once(tmp_path: Path):
     subprocess.run(["kill", "-INT", "--", f"-{driver.pid}"], check=True)  # as a terminal does: to the whole group
     _, errors = driver.communicate(timeout=60)
     assert driver.returncode == 128 + signal.SIGINT
-    assert errors.split("\n", 1)[1] == "Stopped. The same command again goes on where it stopped.\n"
+    assert errors.split("\n", 1)[1] == "Stopped. Run the same command again to continue.\n"
 
 
 def test_a_step_gives_its_status():

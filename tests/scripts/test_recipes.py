@@ -92,7 +92,7 @@ def test_list_show_copy(folder: Path, capsys: pytest.CaptureFixture[str]):
     copied = Path("recipes/selection/circuitseer.yaml")
     assert copied.read_text() == (ROOT / copied).read_text()
     assert main(["recipes", "copy", "circuitseer"]) == 2  # never over a file of the user's
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main(["recipes", "copy", "demo/sft", "."]) == 0
     assert Path("sft.yaml").is_file()
 

@@ -50,7 +50,7 @@ def test_a_constructor_opens_nothing(tmp_path: Path):
 
 def test_what_is_not_bound_says_so(tiny_model: str, pool_file: str, tmp_path: Path):
     pool = load_pool(pool_file)
-    with pytest.raises(ValueError, match=r"MaxLossScorer has not been given a reference model. Score with what `bind"):
+    with pytest.raises(ValueError, match=r"MaxLossScorer has no reference model. Score with what `bind"):
         MaxLossScorer().bind(pool, None, None, tmp_path)
     scorer = CategoryScorer().bind(load_pool(pool_file, category_column="topic"), Reference(tiny_model), None, tmp_path)
     with pytest.raises(ValueError, match="its class has `needs = 'text'`"):

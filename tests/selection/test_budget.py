@@ -153,11 +153,11 @@ def test_the_step_says_how_many_tokens_it_took(
 
 
 def test_budgets_that_say_too_much_or_too_little_are_refused(tiny_model: str):
-    with pytest.raises(ValueError, match="`budget_size` and `budget_tokens` both say how much to keep"):
+    with pytest.raises(ValueError, match="`budget_size` and `budget_tokens` both set the budget"):
         SelectionConfig("x", budget_size=3, budget_tokens=5)
     with pytest.raises(ValueError, match="`budget_tokens` must be a whole number of at least 1, got 0"):
         SelectionConfig("x", budget_tokens=0)
-    with pytest.raises(ValueError, match="counts by the reference model's tokenizer: set `reference_model`"):
+    with pytest.raises(ValueError, match="counts with the reference model's tokenizer: set `reference_model`"):
         CircuitSeerDataSelector(method="random", budget_tokens=5)
     with pytest.raises(
         ValueError, match=r"in the sampler's order, but StratifiedSampler\(allocation='proportional'.* has none"

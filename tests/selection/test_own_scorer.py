@@ -91,7 +91,7 @@ def test_the_pages_scorer_with_a_model_keeps_the_contract(tmp_path: Path, tiny_m
         sys.path.remove(str(tmp_path))
         sys.modules.pop("shown", None)
     assert [row["score"] for row in rows] == pytest.approx([row["score"] for row in expected])
-    with pytest.raises(ValueError, match=r"MaxLossScorer has not been given a reference model"):
+    with pytest.raises(ValueError, match=r"MaxLossScorer has no reference model"):
         check_scorer(load("max_loss:MaxLossScorer"), pool)
 
 
@@ -118,10 +118,10 @@ def test_what_cannot_be_a_scorer_is_refused_before_any_work(my_scorer: Any, tmp_
     refused("no key 'wait' for this method. Did you mean `weight`", scorer="my_scorer:QuestionScorer",
             method_args={"wait": 1})  # fmt: skip
     refused("no key 'weight'", scorer=my_scorer.QuestionScorer(), method_args={"weight": 1})
-    refused("both say how rows are scored", method="random", scorer=my_scorer.QuestionScorer())
-    refused("both say how rows are scored", method="random", scorer="my_scorer:QuestionScorer")
-    refused("both say how rows are chosen", method="random", sampling="soft", sampler=SoftSampler())
-    refused("looks into a model: set `reference_model`", scorer=LengthScorer())
+    refused("both set how rows are scored", method="random", scorer=my_scorer.QuestionScorer())
+    refused("both set how rows are scored", method="random", scorer="my_scorer:QuestionScorer")
+    refused("both set how rows are chosen", method="random", sampling="soft", sampler=SoftSampler())
+    refused("needs a reference model: set `reference_model`", scorer=LengthScorer())
     refused("a_library_that_is_not_there", ModuleNotFoundError, scorer="needy:X")
     source = (
         "from circuitseer_trl import Scorer\nclass Plain(Scorer):\n    weight: float = 1.0\n    score_batch = None\n"
@@ -130,7 +130,7 @@ def test_what_cannot_be_a_scorer_is_refused_before_any_work(my_scorer: Any, tmp_
     refused("Plain has the field 'weight', but it is no dataclass", scorer="plain:Plain")
     refused("Plain has the field 'weight'", scorer=importlib.import_module("plain").Plain())
     for values in ({"method": "random", "scorer": "a:B"}, {"sampling": "soft", "sampler": "a:B"}):
-        with pytest.raises(ValueError, match="both say how rows are"):
+        with pytest.raises(ValueError, match="both set how rows are"):
             SelectionConfig("x", **values)
     assert SelectionConfig("x").method == "circuitseer"
 
@@ -169,13 +169,13 @@ def test_a_broken_contract_is_found(pool_file: str):
     pool = load_pool(pool_file)
     check_scorer(FaultyScorer(), pool)
     for fault, message in [
-        ("batch", "otherwise in two batches"),
-        ("order", "otherwise in another order"),
+        ("batch", "differently in two batches"),
+        ("order", "differently in another order"),
         ("column", r"does not declare: \['lenght'\]"),
         ("status", "without a status"),
         ("missing", "gives 11 rows for 12 examples"),
-        ("nan", "no finite number"),
-        ("restart", "otherwise after a pickle|otherwise when it is bound again"),
+        ("nan", "not a finite number"),
+        ("restart", "differently after a pickle|differently when it is bound again"),
     ]:
         with pytest.raises(AssertionError, match=message):
             check_scorer(FaultyScorer(fault), pool)
