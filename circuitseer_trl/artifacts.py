@@ -41,7 +41,10 @@ def write_json(path: str | Path, payload: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # also where it is no text
+        raise ValueError(f"{path} is not JSON that can be read: {error}.") from error
 
 
 def write_card(path: str | Path, card: dict[str, Any]) -> None:

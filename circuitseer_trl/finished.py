@@ -52,6 +52,15 @@ def _exists(name: str) -> bool:
     return bool(name) and os.path.exists(os.path.expanduser(name))  # False for texts that cannot be a path
 
 
+def _records(path: Path) -> dict[str, Any]:
+    """The records of a folder; none if the file is missing or broken, since the steps then simply run."""
+    try:
+        records = read_json(path)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return records if isinstance(records, dict) else {}
+
+
 @dataclass(frozen=True)
 class FinishedStep:
     """One step of one output folder.
@@ -84,25 +93,34 @@ class FinishedStep:
         settings = [asdict(each) for each in self.settings]
         return fingerprint([self.name, settings, found, content_digest(Path(__file__).parent), installed_versions()])
 
-    def text(self) -> str | None:
-        """What the step printed when it ended; None if it has to run."""
+    def text(self, made_from: str | None) -> str | None:
+        """What the step printed when it ended; None if it has to run.
+
+        Args:
+            made_from: As of now.
+        """
         path = Path(self.output_dir) / FILE
-        record = read_json(path).get(self.name) if path.is_file() else None
-        if record is None or record["made_from"] != self.made_from():
+        record = _records(path).get(self.name)
+        if record is None or record["made_from"] != made_from:
             return None
         products = {Path(self.output_dir) / name: digest for name, digest in record["products"].items()}
         if not all(path.exists() and content_digest(path) == digest for path, digest in products.items()):
             return None
         return f"{record['text']}\nFinished before: nothing was done. To do it again, delete {path}."
 
-    def record(self, text: str, products: Sequence[str]) -> None:
-        """Records that the step has ended, on one process."""
-        if (made_from := self.made_from()) is None:
+    def record(self, made_from: str | None, text: str, products: Sequence[str]) -> None:
+        """Records that the step has ended, on one process.
+
+        Args:
+            made_from: As of the start: an input may be changed while the step runs.
+            text: What the step prints.
+            products: Files and folders that it wrote, below its folder.
+        """
+        if made_from is None:
             return
         path = Path(self.output_dir) / FILE
-        records = read_json(path) if path.is_file() else {}
         digests = {name: content_digest(Path(self.output_dir) / name) for name in products}
-        write_json(path, records | {self.name: {"made_from": made_from, "products": digests, "text": text}})
+        write_json(path, _records(path) | {self.name: {"made_from": made_from, "products": digests, "text": text}})
 
 
 def selection_step(name: str, pool_config: PoolConfig, config: SelectionConfig) -> FinishedStep:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 # A checkout comes first: a build copies the files into the package, and in a checkout that copy would be outdated.
-SHIPPED = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() else _PACKAGE / "shipped"
+# A checkout is known by its recipes: badly built packages leave a pyproject.toml in site-packages.
+SHIPPED = _PACKAGE.parent if (_PACKAGE.parent / "recipes" / "selection").is_dir() else _PACKAGE / "shipped"
 
 RECIPE_KINDS = ("data", "selection", "ablations", "sft", "eval", "studies", "demo", "smollm2")
 # Kinds among which a plain name is searched. Recipes of whole runs (demo, smollm2) need their kind: `demo/NAME`.

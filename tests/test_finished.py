@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.finished import FinishedStep, content_digest, selection_step
+from circuitseer_trl.scripts.evaluate import evaluation_step
 
 
 @dataclass
@@ -22,7 +24,7 @@ def step(tmp_path: Path) -> FinishedStep:
     (tmp_path / "pool.jsonl").write_text("a")
     (tmp_path / "run" / "product.txt").write_text("made")
     made = FinishedStep("make", str(tmp_path / "run"), [Settings()], [str(tmp_path / "pool.jsonl")])
-    made.record("It is made.", ["product.txt"])
+    made.record(made.made_from(), "It is made.", ["product.txt"])
     return made
 
 
@@ -30,23 +32,35 @@ def again(step: FinishedStep, **changes: object) -> FinishedStep:
     return FinishedStep(**(vars(step) | changes))  # type: ignore[arg-type]
 
 
+def text_of(step: FinishedStep) -> str | None:
+    return step.text(step.made_from())
+
+
 def test_a_finished_step_repeats_what_it_printed(step: FinishedStep):
-    text = again(step).text()
+    text = text_of(step)
     assert text is not None
     assert text.startswith("It is made.\nFinished before")
 
 
 def test_other_settings_inputs_or_products_run_again(step: FinishedStep, tmp_path: Path):
-    assert again(step, settings=[Settings(2)]).text() is None
-    assert again(step, name="other").text() is None
+    assert text_of(again(step, settings=[Settings(2)])) is None
+    assert text_of(again(step, name="other")) is None
     (tmp_path / "pool.jsonl").write_text("b")
-    assert step.text() is None
+    assert text_of(step) is None
     (tmp_path / "pool.jsonl").write_text("a")
-    assert step.text() is not None
+    assert text_of(step) is not None
     (tmp_path / "run" / "product.txt").write_text("mad")
-    assert step.text() is None
+    assert text_of(step) is None
     (tmp_path / "run" / "product.txt").unlink()
-    assert step.text() is None
+    assert text_of(step) is None
+
+
+@pytest.mark.parametrize("content", ['{"make": {"made_', "[]", ""])
+def test_a_broken_record_is_written_anew(step: FinishedStep, tmp_path: Path, content: str):
+    (tmp_path / "run" / "finished.json").write_text(content)
+    assert text_of(step) is None
+    step.record(step.made_from(), "It is made.", ["product.txt"])
+    assert text_of(step) is not None
 
 
 def test_what_is_not_known_runs_again(step: FinishedStep, monkeypatch: pytest.MonkeyPatch):
@@ -55,7 +69,7 @@ def test_what_is_not_known_runs_again(step: FinishedStep, monkeypatch: pytest.Mo
     assert again(step, own_code=True).made_from() is None
     assert again(step, inputs=["x" * 5000, None, 3]).made_from() is not None  # no path
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert step.text() is None
+    assert text_of(step) is None
 
 
 def test_inputs_inside_method_args_count(tmp_path: Path):
@@ -69,6 +83,33 @@ def test_inputs_inside_method_args_count(tmp_path: Path):
     assert before is not None
     (tmp_path / "queries" / "two.jsonl").write_text("b")
     assert made.made_from() not in (None, before)
+
+
+def test_an_input_that_changes_while_the_step_runs_makes_it_run_again(step: FinishedStep, tmp_path: Path):
+    at_start = step.made_from()
+    (tmp_path / "pool.jsonl").write_text("b")
+    step.record(at_start, "It is made of a.", ["product.txt"])
+    assert text_of(step) is None
+
+
+def test_the_file_of_a_benchmark_counts(tmp_path: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch):
+    """`eval/benchmarks/mine.yaml` says which column is the answer; the other benchmarks of the folder have no part."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "other"):
+        (tmp_path / "rows" / name).mkdir(parents=True)
+        (tmp_path / "rows" / name / "test.jsonl").write_text("{}")
+    config = EvaluationConfig(tiny_model, str(tmp_path / "run"), benchmarks=["mine"], benchmarks_dir="rows")
+    plain = evaluation_step(config).made_from()
+    assert plain is not None
+    (tmp_path / "rows" / "other" / "test.jsonl").write_text("{ }")
+    assert evaluation_step(config).made_from() == plain
+    (tmp_path / "eval" / "benchmarks").mkdir(parents=True)
+    (tmp_path / "eval" / "benchmarks" / "mine.yaml").write_text("answer: a")
+    described = evaluation_step(config).made_from()
+    (tmp_path / "eval" / "benchmarks" / "mine.yaml").write_text("answer: b")
+    assert len({plain, described, evaluation_step(config).made_from(), None}) == 4
+    config.benchmarks_dir = None
+    assert evaluation_step(config).made_from() is None  # on the Hub
 
 
 def test_a_folder_is_its_files(tmp_path: Path):

@@ -83,7 +83,7 @@ FILLERS = (
 
 
 @dataclass(frozen=True)
-class Step:
+class Change:
     """One change of the count: its kind, its number, its line of the solution, and the new count."""
 
     kind: str
@@ -92,7 +92,7 @@ class Step:
     result: int
 
 
-def draw_step(value: int, rng: random.Random) -> Step:
+def draw_step(value: int, rng: random.Random) -> Change:
     """Draws a change that keeps the count a whole number between 1 and `MAX_VALUE`."""
     kinds = ["+"] * 3 * (value + 12 <= MAX_VALUE) + ["-"] * 3 * (value > 12)
     kinds += ["*2"] * (2 * value <= MAX_VALUE) + ["*3"] * (3 * value <= MAX_VALUE) + ["/2"] * (value % 2 == 0)
@@ -100,7 +100,7 @@ def draw_step(value: int, rng: random.Random) -> Step:
     operand = int(kind[1:]) if kind[1:] else rng.randint(2, 12)
     results = {"+": value + operand, "-": value - operand, "*": value * operand, "/": value // operand}
     result = results[kind[0]]
-    return Step(kind, operand, f"{value}{kind[0]}{operand}={result}", result)
+    return Change(kind, operand, f"{value}{kind[0]}{operand}={result}", result)
 
 
 def draw_problem(num_steps: int, rng: random.Random) -> Row:
@@ -115,7 +115,7 @@ def draw_problem(num_steps: int, rng: random.Random) -> Row:
         "objects": rng.choice(OBJECTS),
     }
     start = rng.randint(4, 40)
-    steps: list[Step] = []
+    steps: list[Change] = []
     for _ in range(num_steps):
         steps.append(draw_step(steps[-1].result if steps else start, rng))
     clauses = [rng.choice(CLAUSES[step.kind]).format(n=step.operand, **words) for step in steps]

@@ -10,7 +10,6 @@ from circuitseer_trl.grading.tokens import ParseError
 from circuitseer_trl.grading.values import equal_expressions, exact
 
 _DOMAIN = r"(?P<dummy>[A-Za-z])\s*\\in\s*\{?\s*(?P<domain>[ZN])\s*\}?\s*(?P<script>(?:[_^]\s*\{?[^{}]*\}?)*)"
-_INTEGER = re.compile(r'\s*,?\s*"(?:where )?(?P<dummy>[a-z])? ?(?:is )?(?:any |an |all )*integers?"\s*$')
 
 
 @dataclass(frozen=True)

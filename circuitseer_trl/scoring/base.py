@@ -213,7 +213,15 @@ def score_schema(scorer: Scorer) -> pa.Schema:
 
 
 def score_table(examples: Sequence[Example], results: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    """Makes rows of `scores/` from examples and their results."""
+    """Makes rows of `scores/` from examples and their results.
+
+    Raises:
+        ValueError: A result has a column that the scorer's class does not declare.
+    """
+    if unknown := sorted({name for result in results for name in result} - set(schema.names)):
+        raise ValueError(
+            f"The scorer gives columns that its class does not declare in `columns`: {', '.join(unknown)}."
+        )
     rows = [
         {"uid": example.uid, "row": example.row} | result for example, result in zip(examples, results, strict=True)
     ]

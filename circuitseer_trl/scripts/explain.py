@@ -10,6 +10,7 @@ from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import UNUSED_BY_SCORES, Groups, PoolConfig, SelectionConfig, check_choice, check_count
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.methods import check_names
 
 if TYPE_CHECKING:
     from circuitseer_trl.pool.rows import Example, Pool
@@ -58,6 +59,7 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_SCORES,
     )
+    check_names(config)
     from circuitseer_trl.distributed.processes import say
     from circuitseer_trl.pages.explanation import render, render_influence
     from circuitseer_trl.pool.load import pool_from_config

@@ -46,7 +46,8 @@ def main(args: Sequence[str] | None = None) -> None:
         hidden=UNUSED_BY_HEADS,
     )
     finished = selection_step("find-heads", pool_config, config)
-    if not run.dry_run and (text := finished.text()):
+    made_from = finished.made_from()
+    if not run.dry_run and (text := finished.text(made_from)):
         print(text)
         return
     from circuitseer_trl.distributed.processes import on_main_rank, say
@@ -62,7 +63,7 @@ def main(args: Sequence[str] | None = None) -> None:
     heads = detect_heads(config, pool, reference)
     text = f"{describe(heads)}\nWritten to {config.output_dir}/heads.json. {spent(started)}"
     say(text)
-    on_main_rank(lambda: finished.record(text, ["heads.json", "importance.parquet", "probe.parquet"]))
+    on_main_rank(lambda: finished.record(made_from, text, ["heads.json", "importance.parquet", "probe.parquet"]))
 
 
 if __name__ == "__main__":

@@ -33,8 +33,14 @@ def listing() -> str:
     )
 
 
+def find(name: str) -> Path:
+    """The file of a name that is listed; where a recipe and a file of another kind have it, the recipe."""
+    plain = any(name in named_files(kind) for kind in PLAIN_KINDS)
+    return find_file(name, PLAIN_KINDS if plain else tuple(FOLDERS))
+
+
 def copy(name: str, target: str | None) -> str:
-    path = find_file(name, PLAIN_KINDS)
+    path = find(name)
     to = Path(target) if target else Path(FOLDERS[path.parent.name]) / path.name
     to = to / path.name if to.is_dir() else to
     if to.exists():
@@ -57,7 +63,7 @@ def main(args: Sequence[str] | None = None) -> None:
     elif options.name is None:
         raise ValueError(f"`circuitseer recipes {options.action}` needs the name of a recipe.")
     elif options.action == "show":
-        print(find_file(options.name, PLAIN_KINDS).read_text(encoding="utf-8"), end="")
+        print(find(options.name).read_text(encoding="utf-8"), end="")
     else:
         print(f"Written to {copy(options.name, options.to)}")
 

@@ -10,6 +10,7 @@ from circuitseer_trl.configs import UNUSED_BY_SCORES, DryRunConfig, PoolConfig, 
 from circuitseer_trl.finished import selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.methods import check_names
 
 if TYPE_CHECKING:
     from circuitseer_trl.pool.rows import Pool
@@ -41,8 +42,10 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_SCORES,
     )
+    check_names(config)
     finished = selection_step("score-pool", pool_config, config)
-    if not run.dry_run and (text := finished.text()):
+    made_from = finished.made_from()
+    if not run.dry_run and (text := finished.text(made_from)):
         print(text)
         return
     from circuitseer_trl.distributed.processes import on_main_rank, say
@@ -58,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> None:
     scores = steps.score(pool)
     text = f"{describe(scores, pool)}\nWritten to {config.output_dir}/scores. {spent(started)}"
     say(text)
-    on_main_rank(lambda: finished.record(text, ["scores", "scores.json"]))
+    on_main_rank(lambda: finished.record(made_from, text, ["scores", "scores.json"]))
 
 
 if __name__ == "__main__":

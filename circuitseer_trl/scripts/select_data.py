@@ -10,6 +10,7 @@ from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.finished import selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.methods import check_names
 
 SELECTION_PRODUCTS = (
     "selection.parquet",
@@ -31,8 +32,10 @@ def main(args: Sequence[str] | None = None) -> None:
         description=__doc__,
         kinds=SELECTION_KINDS,
     )
+    check_names(config)
     finished = selection_step("select-data", pool_config, config)
-    if not run.dry_run and config.report_to == "none" and (text := finished.text()):
+    made_from = finished.made_from()
+    if not run.dry_run and config.report_to == "none" and (text := finished.text(made_from)):
         print(text)
         return
     from circuitseer_trl.artifacts import write_json
@@ -74,7 +77,7 @@ def main(args: Sequence[str] | None = None) -> None:
         + f"\n{as_text(examples)}\n(* is selected.) Written to {config.output_dir}/selection.parquet. {spent(started)}"
     )
     say(text)
-    on_main_rank(lambda: finished.record(text, SELECTION_PRODUCTS))
+    on_main_rank(lambda: finished.record(made_from, text, SELECTION_PRODUCTS))
 
 
 if __name__ == "__main__":

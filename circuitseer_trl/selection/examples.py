@@ -63,5 +63,6 @@ def as_text(examples: Examples, max_text: int = 90) -> str:
             score = "         -" if row["score"] is None else f"{row['score']:10.4f}"
             mark = "*" if row.get("selected") else " "
             problem = " ".join(row["problem"].split())[:max_text]
-            lines.append(f" {mark}{score}  {row['num_tokens'] or 0:5d} tokens  {problem}")
+            tokens = "    -" if row["num_tokens"] is None else f"{row['num_tokens']:5d}"  # the scorer counted none
+            lines.append(f" {mark}{score}  {tokens} tokens  {problem}")
     return "\n".join(lines)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from circuitseer_trl.configs import Sampling
+from circuitseer_trl.configs import Sampling, SelectionConfig
+from circuitseer_trl.modeling.model_folders import check_model_folder
 
 # Rows of comparisons without a selection: training on the whole pool, and no training.
 WITHOUT_SELECTION = ("full", "zero_shot")
@@ -86,6 +87,14 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "combine": Method(f"{_SCORING}.stored:StoredScorer", "top_k"),
     }
 )
+
+
+def check_names(config: SelectionConfig) -> None:
+    """Raises for a method or a model's folder that is not there, before anything slow is imported."""
+    if config.scorer is None:
+        get_method(config.method)
+    if config.reference_model is not None:
+        check_model_folder(config.reference_model)
 
 
 def get_method(name: str) -> Method:

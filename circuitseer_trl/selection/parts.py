@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -61,6 +62,7 @@ def load_class(key: str, path: str, kind: type) -> Any:
         raise ValueError(f"`{key}: {path}`: the module has no class {name!r}.{advice}")
     if not isinstance(found, type) or not issubclass(found, kind):
         raise ValueError(f"`{key}: {path}` is not a {kind.__name__}: make it a subclass of {_home(kind)}.")
+    check_fields(found)
     return found
 
 
@@ -70,6 +72,18 @@ def check_object(key: str, part: object, kind: type) -> None:
         raise TypeError(f"`{key}` must be an object, got the class {part.__name__}: write {part.__name__}().")
     if not isinstance(part, kind):
         raise TypeError(f"`{key}` must be a {kind.__name__} ({_home(kind)}), got a {type(part).__name__}.")
+    check_fields(type(part))
+
+
+def check_fields(part: type) -> None:
+    """Raises where a class has fields but is no dataclass: no card would record them."""
+    if "__dataclass_fields__" in vars(part):
+        return
+    for name, kind in inspect.get_annotations(part).items():
+        if "ClassVar" not in str(kind):
+            raise ValueError(
+                f"{part.__name__} has the field {name!r}, but it is no dataclass. Write `@dataclass` above it."
+            )
 
 
 def _home(kind: type) -> str:

@@ -14,7 +14,7 @@ from circuitseer_trl.artifacts import fingerprint, read_json, write_json
 from circuitseer_trl.command_line import STOPPED
 from circuitseer_trl.evaluation.answering.backends.registry import backend_class
 from circuitseer_trl.modeling.model_folders import check_model_folder
-from circuitseer_trl.named_files import find_file
+from circuitseer_trl.named_files import SHIPPED, find_file
 from circuitseer_trl.recipe import read_recipe
 from circuitseer_trl.selection.methods import WITHOUT_SELECTION, get_method
 
@@ -51,7 +51,9 @@ class Step:
 
     def fingerprint(self) -> str:
         texts = [path.read_text(encoding="utf-8") for path in self.inputs]
-        return fingerprint([RECORDED_NAMES.get(self.module, self.module), self.arguments, texts])
+        # As in a checkout: another place of the same package leaves a run finished.
+        arguments = [word.removeprefix(f"{SHIPPED}/") for word in self.arguments]
+        return fingerprint([RECORDED_NAMES.get(self.module, self.module), arguments, texts])
 
 
 def read_overrides(words: list[str]) -> dict[str, dict[str, str]]:

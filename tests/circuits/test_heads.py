@@ -157,8 +157,11 @@ def test_undetected_heads(tiny_model: str):
     assert first == undetected_heads(reference, "random", size=3, seed=0).selected != second
 
 
-def test_missing_heads_file_names_the_step(tmp_path: Path):
+def test_a_heads_file_that_is_missing_or_broken_is_named(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="find-heads` writes it"):
+        HeadSet.read(tmp_path / "heads.json")
+    (tmp_path / "heads.json").write_text('{"selected": [[0,')
+    with pytest.raises(ValueError, match=r"heads\.json is not JSON that can be read"):
         HeadSet.read(tmp_path / "heads.json")
 
 

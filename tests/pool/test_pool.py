@@ -108,6 +108,12 @@ def test_bad_pools_are_answered_with_what_was_wrong(tmp_path: Path):
         build_pool(datasets.Dataset.from_dict({"problem": ["a"], "solution": [""]}))
 
 
+def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path):
+    (tmp_path / "torn.jsonl").write_text('{"problem": "a", "solution": "b"}\n{"problem":\n')
+    with pytest.raises(ValueError, match=r"torn\.jsonl is not a json file that can be read: .*JSON"):
+        load_pool(str(tmp_path / "torn.jsonl"))
+
+
 def test_a_stream_is_refused(pool_file: str):
     stream = datasets.load_dataset("json", data_files=pool_file, split="train", streaming=True)
     with pytest.raises(ValueError, match="streaming"):

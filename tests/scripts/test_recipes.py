@@ -97,6 +97,23 @@ def test_list_show_copy(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert Path("sft.yaml").is_file()
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("zero3", "accelerate_configs/zero3.yaml"),
+        ("math500", "eval/benchmarks/math500.yaml"),
+        ("gsm8k", "recipes/data/gsm8k.yaml"),
+        ("benchmarks/gsm8k", "eval/benchmarks/gsm8k.yaml"),
+        ("demo/circuitseer", "recipes/demo/circuitseer.yaml"),
+    ],
+)
+def test_every_name_that_is_listed_is_shown(name: str, file: str, folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["recipes", "show", name]) == 0
+    assert capsys.readouterr().out == (ROOT / file).read_text()
+    assert main(["recipes", "copy", name]) == 0
+    assert Path(file).is_file()
+
+
 def test_every_key_has_a_group_in_the_help():
     for kind in (PoolConfig, SelectionConfig):
         grouped = [name for names in kind.groups.values() for name in names]

@@ -51,6 +51,19 @@ def test_a_typo_in_a_flag_is_found_before_anything_is_loaded():
     assert "Did you mean `budget_ratio`?" in printed
 
 
+@pytest.mark.parametrize("command", ["select-data", "score-pool", "explain"])
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [("method", "max_los", "Did you mean `max_loss`?"), ("reference_model", "./nowhere", "no model folder ./nowhere")],
+)
+def test_a_wrong_name_is_found_before_anything_is_loaded(command: str, flag: str, value: str, message: str):
+    words = ["--dataset_name", "d", "--output_dir", "x", "--row", "0", f"--{flag}", value]
+    words = words if command == "explain" else [word for word in words if word not in ("--row", "0")]
+    status, printed, loaded = after_command(command, *words)
+    assert (status, loaded) == (2, [])
+    assert message in printed
+
+
 @pytest.mark.thorough
 def test_training_shows_our_keys_before_those_of_trl():
     status, printed, _ = after_command("train-sft", "--help")

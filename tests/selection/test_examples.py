@@ -51,6 +51,12 @@ def test_equal_scores_have_no_ends(pool: Pool):
     assert as_text(found).splitlines()[0] == "Random rows:"
 
 
+def test_a_row_without_a_number_of_tokens_has_no_number(pool: Pool):
+    table = table_of(pool, [1.0] * 12)
+    table = table.set_column(3, "num_tokens", pa.array([None] * 12, pa.int64()))
+    assert all(" 1.0000      - tokens " in line for line in as_text(example_rows(table, pool)).splitlines()[1:])
+
+
 def test_the_draw_does_not_look_at_scores(pool: Pool):
     one, other = (example_rows(table_of(pool, scores), pool, num_rows=4) for scores in ([1.0] * 12, list(range(12))))
     drawn = [line["row"] for line in one["random"]]

@@ -19,6 +19,7 @@ from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.sampling.soft import SoftSampler
 from circuitseer_trl.sampling.top_k import TopKSampler
 from circuitseer_trl.scoring.base import Scorer
+from circuitseer_trl.scoring.base import score_pool as score_pool_of
 from circuitseer_trl.scoring.length import LengthScorer
 from circuitseer_trl.scripts import score_pool, select_data
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
@@ -122,6 +123,12 @@ def test_what_cannot_be_a_scorer_is_refused_before_any_work(my_scorer: Any, tmp_
     refused("both set how rows are chosen", method="random", sampling="soft", sampler=SoftSampler())
     refused("needs a reference model: set `reference_model`", scorer=LengthScorer())
     refused("a_library_that_is_not_there", ModuleNotFoundError, scorer="needy:X")
+    source = (
+        "from circuitseer_trl import Scorer\nclass Plain(Scorer):\n    weight: float = 1.0\n    score_batch = None\n"
+    )
+    (tmp_path / "plain.py").write_text(source)
+    refused("Plain has the field 'weight', but it is no dataclass", scorer="plain:Plain")
+    refused("Plain has the field 'weight'", scorer=importlib.import_module("plain").Plain())
     for values in ({"method": "random", "scorer": "a:B"}, {"sampling": "soft", "sampler": "a:B"}):
         with pytest.raises(ValueError, match="both set how rows are"):
             SelectionConfig("x", **values)
@@ -172,6 +179,11 @@ def test_a_broken_contract_is_found(pool_file: str):
     ]:
         with pytest.raises(AssertionError, match=message):
             check_scorer(FaultyScorer(fault), pool)
+
+
+def test_a_column_that_is_not_declared_stops_a_run(pool_file: str, tmp_path: Path):
+    with pytest.raises(ValueError, match="does not declare in `columns`: lenght"):
+        score_pool_of(load_pool(pool_file), FaultyScorer("column"), "faulty", None, None, tmp_path)
 
 
 def test_names_of_methods_import_no_scorer():

@@ -120,6 +120,28 @@ def test_ablations_are_other_parameters(
         assert scores[0] != scores[1]
 
 
+def test_heads_of_an_earlier_run_give_its_scores(tmp_path: Path, tiny_model: str, other_model: str, pool_file: str):
+    pool = load_pool(pool_file)
+    found = compute_scores(config(tmp_path / "found", tiny_model), SYSTEM, pool)
+    heads_file = str(tmp_path / "found" / "heads.json")
+    given = compute_scores(config(tmp_path / "given", tiny_model, heads_file=heads_file), SYSTEM, pool)
+    assert given.table.equals(found.table)
+    assert not (tmp_path / "given" / "importance").exists()
+    with pytest.raises(ValueError, match="These heads were found in"):
+        compute_scores(config(tmp_path / "other", other_model, heads_file=heads_file), SYSTEM, pool)
+
+
+def test_scores_in_float64_are_those_of_float32_more_exactly(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool = load_pool(pool_file)
+    single, double = (
+        compute_scores(config(tmp_path / dtype, tiny_model, head_set="all", reference_dtype=dtype), SYSTEM, pool)
+        for dtype in ("float32", "float64")
+    )
+    assert (single.card["model"]["dtype"], double.card["model"]["dtype"]) == ("float32", "float64")
+    assert single.scores.tolist() != double.scores.tolist()
+    assert single.scores == pytest.approx(double.scores, rel=1e-4)
+
+
 def test_top_k_takes_the_highest_scores(tmp_path: Path, tiny_model: str, pool_file: str):
     selection = select_rows(config(tmp_path, tiny_model, sampling="top_k"), SYSTEM, load_pool(pool_file))
     scores = read_table(tmp_path / "scores")["score"].to_numpy()

@@ -118,6 +118,18 @@ def test_a_run_of_before_stays_finished(tmp_path: Path, pool_file: str, tiny_mod
     assert report.fingerprint() == fingerprint(["eval.report", report.arguments, []])
 
 
+def test_a_shipped_recipe_has_one_name_wherever_the_package_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A run goes on with the package in another virtual environment, and was begun with a path in the checkout."""
+    words = ["--data", "gsm8k", "--selection", "random", "--sft", "qwen2.5-math-7b", "--eval", "paper"]
+    words += ["--output_dir", "runs/x"]
+    monkeypatch.chdir(ROOT)
+    inside = [step.fingerprint() for step in steps_of(words)]
+    assert "recipes/data/gsm8k.yaml" in steps_of(words)[0].arguments
+    monkeypatch.chdir(tmp_path)
+    assert str(ROOT / "recipes/data/gsm8k.yaml") in steps_of(words)[0].arguments
+    assert [step.fingerprint() for step in steps_of(words)] == inside
+
+
 def test_a_finished_run_loads_nothing(tmp_path: Path, pool_file: str, tiny_model: str):
     words = recipes(tmp_path, pool_file, tiny_model)
     record = {}

@@ -51,7 +51,7 @@ class TestSelectionFile:
             read_chosen_rows(selection, small)
 
     def test_missing(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="select_data"):
+        with pytest.raises(FileNotFoundError, match="select-data"):
             read_chosen_rows(tmp_path / "none", make_pool(tmp_path))
 
 
