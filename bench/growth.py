@@ -24,7 +24,7 @@ CONFIGS = Path(__file__).parent.parent / "accelerate_configs"
 
 @dataclass
 class Growth:
-    """Seconds of each method over something that grows."""
+    """Seconds of each method at several sizes."""
 
     over: str
     values: list[int]
@@ -32,7 +32,7 @@ class Growth:
 
 
 def bench_growth(options: argparse.Namespace, model: PreTrainedModel) -> list[Growth]:
-    """Seconds of head finding over tokens, heads and probe examples, and over processes where asked for."""
+    """Measures head finding over tokens, heads and probe examples, and over processes if `--processes` has some."""
     on_cuda = model.device.type == "cuda"
     num_layers, width = head_grid(model)
     heads = [(layer, head) for layer in range(num_layers) for head in range(width)]
@@ -85,7 +85,7 @@ def bench_growth(options: argparse.Namespace, model: PreTrainedModel) -> list[Gr
 
 
 def seconds_of_launch(options: argparse.Namespace, model: PreTrainedModel, length: int, processes: int) -> float:
-    """Seconds that `find-heads` takes by its own card, on 16 random examples, in a launch of so many processes."""
+    """Seconds of `find-heads` by its own card, on 16 random examples, for each number of processes."""
     tokenizer = load_tokenizer(options.model)
     with tempfile.TemporaryDirectory() as folder:
         rows = [

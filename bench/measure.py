@@ -1,4 +1,4 @@
-"""How long does it take, and what could this machine do? And the inputs that all methods share."""
+"""How long does a piece of work take, and how fast is this machine? And the inputs that all methods share."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def clock(on_cuda: bool) -> float:
 
 
 def measure(work: Callable[[], Any], repeats: int, on_cuda: bool) -> tuple[Any, float, float]:
-    """The result of the last run, and the least seconds and wall seconds of any."""
+    """Runs a piece of work, and returns its result, its fewest seconds and its fewest wall seconds."""
     result, seconds, wall = None, float("inf"), float("inf")
     for _ in range(repeats):
         began, began_wall = clock(on_cuda), time.perf_counter()
@@ -32,7 +32,7 @@ def measure(work: Callable[[], Any], repeats: int, on_cuda: bool) -> tuple[Any, 
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product, the most that any method could reach."""
+    """Operations per second of a large matrix product, an upper bound for every method."""
     size = 8192 if device.type == "cuda" else 1024
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     _, seconds, _ = measure(lambda: left @ right, 5, device.type == "cuda")
@@ -40,7 +40,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def operations(work: Callable[[], Any]) -> int:
-    """Operations of matrix products and attention, by torch's own count."""
+    """Operations of matrix products and attention, as torch counts them."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
@@ -56,5 +56,5 @@ def example_of(model: PreTrainedModel, length: int) -> EncodedExample:
 
 
 def spread(items: list[Head], count: int) -> list[Head]:
-    """`count` of the items, evenly spread."""
+    """Takes `count` of the items, evenly spread."""
     return [items[index] for index in np.unique(np.linspace(0, len(items) - 1, count).astype(int))]

@@ -3,8 +3,8 @@
     python -m bench.methods --output_dir runs/methods --reference_model M --queries FILE.jsonl \
         --before RUN --after RUN -- --config recipes/data/gsm8k.yaml
 
-What stands after `--` goes to `select-data`. Methods whose inputs are not given are skipped with a word. Each runs in a process
-of its own. Seconds are of the CPU, or by the clock on CUDA; the loading of libraries is in them, which `random` shows.
+Arguments after `--` go to `select-data`. A method without its inputs is skipped with a message. Each method runs in a separate
+process. Seconds are CPU seconds, or wall seconds on CUDA. They include the loading of libraries, as `random` shows.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from circuitseer_trl.selection.methods import METHODS
 
 
 def method_arguments(options: argparse.Namespace) -> dict[str, dict[str, Any] | None]:
-    """`method_args` of the methods that need some; None where an input is missing."""
+    """`method_args` of the methods that need some; None for a method without its inputs."""
     scores = [str(options.output_dir / name) for name in ("max_loss", "trace_length")]
     turned = {"before": options.before, "after": options.after}
     return {
@@ -37,7 +37,7 @@ def method_arguments(options: argparse.Namespace) -> dict[str, dict[str, Any] | 
 
 
 def run(name: str, options: argparse.Namespace, arguments: dict[str, Any] | None) -> dict[str, Any]:
-    """One selection in a process of its own."""
+    """Runs one selection in a separate process."""
     folder = options.output_dir / name
     command = [sys.executable, "-m", "circuitseer_trl.scripts.select_data", *options.rest]
     command += ["--method", name, "--reference_model", options.reference_model, "--output_dir", str(folder)]
@@ -68,14 +68,12 @@ def main() -> None:
     )
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--reference_model", required=True)
-    parser.add_argument(
-        "--heads_file", help="Heads to score with; otherwise they are found, and that is in the seconds."
-    )
+    parser.add_argument("--heads_file", help="Heads to score with. Without it, the seconds include finding the heads.")
     parser.add_argument("--queries", help="Target problems of `rds`.")
     parser.add_argument("--before", help="Evaluation before training, for `influence`.")
     parser.add_argument("--after", help="Evaluation after training, for `influence` and `infra`.")
     parser.add_argument("--verdicts", help="Evaluation on the pool, for `pass_rate`.")
-    parser.add_argument("--embedding_model", help="Of sentence-transformers, for `diversity` without categories.")
+    parser.add_argument("--embedding_model", help="Model of sentence-transformers, for `diversity` without categories.")
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     parser.add_argument("rest", nargs=argparse.REMAINDER)
     options = parser.parse_args()

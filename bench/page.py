@@ -20,7 +20,7 @@ def bars(title: str, seconds: Seconds, unit: str) -> str:
 
 
 def curves(growth: Growth, unit: str) -> str:
-    """A line for each method, over what grows; nothing for a single measured size."""
+    """A line for each method, over the sizes; empty for a single size."""
     seconds = [value for line in growth.seconds.values() for value in line]
     if len(growth.values) < 2:
         return ""
@@ -39,8 +39,8 @@ def bench_page(groups: Mapping[str, Seconds], growth: Iterable[Growth], unit: st
 
     Args:
         groups: Seconds of each method, by the group's title.
-        growth: What was measured at several sizes.
-        unit: Of the seconds: `s`, or `CPU-s`.
+        growth: Measurements at several sizes.
+        unit: Unit of the seconds: `s`, or `CPU-s`.
     """
     figures = [bars(title, seconds, unit) for title, seconds in groups.items()]
     return html_page("CircuitSeer bench", "".join([*figures, *(curves(item, unit) for item in growth)]))

@@ -1,7 +1,7 @@
-"""How others do it: one forward a head, and attention matrices written out.
+"""How do others find heads and score? With one forward pass for each head, and with full attention matrices.
 
-A peer of head finding is a function of model, example and heads that returns the response loss without ablation and
-with each head ablated; a peer of scoring, of model, texts and heads, the attention that each text's tokens receive.
+A peer of head finding is a function of model, example and heads. It returns the response loss without ablation and with each
+head ablated. A peer of scoring is a function of model, texts and heads. It returns the attention that each text's tokens receive.
 """
 
 import importlib.util
@@ -30,7 +30,7 @@ def response_loss(logits: torch.Tensor, example: EncodedExample) -> float:
 
 @contextmanager
 def eager_with_uniform_head(model: PreTrainedModel, ablated: Head | None) -> Iterator[None]:
-    """Eager attention in which one head's matrix is overwritten by an even one, as a notebook would do it."""
+    """Eager attention in which one head's matrix is overwritten by a uniform one, as in a notebook."""
     file: Any = sys.modules[type(model).__module__]
     before, original = model.config._attn_implementation, file.eager_attention_forward
 
@@ -53,7 +53,7 @@ def eager_with_uniform_head(model: PreTrainedModel, ablated: Head | None) -> Ite
 
 @torch.no_grad()
 def heads_eager(model: PreTrainedModel, example: EncodedExample, heads: Sequence[Head]) -> list[float]:
-    """transformers alone: eager attention with `output_attentions`, the whole model once a head."""
+    """transformers alone: eager attention with `output_attentions`, and the whole model once for each head."""
     ids = torch.tensor([example.input_ids], device=model.device)
     losses = []
     for ablated in (None, *heads):
@@ -65,7 +65,7 @@ def heads_eager(model: PreTrainedModel, example: EncodedExample, heads: Sequence
 
 @torch.no_grad()
 def heads_scaled_query(model: PreTrainedModel, example: EncodedExample, heads: Sequence[Head]) -> list[float]:
-    """The query of one head times 1e-4 after its projection, with sdpa; wrong for models that norm queries."""
+    """Multiplies the query of one head by 1e-4 after its projection, with sdpa; wrong for models that normalise queries."""
     ids = torch.tensor([example.input_ids], device=model.device)
     losses = []
     for ablated in (None, *heads):
@@ -87,7 +87,7 @@ def heads_scaled_query(model: PreTrainedModel, example: EncodedExample, heads: S
 
 
 def even_attention(length: int, like: torch.Tensor) -> torch.Tensor:
-    """A causal attention matrix in which every token attends equally to all it can see."""
+    """A causal attention matrix in which every token attends equally to all visible tokens."""
     rows = torch.ones(length, length, dtype=like.dtype, device=like.device).tril()
     return rows / rows.sum(dim=-1, keepdim=True)
 
@@ -97,7 +97,7 @@ def installed(library: str) -> bool:
 
 
 def transformer_lens_bridge(folder: Path, model: PreTrainedModel):  # type: ignore[no-untyped-def]
-    """The model as TransformerLens sees it."""
+    """Wraps the model for TransformerLens."""
     from transformer_lens.model_bridge import TransformerBridge
 
     return TransformerBridge.boot_transformers(str(folder), hf_model=model, device=str(model.device))
@@ -121,7 +121,7 @@ def heads_transformer_lens(bridge, example: EncodedExample, heads: Sequence[Head
 
 @torch.no_grad()
 def heads_nnsight(model: PreTrainedModel, example: EncodedExample, heads: Sequence[Head]) -> list[float]:
-    """nnsight: a trace that overwrites one head's part of what the output projection reads."""
+    """nnsight: a trace that overwrites one head's part of the input of the output projection."""
     from nnsight import NNsight
 
     wrapped = NNsight(model)
@@ -144,7 +144,7 @@ def heads_nnsight(model: PreTrainedModel, example: EncodedExample, heads: Sequen
 
 @torch.no_grad()
 def scores_eager(model: PreTrainedModel, texts: Sequence[Sequence[int]], heads: Sequence[Head]) -> list[np.ndarray]:
-    """transformers alone: one text at a time, every layer's matrices put out, the whole model run."""
+    """transformers alone: one text at a time, the attention matrices of every layer, the whole model."""
     received = []
     with eager_with_uniform_head(model, None):
         for text in texts:
@@ -157,7 +157,7 @@ def scores_eager(model: PreTrainedModel, texts: Sequence[Sequence[int]], heads: 
 
 @torch.no_grad()
 def losses_one_by_one(model: PreTrainedModel, examples: Sequence[EncodedExample]) -> list[float]:
-    """transformers alone: the whole model and all of its logits, an example at a time."""
+    """transformers alone: the whole model and all of its logits, one example at a time."""
     losses = []
     for example in examples:
         ids = torch.tensor([example.input_ids], device=model.device)

@@ -1,8 +1,8 @@
-"""How fast is it, against how others do it? Same model, same inputs, one process; the error beside every ratio.
+"""How fast is the package, compared with others? Same model, same inputs, one process, and the error beside every ratio.
 
     python -m bench.run [--model DIR] [--output_dir runs/bench]
 
-Writes `bench.json` and `bench.svg`. Times are CPU-seconds on a CPU (other programs do not count) and seconds on CUDA.
+Writes `bench.json` and `bench.html`. Times are CPU seconds on a CPU (other programs do not count) and seconds on CUDA.
 """
 
 import argparse
@@ -46,17 +46,16 @@ DEFAULT_MODEL = Path(__file__).parent.parent / "recipes" / "demo" / "base_model"
 
 @dataclass
 class Timing:
-    """What one method took, and how far its numbers are from the reference.
+    """The time of one method, and the error of its numbers.
 
     Attributes:
         method: Name of the method.
         seconds: Best of the repeats, for all heads or texts.
-        wall_seconds: The same by the clock on the wall.
-        ratio: How many times longer the plain way of transformers takes.
-        max_error: Largest difference from float64 written out: of a loss increase, in nats; of a score, relative.
-        matmul_share: Its operations a second over those of a large matrix product on this machine, or None where the
-            method runs no such operations of its own.
-        extrapolated_from: Number of heads that were run, where the rest was reckoned from them.
+        wall_seconds: Wall-clock time, the best of the repeats.
+        ratio: Time of plain transformers over the time of this method.
+        max_error: Largest difference from plain attention in float64: of a loss increase, in nats; of a score, relative.
+        matmul_share: Operations per second over those of a large matrix product on this machine; None for peers.
+        extrapolated_from: Number of heads that were run, if the time of all is extrapolated from them.
     """
 
     method: str
@@ -69,7 +68,7 @@ class Timing:
 
 
 def bench_heads(options: argparse.Namespace, model: PreTrainedModel) -> list[Timing]:
-    """All heads on one example, against one forward a head."""
+    """Times all heads on one example, compared with one forward pass for each head."""
     on_cuda, repeats = model.device.type == "cuda", options.repeats
     example, (num_layers, width) = example_of(model, options.tokens), head_grid(model)
     heads = [(layer, head) for layer in range(num_layers) for head in range(width)]
@@ -116,7 +115,7 @@ def bench_heads(options: argparse.Namespace, model: PreTrainedModel) -> list[Tim
 
 
 def bench_scores(options: argparse.Namespace, model: PreTrainedModel) -> list[Timing]:
-    """Scores of texts of mixed lengths, by 5% of the heads."""
+    """Times scores of texts of mixed lengths, with 5% of the heads."""
     on_cuda = model.device.type == "cuda"
     num_layers, width = head_grid(model)
     everything = [(layer, head) for layer in range(num_layers) for head in range(width)]
@@ -151,7 +150,7 @@ def bench_scores(options: argparse.Namespace, model: PreTrainedModel) -> list[Ti
 
 
 def bench_losses(options: argparse.Namespace, model: PreTrainedModel) -> list[Timing]:
-    """Response losses of examples of mixed lengths."""
+    """Times response losses of examples of mixed lengths."""
     on_cuda = model.device.type == "cuda"
     lengths = np.random.default_rng(1).integers(64, 320, size=options.num_texts).tolist()
     examples = [
@@ -198,13 +197,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--model", default=str(DEFAULT_MODEL), help="Folder of a causal language model (the demo's).")
     parser.add_argument("--output_dir", type=Path, default=Path("runs/bench"))
-    parser.add_argument("--tokens", type=int, default=128, help="Length of the example heads are found on.")
+    parser.add_argument("--tokens", type=int, default=128, help="Length of the example for head finding.")
     parser.add_argument("--num_texts", type=int, default=64, help="Number of texts to score.")
     parser.add_argument("--growth", type=int, nargs="*", default=[32, 64, 128, 256, 512], help="Lengths of the curve.")
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2], help="Sizes of launches; none skips them.")
-    parser.add_argument("--peer_heads", type=int, help="Run the peers on so many heads only, and reckon the rest.")
-    parser.add_argument("--repeats", type=int, default=3, help="The best of so many runs counts.")
-    parser.add_argument("--threads", type=int, default=1, help="On a CPU; threads that wait for each other count, too.")
+    parser.add_argument("--peer_heads", type=int, help="Number of heads for the peers; the rest is extrapolated.")
+    parser.add_argument("--repeats", type=int, default=3, help="Number of runs, of which the best counts.")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; waiting threads also count.")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     transformers.logging.disable_progress_bar()

@@ -55,7 +55,7 @@ def test_a_path_is_a_path(folder: Path):
 
 def test_a_name_of_two_kinds_is_refused_with_both(folder: Path):
     write(folder / "recipes/data/circuitseer.yaml")
-    with pytest.raises(ValueError, match="the name of data/circuitseer and of selection/circuitseer"):
+    with pytest.raises(ValueError, match="can be data/circuitseer or selection/circuitseer"):
         find_file("circuitseer", SELECTION_KINDS)
     assert find_file("data/circuitseer", SELECTION_KINDS) == Path("recipes/data/circuitseer.yaml")
 

@@ -33,7 +33,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
         "losses",
         "heads",
         *["scores"] * (step != "find-heads"),
-        "In",
+        "Together",
     ]
     assert not (tmp_path / "out").exists()
 

@@ -1,4 +1,4 @@
-"""From a question to the token ids that the model continues."""
+"""Which token ids does the model continue for a question?"""
 
 from dataclasses import dataclass
 
@@ -16,8 +16,9 @@ PLAIN_TEMPLATE = "{system}Problem: {question}\n\nSolution:"
 class PromptFormat:
     """How questions are shown to one model.
 
-    Args:
-        system_prompt (`str`): Empty for no system turn.
+    Attributes:
+        tokenizer: The model's tokenizer.
+        system_prompt: System message; an empty text leaves the message out.
     """
 
     tokenizer: PreTrainedTokenizerBase

@@ -23,9 +23,9 @@ _MAX_SEED, _MAX_DRAWS = 2**31, 2**16
 class SamplingSettings:
     """How tokens are drawn.
 
-    Args:
-        repetition_penalty (`float`): Divides positive and multiplies negative logits of tokens that occurred in the
-            prompt or the answer (Keskar et al. 2019); 1 leaves them.
+    Attributes:
+        repetition_penalty: Divides positive and multiplies negative logits of tokens that are already in the prompt or the
+            answer (Keskar et al. 2019); 1 changes nothing.
     """
 
     max_new_tokens: int
@@ -48,13 +48,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Job:
-    """What a backend is opened for: a model, and how it is to answer.
+    """The model that a backend opens, and the settings of its answers.
 
-    Args:
-        prompts (`PromptFormat`, *optional*): `None` where answers are read and nothing is asked.
-        batch_size (`int`): Answers at a time, for a backend that makes batches itself.
-        longest_prompt (`int`): Tokens of the longest prompt to come.
-        local_rank (`int`): Number of this process on its machine.
+    Attributes:
+        prompts: Format of the prompts; None if answers are replayed.
+        batch_size: Number of answers at a time, for a backend that makes batches itself.
+        longest_prompt: Number of tokens of the longest prompt.
+        local_rank: Number of this process on its machine.
     """
 
     model_name: str

@@ -34,7 +34,7 @@ def gumbel_noise(keys: torch.Tensor, step: int, tokens: torch.Tensor) -> torch.T
 
     Args:
         keys (`torch.Tensor` of shape `(B,)`): `sample_key` of every row, int64.
-        step (`int`): Number of the token to be drawn, from 0.
+        step: Number of the token to be drawn, from 0.
         tokens (`torch.Tensor` of shape `(B, K)`): Ids of the candidates.
 
     Returns:
@@ -71,12 +71,12 @@ def top_p_candidates(
 def draw_tokens(
     logits: torch.Tensor, keys: torch.Tensor, step: int, *, temperature: float, top_p: float = 1.0
 ) -> torch.Tensor:
-    """Draws one token a row; temperature 0 takes the likeliest.
+    """Draws one token for each row; temperature 0 takes the most likely token.
 
     Args:
         logits (`torch.Tensor` of shape `(B, V)`): Next-token logits.
         keys (`torch.Tensor` of shape `(B,)`): `sample_key` of every row.
-        step (`int`): Number of the token to be drawn, from 0.
+        step: Number of the token to be drawn, from 0.
 
     Returns:
         `torch.Tensor` of shape `(B,)`: Token ids.

@@ -23,12 +23,12 @@ from circuitseer_trl.evaluation.answering.backends.base import (
 
 @dataclass
 class OpenAIBackend(Backend):
-    """Asks a server, one request a problem where it gives several answers to one, else one an answer.
+    """Sends requests to a server: one for each problem if the server can return several answers, else one for each answer.
 
-    Args:
-        served_model_name (`str`, *optional*): The model's name on the server; by default the same.
-        concurrency (`int`): Requests that are under way at a time.
-        request_timeout_seconds (`float`): A request that takes longer is sent again.
+    Attributes:
+        served_model_name: The model's name on the server; None is `model_name_or_path`.
+        concurrency: Number of requests at a time.
+        request_timeout_seconds: Time after which a request is sent again.
     """
 
     extra: ClassVar[str | None] = "openai"

@@ -17,11 +17,10 @@ _SHOWN = 5
 class ReplayBackend(Backend):
     """Reads answers instead of generating them.
 
-    Args:
-        replay_from (`str`): `output_dir` of an earlier run, its `generations` folder, or a JSONL file. A line has
-            `id` (benchmark and row, such as `math500-0`), `text`, `sample` (0 where it is left out), and perhaps
-            `greedy`, `num_tokens` and `finish_reason`. Without `greedy`, lines are the sampled answers of a benchmark
-            that is to have such answers, and else its greedy ones.
+    Attributes:
+        replay_from: `output_dir` of an earlier run, its `generations` folder, or a JSONL file. A line has `id` (benchmark and
+            row, such as `math500-0`) and `text`, and optionally `sample` (default 0), `greedy`, `num_tokens` and
+            `finish_reason`. Lines without `greedy` are sampled answers if the benchmark has sampled answers, else greedy ones.
     """
 
     generates: ClassVar[bool] = False

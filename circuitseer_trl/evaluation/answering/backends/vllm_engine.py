@@ -23,7 +23,7 @@ from circuitseer_trl.evaluation.answering.backends.base import (
     draws_of_problems,
 )
 
-# An engine's processes would take these for their own: torch then joins the launcher's store, and waits there for ever.
+# An engine's processes would take these for their own: torch then joins the launcher's store, and waits there without end.
 _LAUNCH_VARIABLES = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _LAUNCH_PREFIXES = ("TORCHELASTIC_", "GROUP_", "ROLE_")
 
