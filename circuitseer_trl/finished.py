@@ -40,6 +40,11 @@ def installed_versions() -> dict[str, str]:
     return versions
 
 
+def has_gpu() -> bool:
+    """Whether torch is likely to find a CUDA device, which decides an automatic dtype; torch is not asked."""
+    return Path("/proc/driver/nvidia").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
+
+
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -70,7 +75,8 @@ class FinishedStep:
         output_dir: Its folder, where `finished.json` is.
         settings: The dataclasses that the step was called with.
         local: Names of inputs that the step would load from the Hub if there is no such file or folder; None for no input.
-        inputs: Values among which there may be other names of files and folders, such as `method_args`.
+        inputs: Values that may name other files and folders, such as `method_args`. A text among them that is no path may be a
+            name on the Hub: then the step runs.
         own_code: Whether classes of the user's own take part, whose code is not known here.
     """
 
@@ -88,10 +94,11 @@ class FinishedStep:
         needed = {name for name in self.local if name is not None}
         names = needed | set(_texts(self.inputs))
         found = {name: content_digest(Path(name).expanduser()) for name in sorted(names) if _exists(name)}
-        if any(name not in found and (name in needed or "/" in name) for name in names):
+        if names - found.keys():
             return None
         settings = [asdict(each) for each in self.settings]
-        return fingerprint([self.name, settings, found, content_digest(Path(__file__).parent), installed_versions()])
+        code = [content_digest(Path(__file__).parent), installed_versions(), has_gpu()]
+        return fingerprint([self.name, settings, found, *code])
 
     def text(self, made_from: str | None) -> str | None:
         """What the step printed when it ended; None if it has to run.

@@ -65,9 +65,10 @@ def test_a_broken_record_is_written_anew(step: FinishedStep, tmp_path: Path, con
 
 def test_what_is_not_known_runs_again(step: FinishedStep, monkeypatch: pytest.MonkeyPatch):
     assert again(step, local=["gsm8k"]).made_from() is None  # on the Hub, where it may change
-    assert again(step, inputs={"queries": "owner/name"}).made_from() is None
+    for text in ("owner/name", "gsm8k", "x" * 5000):
+        assert again(step, inputs={"queries": text}).made_from() is None
     assert again(step, own_code=True).made_from() is None
-    assert again(step, inputs=["x" * 5000, None, 3]).made_from() is not None  # no path
+    assert again(step, inputs=[None, {"number": 3}]).made_from() is not None
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert text_of(step) is None
 
