@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,5 +83,8 @@ def fingerprint(payload: Any) -> str:
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that a result depends on."""
-    installed = {distribution.name.lower().replace("_", "-") for distribution in metadata.distributions()}
-    return {name: metadata.version(name) for name in LIBRARIES if name in installed}
+    versions = {}
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions

@@ -8,11 +8,10 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from circuitseer_trl.artifacts import LIBRARIES, fingerprint, read_json, write_json
+from circuitseer_trl.artifacts import fingerprint, library_versions, read_json, write_json
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 
 FILE = "finished.json"
@@ -28,16 +27,6 @@ def content_digest(path: Path) -> str:
                 while chunk := content.read(1 << 24):
                     digest.update(chunk)
     return digest.hexdigest()
-
-
-def installed_versions() -> dict[str, str]:
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def has_gpu() -> bool:
@@ -97,7 +86,7 @@ class FinishedStep:
         if names - found.keys():
             return None
         settings = [asdict(each) for each in self.settings]
-        code = [content_digest(Path(__file__).parent), installed_versions(), has_gpu()]
+        code = [content_digest(Path(__file__).parent), library_versions(), has_gpu()]
         return fingerprint([self.name, settings, found, *code])
 
     def text(self, made_from: str | None) -> str | None:

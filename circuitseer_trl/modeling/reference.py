@@ -113,6 +113,8 @@ class Reference:
 
     def free(self) -> None:
         """Removes the model from memory, for example before the target model is loaded."""
+        if self._loaded is None:
+            return
         self._loaded, self._checked = None, False
         gc.collect()
         if torch.cuda.is_available():

@@ -10,7 +10,7 @@ from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import load_pool
-from circuitseer_trl.sampling.base import Sampler
+from circuitseer_trl.sampling.base import Sampler, Selection
 from circuitseer_trl.sampling.soft import SoftSampler
 from circuitseer_trl.sampling.stratified import StratifiedSampler
 from circuitseer_trl.scripts import select_data
@@ -90,24 +90,25 @@ def test_a_budget_of_tokens_is_filled_in_the_samplers_order(
 ):
     pool, counts = load_pool(pool_file, category_column="topic"), token_counts(tiny_model, pool_file)
     before: list[str] = []
+
+    def choose(**budget: int) -> Selection:
+        # One folder: the scores are the same, and are computed once.
+        return select_rows(config(tmp_path, tiny_model, sampling=sampling, **budget), "", pool)
+
     for tokens in (120, 300, sum(counts.values())):
-        folder = tmp_path / str(tokens)
-        chosen = select_rows(config(folder, tiny_model, sampling=sampling, budget_tokens=tokens), "", pool)
+        chosen = choose(budget_tokens=tokens)
         kept = sum(counts[uid] for uid in chosen.uids)
+        card = read_json(tmp_path / "selection.json")
+        assert card["training_tokens"] == {"selected": kept, "pool": sum(counts.values())}
+        assert len(chosen) == card["num_selected"]
         assert kept <= tokens
         assert chosen.uids[: len(before)] == before  # nested
         # The same rows, in the same order and as likely, as by their number; and one more would be too many.
-        by_size = select_rows(
-            config(tmp_path / f"{tokens}-rows", tiny_model, sampling=sampling, budget_size=len(chosen)), "", pool
-        )
+        by_size = choose(budget_size=len(chosen))
         assert by_size.uids == chosen.uids
         assert by_size.inclusion_probabilities.tolist() == chosen.inclusion_probabilities.tolist()
         if len(chosen) < 12:
-            options = config(tmp_path / f"{tokens}-more", tiny_model, sampling=sampling, budget_size=len(chosen) + 1)
-            assert sum(counts[uid] for uid in select_rows(options, "", pool).uids) > tokens
-        card = read_json(folder / "selection.json")
-        assert card["training_tokens"] == {"selected": kept, "pool": sum(counts.values())}
-        assert len(chosen) == card["num_selected"]
+            assert sum(counts[uid] for uid in choose(budget_size=len(chosen) + 1).uids) > tokens
         before = chosen.uids
     assert len(before) == 12
 
