@@ -3,7 +3,9 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
+
+from circuitseer_trl.checks import check_choice, check_count, check_share
 
 SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -20,43 +22,6 @@ Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "r
 PruneStrategy = Literal["correct", "incorrect", "combined"]
 ReportTo = Literal["none", "wandb"]
 Groups = Mapping[str, tuple[str, ...]]  # titles in the help, and the keys under each title
-
-
-def check_choice(name: str, value: Any, choices: Any) -> None:
-    """Raises if `value` is not one of the values of the `Literal` `choices`."""
-    if value not in get_args(choices):
-        raise ValueError(f"`{name}` must be one of {', '.join(get_args(choices))}, got {value!r}.")
-
-
-def check_count(name: str, value: Any, smallest: int = 1) -> None:
-    """Raises if `value` is not a whole number of at least `smallest`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
-        raise ValueError(f"`{name}` must be a whole number of at least {smallest}, got {value!r}.")
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def check_number(name: str, value: Any, lowest: float | None = None, highest: float | None = None) -> None:
-    """Raises if `value` is not a number, or not in [lowest, highest]."""
-    bounded = lowest is not None and highest is not None
-    if not is_number(value) or (bounded and not lowest <= value <= highest):
-        raise ValueError(
-            f"`{name}` must be a number{f' in [{lowest:g}, {highest:g}]' if bounded else ''}, got {value!r}."
-        )
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raises if `value` is not a number above 0."""
-    if not is_number(value) or not value > 0:
-        raise ValueError(f"`{name}` must be a number above 0, got {value!r}.")
-
-
-def check_share(name: str, value: Any) -> None:
-    """Raises if `value` is not a number in (0, 1]."""
-    if not is_number(value) or not 0 < value <= 1:
-        raise ValueError(f"`{name}` must be a number in (0, 1], got {value!r}.")
 
 
 TEXT_SOURCE_KEYS = ("dataset_name", "dataset_config", "dataset_split", "dataset_revision", "column")

@@ -3,16 +3,8 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
-from circuitseer_trl.configs import (
-    SYSTEM_PROMPT,
-    Dtype,
-    Groups,
-    ReportTo,
-    check_choice,
-    check_count,
-    check_positive,
-    check_share,
-)
+from circuitseer_trl.checks import check_choice, check_count, check_positive, check_share
+from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, Groups, ReportTo
 from circuitseer_trl.evaluation.answering.backends.base import Backend
 from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS, backend_class, backend_keys
 from circuitseer_trl.evaluation.benchmark_files import benchmark_named, benchmark_names

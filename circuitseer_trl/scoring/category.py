@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from circuitseer_trl.artifacts import read_table
-from circuitseer_trl.configs import check_count
+from circuitseer_trl.checks import check_count
 from circuitseer_trl.extras import require_extra
 from circuitseer_trl.modeling.loading import local_device, model_path
 from circuitseer_trl.pool.row_shards import run_row_shards

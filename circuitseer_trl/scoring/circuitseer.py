@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from circuitseer_trl.checks import check_choice, check_count
 from circuitseer_trl.circuits.received import (
     NotFiniteError,
     attention_entropy,
@@ -14,7 +15,7 @@ from circuitseer_trl.circuits.received import (
     sink_share,
     variance_without_first,
 )
-from circuitseer_trl.configs import ScoreOn, Statistic, TextFormat, check_choice, check_count
+from circuitseer_trl.configs import ScoreOn, Statistic, TextFormat
 from circuitseer_trl.modeling.encoding import encode_prompt
 from circuitseer_trl.modeling.losses import length_batches
 from circuitseer_trl.pool.rows import Example

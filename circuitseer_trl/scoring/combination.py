@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.configs import DifficultySource, LengthControl, check_choice, check_number
+from circuitseer_trl.checks import check_choice, check_number
+from circuitseer_trl.configs import DifficultySource, LengthControl
 from circuitseer_trl.scoring.diagnostics import average_ranks
 
 LENGTH_BINS = 10

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from circuitseer_trl.configs import DifficultySource, check_choice
+from circuitseer_trl.checks import check_choice
+from circuitseer_trl.configs import DifficultySource
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row
 from circuitseer_trl.scoring.judge import JudgeScorer

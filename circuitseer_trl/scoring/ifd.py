@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from circuitseer_trl.configs import check_positive
+from circuitseer_trl.checks import check_positive
 from circuitseer_trl.modeling.encoding import EncodedExample, chat_text, encode_prompt
 from circuitseer_trl.modeling.losses import response_losses
 from circuitseer_trl.pool.rows import Example

@@ -13,7 +13,8 @@ import pyarrow as pa
 from torch import nn
 
 from circuitseer_trl.artifacts import fingerprint
-from circuitseer_trl.configs import PruneStrategy, check_choice, check_count, check_positive
+from circuitseer_trl.checks import check_choice, check_count, check_positive
+from circuitseer_trl.configs import PruneStrategy
 from circuitseer_trl.modeling import ekfac
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.gradients import Gradients, influences, linear_layers, num_parameters, query_gradients

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.configs import check_choice
+from circuitseer_trl.checks import check_choice
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.gradients import Gradients, mean_gradient, token_influences
 from circuitseer_trl.pool.rows import Example

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from circuitseer_trl.configs import ScoreOn, check_choice
+from circuitseer_trl.checks import check_choice
+from circuitseer_trl.configs import ScoreOn
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.base import Needs, Row, Scorer
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from circuitseer_trl.answers import read_verdict_lines
 from circuitseer_trl.artifacts import fingerprint
-from circuitseer_trl.configs import check_number
+from circuitseer_trl.checks import check_number
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row, Scorer
 from circuitseer_trl.scoring.combination import Combination

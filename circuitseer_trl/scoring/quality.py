@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 import pyarrow as pa
 
-from circuitseer_trl.configs import ScoreOn, check_choice, check_count
+from circuitseer_trl.checks import check_choice, check_count
+from circuitseer_trl.configs import ScoreOn
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.base import Row
 from circuitseer_trl.scoring.judge import JudgeScorer

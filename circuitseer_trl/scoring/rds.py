@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from circuitseer_trl.artifacts import fingerprint, read_table
-from circuitseer_trl.configs import check_choice
+from circuitseer_trl.checks import check_choice
 from circuitseer_trl.modeling.encoding import encode_prompt
 from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, length_batches, pad_right
 from circuitseer_trl.pool.rows import Example, Pool

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from circuitseer_trl.artifacts import read_json, read_table
-from circuitseer_trl.configs import check_choice, is_number
+from circuitseer_trl.checks import check_choice, is_number
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row, Scorer
 from circuitseer_trl.scoring.combination import Normalisation, weighted_scores

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from circuitseer_trl.checks import check_choice, check_count
 from circuitseer_trl.command_line import run_command
-from circuitseer_trl.configs import UNUSED_BY_SCORES, Groups, PoolConfig, SelectionConfig, check_choice, check_count
+from circuitseer_trl.configs import UNUSED_BY_SCORES, Groups, PoolConfig, SelectionConfig
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.methods import check_names

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from circuitseer_trl.configs import check_count
+from circuitseer_trl.checks import check_count
 
 
 @dataclass

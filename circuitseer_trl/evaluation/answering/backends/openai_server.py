@@ -11,7 +11,7 @@ from itertools import islice
 from typing import ClassVar
 
 from circuitseer_trl.answers import Sample
-from circuitseer_trl.configs import check_count, check_positive
+from circuitseer_trl.checks import check_count, check_positive
 from circuitseer_trl.evaluation.answering.backends.base import (
     Backend,
     Job,

@@ -11,7 +11,7 @@ from importlib.metadata import packages_distributions, version
 from typing import Any, ClassVar
 
 from circuitseer_trl.answers import Sample
-from circuitseer_trl.configs import check_count
+from circuitseer_trl.checks import check_count
 from circuitseer_trl.evaluation.answering.backends.base import (
     Backend,
     Draws,
