@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 from transformers import Trainer
 
+from circuitseer_trl.command_line import run_command
 from circuitseer_trl.distributed import shards
 from circuitseer_trl.pool import row_shards
 from circuitseer_trl.scripts import train_sft
@@ -51,4 +53,4 @@ if __name__ == "__main__":
     row_shards.ROWS_PER_SHARD = 8
     if place := os.environ.get("KILL_AT"):
         setattr(*PLACES[place])
-    train_sft.main()
+    sys.exit(run_command(train_sft.main))

@@ -4,12 +4,14 @@ With SHARD_SECONDS in the environment every shard takes so much longer, so that 
 """
 
 import os
+import sys
 import time
 from pathlib import Path
 
 import pyarrow as pa
 
 from circuitseer_trl.artifacts import write_table
+from circuitseer_trl.command_line import run_command
 from circuitseer_trl.distributed import shards
 from circuitseer_trl.modeling import stored_losses
 from circuitseer_trl.pool import row_shards
@@ -24,4 +26,4 @@ def write_slowly(path: str | Path, table: pa.Table) -> None:
 if __name__ == "__main__":
     stored_losses.ROWS_PER_SHARD = row_shards.ROWS_PER_SHARD = 8
     shards.write_table = write_slowly
-    select_data.main()
+    sys.exit(run_command(select_data.main))
