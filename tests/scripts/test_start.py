@@ -1,5 +1,6 @@
 """Every command answers at once: nothing heavy is loaded before its words are read."""
 
+import ast
 import subprocess
 import sys
 
@@ -29,7 +30,7 @@ print([name for name in {HEAVY!r} if name in sys.modules], status, sep=";")
     done = run_python(program)
     *printed, last = done.stdout.splitlines()
     loaded, status = last.split(";")
-    return int(status), "\n".join(printed) + done.stderr, eval(loaded)
+    return int(status), "\n".join(printed) + done.stderr, ast.literal_eval(loaded)
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "train-sft"])
