@@ -45,17 +45,6 @@ class Selection:
             }
         )
 
-    @classmethod
-    def from_table(cls, table: pa.Table) -> "Selection":
-        table = table.sort_by("order")
-        return cls(
-            rows=table["row"].to_numpy(),
-            uids=table["uid"].to_pylist(),
-            scores=table["score"].to_numpy(),
-            weights=table["weight"].to_numpy(),
-            inclusion_probabilities=table["inclusion_probability"].to_numpy(),
-        )
-
 
 def budget(num_usable: int, ratio: float = 0.1, size: int | None = None) -> int:
     """Number of rows to keep: `size`, or the floor of `ratio` times the usable rows (Algorithm 1).

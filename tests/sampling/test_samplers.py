@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from circuitseer_trl.sampling.base import Sampler, Selection, budget
+from circuitseer_trl.sampling.base import Sampler, budget
 from circuitseer_trl.sampling.soft import SoftSampler, hashed_uniform, race_inclusion_probabilities
 from circuitseer_trl.sampling.top_k import TopKSampler
 from circuitseer_trl.selection.methods import SAMPLERS
@@ -119,9 +119,10 @@ def test_every_sampler_keeps_the_contract(name: str):
     first = check_sampler(sampler, columns=columns)
     assert len(first) == 30 or name == "reweight"
     assert np.isfinite(first.inclusion_probabilities).all()
-    again = Selection.from_table(first.to_table())
-    assert again.uids == first.uids
-    assert again.rows.tolist() == first.rows.tolist()
+    table = first.to_table()
+    assert table["uid"].to_pylist() == first.uids
+    assert table["row"].to_pylist() == first.rows.tolist()
+    assert table["order"].to_pylist() == list(range(len(first)))
     scores, rows, uids = np.arange(200.0) + 1, np.arange(200), [f"row-{index}" for index in range(200)]
     scores[::10] = np.nan
     with pytest.raises(ValueError, match="only 180 of 200 have a score"):
