@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Raised when the same inputs may give other results, or other files, than before. Folders of version 0.1.0 have no format.
+FORMAT = 2
 LIBRARIES = ("circuitseer-trl", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets")
 
 
@@ -79,6 +81,26 @@ def fingerprint(payload: Any) -> str:
     """Returns sixteen hexadecimal digits that depend on every value in `payload` (anything that JSON can hold)."""
     canonical = json.dumps(payload, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
+
+
+def check_format(path: str | Path, record: dict[str, Any]) -> None:
+    """Refuses to add to what a version with another format wrote.
+
+    Args:
+        path: The file with the record, for the message.
+        record: Has `format`, and `version` of the package, since format 2.
+    """
+    if record.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} was written by circuitseer_trl {record.get('version', '0.1.0')}, and results of this version, "
+            f"{metadata.version('circuitseer-trl')}, may differ. The old ones can be reported, compared and trained from, but "
+            "nothing is added to them. Choose another `output_dir`."
+        )
+
+
+def format_record() -> dict[str, Any]:
+    """The format and the version of the package, for a record that `check_format` reads."""
+    return {"format": FORMAT, "version": metadata.version("circuitseer-trl")}
 
 
 def library_versions() -> dict[str, str]:

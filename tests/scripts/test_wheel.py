@@ -146,7 +146,7 @@ def test_the_sdist_holds_what_the_wheel_is_built_from(built: Path):
 
 
 def test_light_commands(bare: Installation):
-    assert bare.circuitseer("--version").stdout == "circuitseer_trl 0.1.0\n"
+    assert bare.circuitseer("--version").stdout == "circuitseer_trl 0.2.0\n"
     assert "circuitseer" in bare.circuitseer("recipes").stdout
     assert bare.circuitseer("recipes", "show", "circuitseer").stdout.startswith("# CircuitSeer as in the paper")
     copied = bare.circuitseer("recipes", "copy", "demo/sft", "mine.yaml")
