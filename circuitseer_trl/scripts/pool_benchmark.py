@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.evaluation.pool_benchmark import PoolBenchmarkConfig, write_pool
+from circuitseer_trl.pool.file_names import check_dataset_file
 from circuitseer_trl.recipe import parse_recipe
 
 
@@ -17,6 +18,7 @@ def main(args: Sequence[str] | None = None) -> None:
         description=__doc__,
         kinds=("data",),
     )
+    check_dataset_file(pool_config.dataset_name)
     path, written, left_out = write_pool(pool_config, config)
     print(f"{written} problems written to {path}; {left_out} without an answer left out.")
     print(
