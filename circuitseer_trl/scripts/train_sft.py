@@ -29,9 +29,11 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=TRAINING_KINDS,
     )
     check_dataset_file(pool_config.dataset_name)
+    from circuitseer_trl.distributed.only_writer import only_writer
     from circuitseer_trl.training.run import run_training
 
-    run_training(pool_config, training_args, model_config, config)
+    with only_writer(str(training_args.output_dir)):
+        run_training(pool_config, training_args, model_config, config)
 
 
 if __name__ == "__main__":
