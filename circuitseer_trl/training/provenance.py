@@ -87,7 +87,8 @@ class DocumentedTrainer(SFTTrainer):
         super().create_model_card(model_name, dataset_name or self.provenance.hub_dataset, tags)
         if self.is_world_process_zero():
             folder = Path(str(self.args.output_dir))
-            base = Path(get_config_model_id(self.model.config)).name  # of a folder: its path is private
+            # Of a folder, whose path is private. The model is typed as a module, which has no config.
+            base = Path(get_config_model_id(self.model.config)).name  # type: ignore[union-attr, arg-type]
             text = (folder / "README.md").read_text(encoding="utf-8")
             # TRL names no model that is a local folder, and none that is not pushed.
             text = text.replace(NO_BASE, f"{code_span(base)} (a local folder)").replace('model="None"', 'model="."')
