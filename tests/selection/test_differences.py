@@ -50,7 +50,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path):
         compare([one, one])
     with pytest.raises(ValueError, match="2 different pools"):
         compare([one, folder("two", "a", {}, pool="q")])
-    with pytest.raises(FileNotFoundError, match=r"There is no selection.json in .*select-data` writes it"):
+    with pytest.raises(FileNotFoundError, match=r"There is no .*selection.json. `circuitseer select-data` writes it"):
         read_folder(tmp_path)
 
 
