@@ -50,12 +50,14 @@ def main(args: Sequence[str] | None = None) -> None:
     if not run.dry_run and (text := finished.text(made_from)):
         print(text)
         return
+    from circuitseer_trl.distributed.only_writer import check_only_writer
     from circuitseer_trl.distributed.processes import on_main_rank, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate_heads, spent
     from circuitseer_trl.selection.steps import detect_heads, reference_from_config
 
     reference = reference_from_config(config, pool_config.system_prompt)
+    check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:
         say(cost_table(estimate_heads(config, pool, reference)))

@@ -39,6 +39,7 @@ def main(args: Sequence[str] | None = None) -> None:
         print(text)
         return
     from circuitseer_trl.artifacts import write_card
+    from circuitseer_trl.distributed.only_writer import check_only_writer
     from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
@@ -48,6 +49,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
     check_tracker(config.report_to)
     steps = SelectionSteps.from_config(config, pool_config.system_prompt)  # raises before the pool is read
+    check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:
         say(cost_table(estimate(steps, pool)))

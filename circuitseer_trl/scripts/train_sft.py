@@ -27,9 +27,11 @@ def main(args: Sequence[str] | None = None) -> None:
         description=__doc__,
         kinds=TRAINING_KINDS,
     )
+    from circuitseer_trl.distributed.only_writer import only_writer
     from circuitseer_trl.training.run import run_training
 
-    run_training(pool_config, training_args, model_config, config)
+    with only_writer(str(training_args.output_dir)):
+        run_training(pool_config, training_args, model_config, config)
 
 
 if __name__ == "__main__":
