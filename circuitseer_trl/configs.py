@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from circuitseer_trl.checks import check_choice, check_count, check_seed, check_share
+from circuitseer_trl.redaction import check_address
 
 SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -119,7 +120,9 @@ class PoolConfig:
         check_count("ngram_size", self.ngram_size)
         if isinstance(self.decontaminate_against, str | dict):
             self.decontaminate_against = [self.decontaminate_against]
-        self.text_sources()
+        for source in [{"dataset_name": self.dataset_name}, *self.text_sources()]:
+            advice = "Download the file and give its path, or use a Hub id with the environment variable HF_TOKEN."
+            check_address("dataset_name", str(source["dataset_name"]), advice)
 
     def text_sources(self) -> list[dict[str, Any]]:
         """The checked datasets of `decontaminate_against`, as mappings."""

@@ -6,6 +6,7 @@
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,11 @@ from circuitseer_trl.training.training_config import TrainingConfig
 def main(args: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     from trl import ModelConfig, SFTConfig  # takes 3 seconds, and defines the keys of training
+
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() in ("1", "true"):
+        from circuitseer_trl.training.compile_locks import check_compile_locks
+
+        check_compile_locks()  # an SFTConfig already starts DeepSpeed
 
     pool_config, config, training_args, model_config = parse_recipe(
         *(PoolConfig, TrainingConfig, SFTConfig, ModelConfig),
