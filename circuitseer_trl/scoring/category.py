@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from circuitseer_trl.artifacts import read_table
-from circuitseer_trl.checks import check_count
+from circuitseer_trl.checks import check_count, check_seed
 from circuitseer_trl.extras import require_extra
 from circuitseer_trl.finished import content_digest
 from circuitseer_trl.modeling.loading import local_device, model_path
@@ -64,7 +64,7 @@ class CategoryScorer(Scorer):
     cluster_seed: int = 0
 
     def __post_init__(self) -> None:
-        check_count("cluster_seed", self.cluster_seed, smallest=0)
+        check_seed("cluster_seed", self.cluster_seed, bits=32)  # as scikit-learn takes
         if self.num_clusters is not None:
             check_count("num_clusters", self.num_clusters)
             check_extra()

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.named_files import TRAINING_KINDS
+from circuitseer_trl.pool.file_names import check_dataset_file
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.training.training_config import TrainingConfig
 
@@ -33,6 +34,7 @@ def main(args: Sequence[str] | None = None) -> None:
         description=__doc__,
         kinds=TRAINING_KINDS,
     )
+    check_dataset_file(pool_config.dataset_name)
     from circuitseer_trl.distributed.only_writer import only_writer
     from circuitseer_trl.training.run import run_training
 

@@ -151,7 +151,12 @@ def test_top_k_takes_the_highest_scores(tmp_path: Path, tiny_model: str, pool_fi
 @pytest.mark.thorough
 def test_a_killed_run_goes_on_and_gives_the_same_files(tmp_path: Path, plain: Path, tiny_model: str, pool_file: str):
     shutil.copytree(plain, tmp_path / "killed")
-    for lost in ("importance/part-00001.parquet", "heads.json", "scores/part-00000.parquet", "selection.parquet"):
+    for lost in (
+        "importance/part-000000001.parquet",
+        "heads.json",
+        "scores/part-000000000.parquet",
+        "selection.parquet",
+    ):
         (tmp_path / "killed" / lost).unlink()
     select_rows(config(tmp_path / "killed", tiny_model), SYSTEM, load_pool(pool_file))
     for path in plain.rglob("*.parquet"):
