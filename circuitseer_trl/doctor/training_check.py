@@ -56,7 +56,7 @@ def _train(model: str, pool: Path, output: Path, num_processes: int) -> None:
     words += ["--total_batch_size", "4", "--save_steps", str(NUM_STEPS), "--system_prompt", ""]
     one_gpu = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
     alone: Mapping[str, str] = one_gpu if num_processes == 1 else {}
-    run_program(words, SECONDS, ON_CPU if device == "cpu" else alone)
+    run_program(words, SECONDS, {"HF_HUB_OFFLINE": "1"} | dict(ON_CPU if device == "cpu" else alone))
 
 
 def _losses(folder: Path) -> list[float]:
