@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from circuitseer_trl.children import die_with
+
 # Of a launch that the doctor may have been started in.
 _LAUNCH_VARIABLES = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "DS_ACCELERATOR": "cpu"}
@@ -47,6 +49,7 @@ def run_together(
         seconds: Limit of time.
         advice: What the user can do where they do not end in time.
     """
+    parent = os.getpid()
     processes = [
         subprocess.Popen(
             [sys.executable, *map(str, each)],
@@ -55,6 +58,7 @@ def run_together(
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: die_with(parent),
         )
         for each, more in zip(words, environments, strict=True)
     ]
