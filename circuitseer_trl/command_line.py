@@ -140,15 +140,16 @@ def _tell(error: Exception) -> int:
     Rank 0 prints it. The launcher ends all ranks when one of them ends, so the others wait for that. Their own mistake is
     printed if rank 0 has not made it.
     """
-    elsewhere = isinstance(error, FailedElsewhereError)
+    elsewhere = error if isinstance(error, FailedElsewhereError) else None
+    bug = elsewhere is not None and not elsewhere.mistake  # the other rank prints its traceback
     rank = int(os.environ.get("RANK", "0"))
-    if rank > 0 or (elsewhere and not error.mistake):
+    if rank > 0 or bug:
         time.sleep(PATIENCE_SECONDS)
-    if rank == 0 or not elsewhere:
+    if rank == 0 or elsewhere is None:
         where = f"rank {rank}: " if rank > 0 else ""
         print(f"error: {where}{' '.join(str(error).split())}", file=sys.stderr, flush=True)
     _leave_launch()
-    return BUG if elsewhere and not error.mistake else MISTAKE
+    return BUG if bug else MISTAKE
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
-from circuitseer_trl.checks import check_choice, check_count, check_positive, check_share
+from circuitseer_trl.checks import check_choice, check_count, check_positive, check_seed, check_share
 from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, Groups, ReportTo
 from circuitseer_trl.evaluation.answering.backends.base import Backend
 from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS, backend_class, backend_keys
@@ -137,7 +137,7 @@ class EvaluationConfig:
             check_count("num_grading_workers", self.num_grading_workers)
         if self.num_samples is not None:
             check_count("num_samples", self.num_samples, smallest=0)
-        check_count("seed", self.seed, smallest=0)
+        check_seed("seed", self.seed)
         check_share("top_p", self.top_p)
         if self.repetition_penalty is None:
             self.repetition_penalty = PRESETS[self.preset]["repetition_penalty"]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.artifacts import read_card
 from circuitseer_trl.drawing.charts import Axis, figure, head_map, heading, linear_axis, row, whisker
 from circuitseer_trl.drawing.html_pages import html_page, html_table
 from circuitseer_trl.evaluation.paired import Difference, PairedComparison
@@ -19,8 +19,8 @@ from circuitseer_trl.pages.result_tables import (
     probability,
     results_rows,
 )
+from circuitseer_trl.selection.step_cards import CARDS, EXAMPLE_GROUPS, read_step_cards
 
-STEP_CARDS = ("heads.json", "scores.json", "selection.json")
 STEPS = ("select", "train", "evaluate")
 SETTINGS = (
     *("backend", "preset", "temperature", "top_p", "repetition_penalty", "max_new_tokens", "vote", "prompt_template"),
@@ -180,8 +180,8 @@ def _times(runs: Runs, folders: Mapping[str, Path]) -> str:
     rows = []
     for name, run in runs.items():
         path = folders[name] / "steps.json"
-        record = read_json(path) if path.is_file() else {}
-        seconds = [record[step]["seconds"] if step in record else None for step in STEPS]
+        record = read_card(path, "reproduce") if path.is_file() else {}
+        seconds = [record.get(step, {}).get("seconds") for step in STEPS]
         cells = ["-" if each is None else f"{each:,.1f}" for each in seconds]
         known = [each for each in seconds if each is not None]
         generating = sum(values["seconds"] for values in run["benchmarks"].values())
@@ -206,7 +206,7 @@ def _selections(folders: Mapping[str, Path], more: Iterable[str | Path]) -> str:
     seen: set[Path] = set()
     sections = []
     for name, folder in candidates:
-        if folder.resolve() not in seen and any((folder / file).is_file() for file in STEP_CARDS):
+        if folder.resolve() not in seen and any((folder / file).is_file() for file in CARDS):
             seen.add(folder.resolve())
             sections.append(f"<h3>{html.escape(name)}</h3>{_selection(folder)}")
     return f"<h2>Selection</h2>{''.join(sections)}" if sections else ""
@@ -215,19 +215,19 @@ def _selections(folders: Mapping[str, Path], more: Iterable[str | Path]) -> str:
 def _selection(folder: Path) -> str:
     """Shows heads.json, examples.json, scores.json and selection.json of a folder."""
     parts = []
-    if (folder / "heads.json").is_file():
-        heads = read_json(folder / "heads.json")
-        if "importance" in heads:
-            parts.append(
-                f"<p>{len(heads['selected'])} of {sum(map(len, heads['importance']))} heads selected (framed). Colour: "
-                "increase of the response loss without the head, in nats per token; the warm colour is more.</p>"
-                f"{head_map(heads['importance'], heads['selected'])}"
-            )
-    if (folder / "examples.json").is_file():
-        parts.append(_examples(read_json(folder / "examples.json")))
+    cards = read_step_cards(folder)
+    heads = cards.get("heads.json", {})
+    if "importance" in heads:
+        parts.append(
+            f"<p>{len(heads['selected'])} of {sum(map(len, heads['importance']))} heads selected (framed). Colour: "
+            "increase of the response loss without the head, in nats per token; the warm colour is more.</p>"
+            f"{head_map(heads['importance'], heads['selected'])}"
+        )
+    if "examples.json" in cards:
+        parts.append(_examples({group: cards["examples.json"][group] for group in EXAMPLE_GROUPS}))
     for file in ("scores.json", "selection.json"):
-        if (folder / file).is_file():
-            facts = html_table(["", ""], _facts(read_json(folder / file)))
+        if file in cards:
+            facts = html_table(["", ""], _facts(cards[file]))
             parts.append(f"<details><summary>{file}</summary>{facts}</details>")
     return "".join(parts)
 

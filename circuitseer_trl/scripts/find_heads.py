@@ -10,6 +10,7 @@ from circuitseer_trl.configs import UNUSED_BY_HEADS, DryRunConfig, PoolConfig, S
 from circuitseer_trl.finished import selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.methods import check_names
 
 if TYPE_CHECKING:
     from circuitseer_trl.circuits.heads import HeadSet
@@ -45,6 +46,7 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_HEADS,
     )
+    check_names(pool_config, config)
     finished = selection_step("find-heads", pool_config, config)
     made_from = finished.made_from()
     if not run.dry_run and (text := finished.text(made_from)):

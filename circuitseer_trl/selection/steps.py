@@ -159,11 +159,12 @@ class SelectionSteps:
             raise ValueError(
                 f"Cannot choose {size} examples: the pool has only {len(pool)} usable rows. Lower `budget_size`."
             )
-        scores = self.score(pool)
         output_dir = Path(config.output_dir)
         tokens = None
         if config.budget_tokens is not None and self.reference is not None:
             tokens = TokenBudget(config.budget_tokens, training_tokens(pool, self.reference, output_dir))
+            tokens.check()  # before the expensive scores
+        scores = self.score(pool)
 
         def choose() -> tuple[Selection, dict[str, Any]]:
             selection, card = self._choose(pool, scores, size, tokens)

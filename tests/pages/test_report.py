@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from circuitseer_trl.artifacts import sealed
 from circuitseer_trl.evaluation.run_folders import read_runs
 from circuitseer_trl.pages.result_tables import columns_of, probability, results_rows, results_table
 from circuitseer_trl.scripts.report import main
 from tests.helpers.evaluation_folders import write_run
 from tests.helpers.pages import check_width, read_page
 
-HEADS = {"importance": [[0.5, -0.1], [0.01, 0.2]], "selected": [[0, 0]], "num_probe": 4, "mode": "exact"}
+HEADS = {"importance": [[0.5, -0.1], [0.01, 0.2]], "selected": [[0, 0]], "num_probe": 4, "mode": "exact", "model": {}}
 LINE = {"row": 3, "uid": "u", "score": 2.25, "num_tokens": 9, "selected": True, "problem": "What is <b> + 1?"}
 
 
@@ -25,7 +26,8 @@ def folders(tmp_path: Path) -> list[str]:
     selection = tmp_path / "second" / "selection"
     selection.mkdir()
     (selection / "heads.json").write_text(json.dumps(HEADS))
-    (selection / "scores.json").write_text(json.dumps({"scorer": "circuitseer", "length_correlation": 0.8125}))
+    card = {"scorer": "circuitseer", "length_correlation": 0.8125, "pool": {}}
+    (selection / "scores.json").write_text(json.dumps(sealed(card)))
     (selection / "examples.json").write_text(json.dumps({"highest": [LINE], "lowest": [], "random": []}))
     steps = {"select": {"seconds": 61.5}, "train": {"seconds": 1234.0}, "evaluate": {"seconds": 20.0}}
     (tmp_path / "second" / "steps.json").write_text(json.dumps(steps))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.answers import Sample, SampleKey, numbered_lines, parse_sample, sample_line, sample_name
-from circuitseer_trl.artifacts import atomic_path, read_json, write_json
+from circuitseer_trl.artifacts import atomic_path, check_format, format_record, read_json, write_json
 
 
 @dataclass
@@ -107,6 +107,8 @@ def claim_folder(folder: str | Path, settings: dict[str, Any], *, write: bool = 
     path = Path(folder) / "settings.json"
     if path.is_file():
         before = read_json(path)
+        check_format(path, before)
+        before = {name: value for name, value in before.items() if name not in format_record()}
         changed = [name for name in sorted(before | settings) if before.get(name) != settings.get(name)]
         if changed:
             differences = "; ".join(
@@ -116,4 +118,4 @@ def claim_folder(folder: str | Path, settings: dict[str, Any], *, write: bool = 
                 f"{folder} holds samples made with other settings: {differences}. Choose another `output_dir`."
             )
     elif write:
-        write_json(path, settings)
+        write_json(path, settings | format_record())

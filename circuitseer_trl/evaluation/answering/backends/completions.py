@@ -20,6 +20,7 @@ from circuitseer_trl.evaluation.answering.backends.ends_and_context import (
 from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
 from circuitseer_trl.modeling.encoding import decode_tokens
 from circuitseer_trl.modeling.loading import model_path
+from circuitseer_trl.redaction import redact
 
 logger = logging.getLogger(__name__)
 for _name in ("httpx", "httpx2"):  # a line for every request otherwise; `openai` logs the tries that fail
@@ -58,9 +59,9 @@ def shares(total: int, weights: Sequence[int]) -> list[int]:
 
 
 def _told(error: Exception) -> str:
-    """Formats an error with the server's own message."""
-    said = error.response.text[:300] if isinstance(error, openai.APIStatusError) else str(error.__cause__ or "")
-    return f"{error} {said}".strip()
+    """Formats an error with the server's own message, which may repeat the key."""
+    said = redact(error.response.text)[:300] if isinstance(error, openai.APIStatusError) else str(error.__cause__ or "")
+    return redact(f"{error} {said}".strip())
 
 
 class Completions:
