@@ -7,7 +7,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trl import SFTTrainer
 
 from circuitseer_trl.artifacts import write_json
+from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.training.checkpoints import write_record
 from circuitseer_trl.training.rope_scaling import write_legacy_rope
 from circuitseer_trl.training.selected_rows import ChosenRows
 
@@ -31,7 +33,9 @@ class Provenance(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
-            self.finish(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            self.finish(checkpoint)
+            write_record(checkpoint, process_state().num_processes)
 
     def describe(self) -> str:
         """The model card's section on the training data."""
