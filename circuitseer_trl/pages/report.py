@@ -46,8 +46,8 @@ def report_page(
     """
     parts = [
         '<p class="note">Percent right, with 95% intervals over problems: Wilson\'s if each is right or wrong, otherwise '
-        "from resampling them. They show how much results would vary on other problems of this kind, not with another "
-        "seed of training.</p>",
+        "from resampling them; the average's interval is computed from those of its benchmarks. They show how much results "
+        "would vary on other problems of this kind, not with another seed of training.</p>",
         "<h2>Pass@1</h2>",
         _results_chart(runs),
         html_table(results_rows(runs)[0], results_rows(runs)[1:]),
@@ -99,9 +99,9 @@ def _differences(baseline: str, comparisons: Mapping[str, PairedComparison], ord
     if not rows:
         return f"<h2>Differences to {html.escape(baseline)}</h2>{sentences}"
     note = (
-        "Pass@1 minus that of the baseline, in percentage points, on the same problems. An interval without 0 is a "
-        "difference that remains when problems are resampled. Better and worse count problems; p is the exact two-sided "
-        "sign test on the two counts, for the average over all problems together. "
+        "Pass@1 (in the chart) or Majority@n minus that of the baseline, in percentage points, on the same problems. An "
+        "interval without 0 is a difference that remains when problems are resampled. Better and worse count problems; "
+        "p is the exact two-sided sign test on the two counts, for the average over all problems together. "
         f"Of comparisons without a true difference, here {len(rows)} at most, one in twenty has a p below 0.05."
     )
     table = html_table(DIFFERENCE_HEADING, rows)
@@ -139,24 +139,25 @@ def _answers(runs: Runs) -> str:
         "problems",
         "truncated %",
         "no answer %",
-        "not gradable %",
+        "undecided %",
         "right of finished %",
         "avg@n %",
     ]
     rows = []
     for name, run in runs.items():
         for benchmark, values in run["benchmarks"].items():
-            ratios = ("truncated_ratio", "unanswered_ratio", "timeout_ratio", "accuracy_finished", "avg_at_n")
+            ratios = ("truncated_ratio", "unanswered_ratio", "undecided_ratio", "accuracy_finished", "avg_at_n")
             cells = [percent(values.get(key)) for key in ratios]
             tokens = "-" if values["mean_tokens"] is None else f"{values['mean_tokens']:.0f}"
             problems = str(values["num_problems"])
-            if values.get("num_errata"):
-                problems += f" ({values['num_errata']} references corrected)"
+            notes = {"num_errata": "references corrected", "no_gold": "without a reference"}
+            problems += "".join(f" ({values[key]} {note})" for key, note in notes.items() if values.get(key))
             rows.append([name, benchmark, problems, *cells, tokens])
     note = (
-        '<p class="note">Truncated answers reach the limit on new tokens; they have no answer if their last box is cut. Not '
-        "gradable are answers whose comparison takes too long; they count as wrong. Right of finished is Pass@1 "
-        "among the answers that are not truncated; avg@n is the mean over sampled answers.</p>"
+        '<p class="note">Truncated answers reach the limit on new tokens; they have no answer if their last box is cut. '
+        "Undecided are answers that the grader cannot read, or whose comparison takes too long; they count as wrong, as do all "
+        "answers to problems without a reference. Right of finished is Pass@1 among the answers that are not truncated; avg@n is "
+        "the mean over sampled answers.</p>"
     )
     return note + html_table([*heading, "mean tokens"], rows)
 

@@ -11,6 +11,7 @@ from circuitseer_trl.distributed.finishing import say_if_finished
 from circuitseer_trl.finished import SELECTION_PRODUCTS, selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.methods import check_names
 
 if TYPE_CHECKING:
     from circuitseer_trl.circuits.heads import HeadSet
@@ -46,6 +47,7 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_HEADS,
     )
+    check_names(pool_config, config)
     finished = selection_step("find-heads", pool_config, config)
     made_from = finished.made_from()
     if not run.dry_run and say_if_finished(finished, made_from):

@@ -43,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_SCORES,
     )
-    check_names(config)
+    check_names(pool_config, config)
     finished = selection_step("score-pool", pool_config, config)
     made_from = finished.made_from()
     if not run.dry_run and say_if_finished(finished, made_from):

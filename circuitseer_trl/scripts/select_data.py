@@ -24,7 +24,7 @@ def main(args: Sequence[str] | None = None) -> None:
         description=__doc__,
         kinds=SELECTION_KINDS,
     )
-    check_names(config)
+    check_names(pool_config, config)
     finished = selection_step("select-data", pool_config, config)
     made_from = finished.made_from()
     if not run.dry_run and config.report_to == "none" and say_if_finished(finished, made_from):

@@ -104,9 +104,13 @@ def compare(folders: Sequence[SelectionFolder]) -> SelectionDifferences:
     pools = {folder.card["pool"]["fingerprint"] for folder in folders}
     if len(pools) > 1:
         of = ", ".join(f"{folder.name}: {folder.card['pool']['fingerprint']}" for folder in folders)
-        raise ValueError(
-            f"These selections are of {len(pools)} different pools (fingerprints: {of}). Give selections of one pool."
-        )
+        advice = "Give selections of one pool."
+        if len({frozenset({*folder.scores, *folder.lengths}) for folder in folders}) == 1:
+            advice = (
+                "The ids of their rows are the same, so their data recipes may differ in `category_column`, which belongs to a "
+                "pool. Select again with one data recipe."
+            )
+        raise ValueError(f"These selections are of {len(pools)} different pools (fingerprints: {of}). {advice}")
     size = folders[0].card["pool"]["num_usable"]
     # Methods read different texts, so the lengths of one selection are used for all.
     source = next((folder for folder in folders if folder.lengths), None)

@@ -132,7 +132,7 @@ def selecting_step(arguments: list[str]) -> Step:
     pool_config, config, _ = parse_recipe(
         *(PoolConfig, SelectionConfig, DryRunConfig), args=arguments, prog="select-data", kinds=SELECTION_KINDS
     )
-    check_names(config)
+    check_names(pool_config, config)
     return Step(
         "select",
         "circuitseer_trl.scripts.select_data",

@@ -18,6 +18,7 @@ from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
 from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.selection.trained_on import mark_trained
 from circuitseer_trl.tracking import check_tracker, start_run
 from circuitseer_trl.training.checkpoints import weights_digests
 from circuitseer_trl.training.decisive_settings import settings_of
@@ -36,6 +37,7 @@ from circuitseer_trl.training.selected_rows import (
 )
 from circuitseer_trl.training.target import Target, check_keeps_reasoning, inspect_target, warn_of_surprises
 from circuitseer_trl.training.training_config import TrainingConfig
+from circuitseer_trl.training.training_values import check_training_values
 
 logger = get_logger(__name__)
 
@@ -166,6 +168,8 @@ def train(
     )
     if state.is_main_process:
         warn_of_surprises(args, target)
+        if chosen.folder is not None and chosen.card is not None:
+            mark_trained(chosen.folder, output_dir, chosen.card.get("rows"))
         write_json(output_dir / SETTINGS_FILE, {"settings": settings} | format_record())
 
     trainer = make_trainer(rows, target, args, Provenance(pool, chosen), callbacks)
@@ -231,6 +235,7 @@ def run_training(
     system_prompt = pool_config.system_prompt
     tracked = "wandb" in (args.report_to or [])
     check_tracker("wandb" if tracked else "none")
+    check_training_values(args)
     check_environment(args, model_config)
     set_total_batch(args, training_config.total_batch_size, process_state().num_processes)
     target = inspect_target(

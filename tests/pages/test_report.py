@@ -47,18 +47,22 @@ def test_differences_are_printed_and_on_the_page(
     text, _ = report(folders, tmp_path / "page.html")
     printed = capsys.readouterr().out
     lines = {
-        tuple(line.split()[:2]): line.split()[2:]
+        tuple(line.split()[:3]): line.split()[3:]
         for line in printed.splitlines()
         if line.startswith(("second", "third"))
     }
     # On x one problem of three is won; on y two samples of eight, on two problems; the average is between.
-    assert lines["second", "x"][0] == "+33.3"
-    assert lines["second", "y"][0] == "+25.0"
-    assert lines["second", "y"][-3:] == ["2", "0", "0.500"]
-    assert lines["second", "average"][0] == "+29.2"
-    assert lines["second", "average"][-3:] == ["3", "0", "0.250"]
-    assert lines["third", "x"][0] == "-33.3"
-    assert lines["third", "y"] == ["+0.0", "[+0.0,", "+0.0]", "0", "0", "1.000"]
+    assert lines["second", "x", "Pass@1"][0] == "+33.3"
+    assert lines["second", "y", "Pass@1"][0] == "+25.0"
+    assert lines["second", "y", "Pass@1"][-3:] == ["2", "0", "0.500"]
+    assert lines["second", "average", "Pass@1"][0] == "+29.2"
+    assert lines["second", "average", "Pass@1"][-3:] == ["3", "0", "0.250"]
+    assert lines["third", "x", "Pass@1"][0] == "-33.3"
+    # Two problems without a difference are no proof: 1.96 / 4.
+    assert lines["third", "y", "Pass@1"] == ["+0.0", "[-49.0,", "+49.0]", "0", "0", "1.000"]
+    # Votes are on y alone: on the first problem a tie is won, on the second one right answer of four loses as before.
+    assert lines["second", "y", "Maj@n"][:1] + lines["second", "y", "Maj@n"][-3:] == ["+25.0", "1", "0", "1.000"]
+    assert not any(key[2] == "Maj@n" and key[1] != "y" for key in lines)
     assert "second was measured with other settings than first: seed 1, here 2." in printed
     for words in ("Differences to first", "+29.2", "p 0.250", "seed 1, here 2"):
         assert words in text
@@ -83,7 +87,8 @@ def test_other_problems_are_refused(folders: list[str], tmp_path: Path, capsys: 
     assert "short is not compared with first on average: no difference of x, y, z." in text
     assert "percentage points" not in printed
     # Their averages are of other benchmarks, and no column of numbers to compare.
-    assert re.search(r"29\.2 \[.*?\] of 2", printed)
+    assert re.search(r"29\.2 \[.*?\] over 2 benchmarks", printed)
+    assert re.search(r"25\.0 \[.*?\] over 1 of 2 benchmarks", printed)  # of first's majority
 
 
 def test_one_benchmark_has_no_average(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
