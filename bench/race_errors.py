@@ -124,7 +124,7 @@ def one_race(setting: Setting, seed: int) -> Outcome:
     weights = draw_weights(reach)
     order = weighted_order(weights, rng)
     increases, limits = increases[order], reach_limits(reach[order], np.full(len(order), np.inf), weights[order])
-    found = race(lambda _, examples, heads: increases[np.ix_(examples, heads)], limits, setting.size)
+    found = race(lambda _, part, heads: increases[part.start : part.stop, heads], limits, setting.size)
     means = increases.mean(axis=0)
     border = np.sort(means)[-setting.size]
     cost = sum(len(step.examples) * len(step.heads) for step in found.rounds) / increases.size

@@ -42,12 +42,14 @@ class RacePlan:
     """A race over a model's heads and a probe.
 
     Attributes:
-        lengths: Tokens of the probe examples.
+        uids: Of the probe examples.
+        lengths: Their numbers of tokens.
         grid: Number of layers and of heads in each.
         size: How many heads are to be found.
         seed: Of the order of the examples.
     """
 
+    uids: Sequence[str]
     lengths: Sequence[int]
     grid: tuple[int, int]
     size: int
@@ -64,7 +66,7 @@ class RaceResult:
         attributions: As `attribute` gives them, of all examples.
         left_out: uids of the examples on which the model's output is not finite.
         importance (`np.ndarray` of shape `grid`): Means over the probe; estimates for heads that left the race.
-        standard_error (`np.ndarray` of shape `grid`): Of them, as estimates of the pool's means.
+        standard_error: Of them, as estimates of the pool's means; None if a head was evaluated on only one example.
         card: The entry of the race in `heads.json`.
     """
 
@@ -73,7 +75,7 @@ class RaceResult:
     attributions: pa.Table
     left_out: list[str]
     importance: np.ndarray
-    standard_error: np.ndarray
+    standard_error: list[list[float]] | None
     card: dict[str, Any]
 
 
@@ -98,15 +100,21 @@ def run_race(
         made_from: Everything that the sweeps depend on.
         output_dir: Gets the folder `race/`, with one folder for each round and one for the reaches.
     """
-    lengths, grid = plan.lengths, plan.grid
+    uids, lengths, grid = plan.uids, plan.lengths, plan.grid
     num_layers, width = grid
     everything = [divmod(index, width) for index in range(num_layers * width)]
-    attributions = run_shards(attributions_folder(output_dir), len(lengths), made_from, attribute, "Race, reach")
+    attributions = run_shards(
+        attributions_folder(output_dir),
+        len(lengths),
+        made_from,
+        attribute,
+        "Race, reach",
+        uids=lambda shard: [uids[shard]] * len(everything),
+    )
     shape = len(lengths), len(everything)
     reach = attributions["reach"].to_numpy().reshape(shape)
     base_losses = attributions["base_loss"].to_numpy().reshape(shape)[:, 0]
     finite = np.isfinite(reach).all(axis=1) & np.isfinite(base_losses)
-    uids = attributions["uid"].to_pylist()[:: len(everything)]
     left_out = [uid for uid, fine in zip(uids, finite, strict=True) if not fine]
     if left_out:
         check_finite(len(left_out), len(lengths), left_out[0])
@@ -129,6 +137,7 @@ def run_race(
             made_from | {"examples": order[examples].tolist(), "heads": heads},
             lambda shard: sweep(int(order[examples[shard]]), heads),
             f"Race, {len(heads)} heads",
+            uids=lambda shard: [uids[order[examples[shard]]]] * len(heads),
         )
         tables.append(table)
         values = table["loss_increase"].to_numpy().reshape(len(examples), len(heads))
@@ -178,6 +187,6 @@ def run_race(
         attributions,
         left_out,
         importance.reshape(grid),
-        errors.reshape(grid),
+        errors.reshape(grid).tolist() if np.isfinite(errors).all() else None,
         card,
     )

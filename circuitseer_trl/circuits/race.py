@@ -109,7 +109,7 @@ def race(
     def run(examples: range, heads: np.ndarray) -> None:
         nonlocal beyond
         values = evaluate(len(rounds), examples, heads)
-        part = np.ix_(examples, heads)
+        part = slice(examples.start, examples.stop), heads
         beyond += int(((values > limits.rise[part]) | (values < -limits.fall[part])).sum())
         increases[part] = values
         rounds.append(Round(examples, heads))

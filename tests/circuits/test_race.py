@@ -124,7 +124,7 @@ def raced(tmp_path: Path, reach: np.ndarray, increases: np.ndarray, base: float 
     def sweep(index: int, heads) -> pa.Table:
         return table(index, heads, loss_increase=[float(increases[index, head]) for _, head in heads])
 
-    plan = RacePlan([5] * len(reach), (1, reach.shape[1]), 1, 0)
+    plan = RacePlan([f"row-{index}" for index in range(len(reach))], [5] * len(reach), (1, reach.shape[1]), 1, 0)
     return run_race(sweep, attribute, plan, {}, tmp_path)
 
 
