@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from circuitseer_trl.checks import check_choice, check_count, check_share
-
-SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
+from circuitseer_trl.chat_settings import CHAT_DATE, SYSTEM_PROMPT, ChatSettings
+from circuitseer_trl.checks import check_choice, check_count, check_date, check_share
 
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 TextFormat = Literal["plain", "chat"]
@@ -58,7 +57,7 @@ class PoolConfig:
             *("prompt_column", "completion_column", "correct_column"),
             *("id_column", "category_column", "difficulty_column"),
         ),
-        "chat": ("system_prompt",),
+        "chat": ("system_prompt", "chat_date"),
         "cleaning of the pool": ("dedup_similarity", "decontaminate_against", "ngram_size"),
     }
 
@@ -91,6 +90,10 @@ class PoolConfig:
         default=SYSTEM_PROMPT,
         metadata={"help": "System message of the chat template, for all steps. An empty text leaves the message out."},
     )
+    chat_date: str = field(
+        default=CHAT_DATE,
+        metadata={"help": "Today's date in chat templates that write it (Llama 3.2, SmolLM3, Granite), for all steps."},
+    )
     dedup_similarity: float | None = field(
         default=None,
         metadata={
@@ -112,9 +115,14 @@ class PoolConfig:
         if self.dedup_similarity is not None:
             check_share("dedup_similarity", self.dedup_similarity)
         check_count("ngram_size", self.ngram_size)
+        self.chat_date = check_date("chat_date", self.chat_date)
         if isinstance(self.decontaminate_against, str | dict):
             self.decontaminate_against = [self.decontaminate_against]
         self.text_sources()
+
+    @property
+    def chat(self) -> ChatSettings:
+        return ChatSettings(self.system_prompt, self.chat_date)
 
     def text_sources(self) -> list[dict[str, Any]]:
         """The checked datasets of `decontaminate_against`, as mappings."""

@@ -205,6 +205,7 @@ def find_heads(
         "size": len(examples),
         "format": reference.text_format,
         "system_prompt": reference.system_prompt,
+        "chat_date": reference.chat_date,
         "truncated": sum(item.truncated for item in encoded),
         "seed": probe.seed,
     }

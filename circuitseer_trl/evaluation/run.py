@@ -17,6 +17,8 @@ from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.results import RunResults, measure_average, measure_benchmark
 from circuitseer_trl.extras import require_extra
 from circuitseer_trl.grading.grader import Grader
+from circuitseer_trl.modeling.chat_templates import check_template
+from circuitseer_trl.modeling.encoding import has_chat_template
 from circuitseer_trl.modeling.loading import load_tokenizer, model_fingerprint
 from circuitseer_trl.modeling.model_folders import check_model_folder
 
@@ -68,7 +70,10 @@ def prompt_format(config: EvaluationConfig, backend: Backend) -> PromptFormat | 
     if not backend.generates:
         return None
     check_model_folder(config.model_name_or_path)
-    return PromptFormat(load_tokenizer(config.model_name_or_path, config.model_revision), config.system_prompt)
+    tokenizer = load_tokenizer(config.model_name_or_path, config.model_revision, config.chat_date)
+    if has_chat_template(tokenizer):
+        check_template(tokenizer, config.system_prompt, "save the model with a template that does")
+    return PromptFormat(tokenizer, config.system_prompt)
 
 
 def correct_references(benchmarks: dict[str, list[Problem]]) -> dict[str, int]:
@@ -82,7 +87,7 @@ def correct_references(benchmarks: dict[str, list[Problem]]) -> dict[str, int]:
 def sample_settings(config: EvaluationConfig, backend: Backend, prompts: PromptFormat | None) -> dict[str, Any]:
     """The settings that a sample depends on. Batch size, limits, addresses and the list of benchmarks are not among them."""
     names = ["attn_implementation", "dtype", "max_new_tokens", "model_revision"]
-    names += ["repetition_penalty", "seed", "system_prompt", "temperature", "top_p"]
+    names += ["repetition_penalty", "seed", "system_prompt", "chat_date", "temperature", "top_p"]
     chosen = {"backend": config.backend, "model_name_or_path": config.model_name_or_path}
     if prompts is None:
         known = backend.recorded()

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.integrations import deepspeed as transformers_deepspeed
 
 from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.modeling.chat_templates import set_chat_date
 from circuitseer_trl.modeling.model_folders import check_model_folder, model_path
 
 
@@ -36,11 +37,18 @@ def zero3_init_disabled() -> Iterator[None]:
             transformers_deepspeed.set_hf_deepspeed_config(config)
 
 
-def load_tokenizer(name: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str, revision: str | None = None, chat_date: str | None = None) -> PreTrainedTokenizerBase:
+    """Loads a tokenizer.
+
+    Args:
+        chat_date: The date that its chat template writes. None leaves the template as it is, for a tokenizer that is saved.
+    """
     tokenizer = AutoTokenizer.from_pretrained(model_path(name), revision=revision)
     if not tokenizer("1 + 1 = 2", add_special_tokens=False)["input_ids"]:
         # A Qwen2 config beside a tokenizer.json of another kind loads without a warning and maps every text to no tokens.
         raise ValueError(f"The tokenizer of {name} turns text into no tokens. Save the tokenizer again in that folder.")
+    if chat_date is not None:
+        set_chat_date(tokenizer, chat_date)
     return tokenizer
 
 

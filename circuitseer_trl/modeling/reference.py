@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from circuitseer_trl.configs import SYSTEM_PROMPT, TextFormat
+from circuitseer_trl.chat_settings import CHAT_DATE, SYSTEM_PROMPT
+from circuitseer_trl.configs import TextFormat
+from circuitseer_trl.modeling.chat_templates import check_template
 from circuitseer_trl.modeling.encoding import EncodedExample, encode_prompt, has_chat_template
 from circuitseer_trl.modeling.loading import (
     check_model_folder,
@@ -20,6 +22,7 @@ from circuitseer_trl.modeling.loading import (
 )
 from circuitseer_trl.modeling.losses import check_head
 from circuitseer_trl.modeling.memory import default_batch_tokens
+from circuitseer_trl.pool.chat import PLAIN_FORM, plain_prompt
 from circuitseer_trl.pool.rows import Example
 
 # If the logits are not finite on this number of examples, the model counts as broken.
@@ -38,7 +41,8 @@ class Reference:
         dtype: As in `resolve_dtype`.
         max_length: Largest number of tokens of a sequence; longer ones are truncated.
         prompt_format: Format of examples; None is chat if the tokenizer has a template, else plain.
-        system_prompt: System message of the chat format; an empty text leaves the message out.
+        system_prompt: System message; an empty text leaves the message out.
+        chat_date: Today's date in chat templates that write it.
         max_batch_tokens: Tokens of one forward pass; None takes the default of the device.
     """
 
@@ -49,6 +53,7 @@ class Reference:
     prompt_format: TextFormat | None = None
     system_prompt: str = SYSTEM_PROMPT
     max_batch_tokens: int | None = None
+    chat_date: str = CHAT_DATE
 
     def __post_init__(self) -> None:
         check_model_folder(self.name)
@@ -61,12 +66,20 @@ class Reference:
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        return load_tokenizer(self.name, self.revision)
+        return load_tokenizer(self.name, self.revision, self.chat_date)
 
-    @property
+    @cached_property
     def text_format(self) -> TextFormat:
         """The format of examples: `prompt_format`, or chat if that is None and the tokenizer has a template."""
-        return self.prompt_format or ("chat" if has_chat_template(self.tokenizer) else "plain")
+        chosen = self.prompt_format or ("chat" if has_chat_template(self.tokenizer) else "plain")
+        if chosen == "chat":
+            self.check_template(self.system_prompt)
+        return chosen
+
+    def check_template(self, system_prompt: str) -> None:
+        """Raises if the chat template drops a part of a prompt with this system message."""
+        if has_chat_template(self.tokenizer):
+            check_template(self.tokenizer, system_prompt, "set `probe_format: plain` and `score_format: plain`")
 
     @property
     def batch_tokens(self) -> int:
@@ -100,13 +113,14 @@ class Reference:
     def encode(self, examples: Sequence[Example]) -> list[EncodedExample]:
         """Encodes problem and completion of each example separately and joins them, so that no token crosses the boundary.
 
-        In the plain format a newline ends the problem. The end-of-turn token is not part of the completion.
+        The end-of-turn token is not part of the completion.
         """
         return [self._encode(example) for example in examples]
 
     def _encode(self, example: Example) -> EncodedExample:
-        problem = example.problem + "\n" if self.text_format == "plain" else example.problem
-        prompt = encode_prompt(self.tokenizer, problem, self.text_format, self.system_prompt)
+        plain = self.text_format == "plain"
+        text = plain_prompt(example.problem, self.system_prompt) if plain else example.problem
+        prompt = encode_prompt(self.tokenizer, text, self.text_format, self.system_prompt)
         answer = self.tokenizer(example.completion, add_special_tokens=False)["input_ids"]
         ids, most = (*prompt, *answer), self.max_length
         return EncodedExample(example.uid, ids[:most], min(len(prompt), most), len(ids) > most)
@@ -135,5 +149,12 @@ class Reference:
         return {
             "probe_format": self.prompt_format,
             "system_prompt": self.system_prompt,
+            "chat_date": self.chat_date,
             "max_batch_tokens": self.batch_tokens,
         }
+
+    def form(self) -> dict[str, Any]:
+        """What decides the text of an example, beside the example and the tokenizer."""
+        plain = {"plain_form": PLAIN_FORM} if self.text_format == "plain" else {}
+        settings = {"system_prompt": self.system_prompt, "chat_date": self.chat_date}
+        return {"form": self.text_format, **settings, **plain}

@@ -35,7 +35,7 @@ class CircuitSeerScorer(Scorer):
     """
 
     needs: ClassVar[Needs] = "heads"
-    reads_with: ClassVar[tuple[str, ...]] = ("system_prompt", "max_batch_tokens")
+    reads_with: ClassVar[tuple[str, ...]] = ("system_prompt", "chat_date", "max_batch_tokens")
 
     score_on: ScoreOn = "problem"
     score_format: TextFormat = "plain"

@@ -47,7 +47,7 @@ class GradientScorer(Scorer):
     """
 
     needs: ClassVar[Needs] = "gradients"
-    reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt")
+    reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt", "chat_date")
 
     backend: Backend = "graddot"
     layers: str = MLP_LAYERS
@@ -119,8 +119,7 @@ class GradientScorer(Scorer):
             "model": self.reference.describe(for_scores=True),
             "layers": found,
             "num_factor_rows": self.num_factor_rows,
-            "form": self.reference.text_format,
-            "system_prompt": self.reference.system_prompt,
+            **self.reference.form(),
         }
         batch_size = max(1, self.max_gradient_tokens // longest)
         self._factors = ekfac.fit_factors(encoded, self.reference, found, batch_size, output_dir, made_from)

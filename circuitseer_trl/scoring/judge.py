@@ -73,7 +73,7 @@ class JudgeScorer(Scorer):
     """
 
     needs: ClassVar[Needs] = "model"
-    reads_with: ClassVar[tuple[str, ...]] = ("max_batch_tokens",)
+    reads_with: ClassVar[tuple[str, ...]] = ("chat_date", "max_batch_tokens")
     labels: ClassVar[tuple[int, ...]] = ()
     judges: ClassVar[ScoreOn] = "problem"
     columns: ClassVar[dict[str, pa.DataType]] = {"valid_mass": pa.float64()}

@@ -126,8 +126,7 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
         )
     model = training["model_name_or_path"] if method == "zero_shot" else str(model_dir)
     arguments = ["--config", str(recipes["eval"]), "--model_name_or_path", model, "--output_dir", str(output)]
-    if "system_prompt" in data:
-        arguments += ["--system_prompt", str(data["system_prompt"])]
+    arguments += flags({key: data[key] for key in ("system_prompt", "chat_date") if key in data})
     steps.append(
         Step(
             "evaluate",

@@ -1,5 +1,6 @@
 """Which settings decide the trained weights? Two runs of the same settings give the same weights, up to rounding."""
 
+from dataclasses import asdict
 from enum import Enum
 from typing import Any
 
@@ -25,9 +26,7 @@ DECISIVE_OF_MODEL = (
 # fmt: on
 
 
-def settings_of(
-    args: SFTConfig, target: Target, pool: Pool, chosen: ChosenRows, system_prompt: str, world_size: int
-) -> dict[str, Any]:
+def settings_of(args: SFTConfig, target: Target, pool: Pool, chosen: ChosenRows, world_size: int) -> dict[str, Any]:
     """The settings of a run that decide its weights, as JSON values."""
     values = {key: getattr(args, key) for key in DECISIVE}
     return {
@@ -37,7 +36,7 @@ def settings_of(
         "pool": pool.fingerprint,
         "num_rows": len(chosen.indices),
         "rows": fingerprint(chosen.indices.tolist()),
-        "system_prompt": system_prompt,
+        **asdict(target.chat_settings),
         "model_init_kwargs": {key: str(value) for key, value in model_init_kwargs(args).items()},
         "rope": target.rope,
     }

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from trl import SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.circuits.heads import undetected_heads
 from circuitseer_trl.circuits.received import attention_received
 from circuitseer_trl.configs import SelectionConfig
@@ -62,7 +63,7 @@ def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_f
     pool = load_pool(pool_file, category_column="topic")
     arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")
     options = config(tmp_path, tiny_model, method=method, method_args=arguments)
-    steps = SelectionSteps.from_config(options, SYSTEM)
+    steps = SelectionSteps.from_config(options, ChatSettings(SYSTEM))
     rows = check_scorer(steps.parts.scorer, pool, steps.reference, steps.heads(pool))
     written = compute_scores(options, SYSTEM, pool).table
     assert written["score"].to_pylist() == [row.get("score") for row in rows]
