@@ -173,7 +173,10 @@ class SelectionConfig:
         metadata={"help": "auto: float32 on CPU; on CUDA bfloat16 for losses and heads, float32 for scores."},
     )
     reference_max_length: int = field(
-        default=4096, metadata={"help": "Longer sequences are truncated to this number of tokens, and marked."}
+        default=4096,
+        metadata={
+            "help": "Sequences with more tokens, or more than the model has positions, are truncated and marked."
+        },
     )
     probe_strategy: ProbeStrategy = field(
         default="max_loss",

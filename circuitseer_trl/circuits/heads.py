@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from transformers import AutoConfig
 
 from circuitseer_trl.artifacts import library_versions, read_json, write_card, write_table
-from circuitseer_trl.circuits.attention import Head
+from circuitseer_trl.circuits.attention import Head, check_attention, configured_grid
 from circuitseer_trl.circuits.attribution import head_attributions
 from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
 from circuitseer_trl.circuits.race import RacePlan, attributions_folder, run_race
@@ -21,7 +20,7 @@ from circuitseer_trl.configs import HeadDetection
 from circuitseer_trl.distributed.processes import on_main_rank
 from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE, manifest_path, run_shards
 from circuitseer_trl.modeling.encoding import EncodedExample
-from circuitseer_trl.modeling.loading import local_device, model_path, resolve_dtype
+from circuitseer_trl.modeling.loading import local_device, resolve_dtype
 from circuitseer_trl.modeling.memory import sweep_tokens
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.modeling.stored_losses import check_finite
@@ -109,20 +108,13 @@ def stability_card(increases: np.ndarray, selected: Sequence[Head], grid: tuple[
     }
 
 
-def configured_grid(reference: Reference) -> tuple[int, int]:
-    """Reads the number of layers, and of query heads in each layer, without loading the model."""
-    config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision).get_text_config()
-    return config.num_hidden_layers, config.num_attention_heads
-
-
 def planned_sweep_tokens(reference: Reference, folder: Path) -> int:
     """Rows x tokens of a sweep: the value of a killed run's shards in `folder`, or the value that fits into memory."""
 
     def plan() -> int:
         if (path := manifest_path(folder)).is_file():
             return read_json(path)["made_from"]["max_tokens"]
-        config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision)
-        return sweep_tokens(config, resolve_dtype(reference.dtype), local_device())
+        return sweep_tokens(reference.config, resolve_dtype(reference.dtype), local_device())
 
     return on_main_rank(plan)
 
@@ -136,7 +128,7 @@ def undetected_heads(
         name: `all` or `random`.
         size: Number of random heads; None is the number that `ratio` selects.
     """
-    num_layers, num_heads = configured_grid(reference)
+    num_layers, num_heads = configured_grid(reference.config, reference.name)
     heads = [(layer, head) for layer in range(num_layers) for head in range(num_heads)]
     card: dict[str, Any] = {"model": reference.describe(), "mode": name}
     if name == "random":
@@ -173,7 +165,7 @@ def encoded_probe(probe: Sequence[Example], reference: Reference) -> list[Encode
     unanswered = [item.uid for item in encoded if item.num_completion_tokens == 0]
     if unanswered:
         raise ValueError(
-            f"{len(unanswered)} probe examples have no token of their solution within {reference.max_length} tokens, for "
+            f"{len(unanswered)} probe examples have no token of their solution within {reference.max_tokens} tokens, for "
             f"instance {unanswered[:3]}. Raise `reference_max_length`, or set `probe_strategy: max_loss`."
         )
     return encoded
@@ -198,6 +190,8 @@ def find_heads(
     """
     started = time.monotonic()
     output_dir = Path(output_dir)
+    grid = configured_grid(reference.config, reference.name)
+    reference.require(check_attention)
     examples = choose_probe(pool, reference, output_dir, probe)
     encoded = encoded_probe(examples, reference)
     probe_card: dict[str, Any] = {
@@ -212,7 +206,6 @@ def find_heads(
     if probe.candidates is not None and probe.candidates < len(pool):
         probe_card["candidates"] = probe.candidates  # the probe is the hardest of these random rows, not of the pool
 
-    grid = configured_grid(reference)
     everything = [(layer, head) for layer in range(grid[0]) for head in range(grid[1])]
     size = num_selected(len(everything), head_ratio)
     importance_folder = output_dir / "importance"

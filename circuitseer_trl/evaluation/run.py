@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoConfig
+
 from circuitseer_trl.artifacts import library_versions, read_json, write_json, write_text
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, SamplingSettings
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
@@ -18,9 +20,9 @@ from circuitseer_trl.evaluation.results import RunResults, measure_average, meas
 from circuitseer_trl.extras import require_extra
 from circuitseer_trl.grading.grader import Grader
 from circuitseer_trl.modeling.chat_templates import check_template
-from circuitseer_trl.modeling.encoding import has_chat_template
 from circuitseer_trl.modeling.loading import load_tokenizer, model_fingerprint
-from circuitseer_trl.modeling.model_folders import check_model_folder
+from circuitseer_trl.modeling.model_checks import check_causal, check_vocabulary, num_embeddings
+from circuitseer_trl.modeling.model_folders import check_model_folder, model_path
 
 logger = logging.getLogger(__name__)
 
@@ -69,11 +71,15 @@ def prompt_format(config: EvaluationConfig, backend: Backend) -> PromptFormat | 
     """The format of the prompts; None if answers are replayed."""
     if not backend.generates:
         return None
-    check_model_folder(config.model_name_or_path)
-    tokenizer = load_tokenizer(config.model_name_or_path, config.model_revision, config.chat_date)
-    if has_chat_template(tokenizer):
-        check_template(tokenizer, config.system_prompt, "save the model with a template that does")
-    return PromptFormat(tokenizer, config.system_prompt)
+    name, revision = config.model_name_or_path, config.model_revision
+    check_model_folder(name)
+    model_config = AutoConfig.from_pretrained(model_path(name), revision=revision)
+    check_causal(name, model_config)
+    prompts = PromptFormat(load_tokenizer(name, revision, config.chat_date), config.system_prompt)
+    if prompts.template_name == "chat":
+        check_template(prompts.tokenizer, config.system_prompt, "save the model with a template that does")
+    check_vocabulary(prompts.tokenizer, name, num_embeddings(model_config), prompts.token_ids("1 + 1 = ?"))
+    return prompts
 
 
 def correct_references(benchmarks: dict[str, list[Problem]]) -> dict[str, int]:

@@ -56,7 +56,7 @@ class CircuitSeerScorer(Scorer):
     def score_batch(self, batch: Sequence[Example]) -> list[Row]:
         rows: list[Row] = [{} for _ in batch]
         ids: dict[int, list[int]] = {}
-        longest = self.reference.max_length
+        longest = self.reference.max_tokens
         for index, example in enumerate(batch):
             tokens = self.encode(example)
             rows[index] = {

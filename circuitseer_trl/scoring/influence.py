@@ -88,7 +88,7 @@ class GradientScorer(Scorer):
             if item.num_completion_tokens < 1:
                 raise ValueError(
                     f"No token is left of the answer to {item.uid}: it is empty, or its question fills all "
-                    f"{self.reference.max_length} tokens. Raise `reference_max_length`, or take it out of the evaluation."
+                    f"{self.reference.max_tokens} tokens. Raise `reference_max_length`, or take it out of the evaluation."
                 )
         return encoded
 
@@ -111,7 +111,7 @@ class GradientScorer(Scorer):
         if not encoded:
             raise ValueError(
                 f"The curvature cannot be fitted: none of its rows has a token of the solution within the first "
-                f"{self.reference.max_length} tokens. Raise `reference_max_length`."
+                f"{self.reference.max_tokens} tokens. Raise `reference_max_length`."
             )
         longest = max(len(item.input_ids) for item in encoded)
         made_from = {

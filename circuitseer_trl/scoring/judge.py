@@ -86,7 +86,7 @@ class JudgeScorer(Scorer):
 
     def encode(self, example: Example) -> tuple[list[int], bool]:
         """Returns the prompt for one example, and whether its text is cut."""
-        tokenizer, longest = self.reference.tokenizer, self.reference.max_length
+        tokenizer, longest = self.reference.tokenizer, self.reference.max_tokens
 
         def prompt(problem: str, completion: str) -> list[int]:
             text = problem if self.judges == "problem" else f"Problem:\n{problem}\n\nSolution:\n{completion}"

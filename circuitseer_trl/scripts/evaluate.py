@@ -10,6 +10,7 @@ from circuitseer_trl.evaluation.benchmark_files import benchmark_specs, rows_fil
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.extras import require_extra
 from circuitseer_trl.finished import FinishedStep
+from circuitseer_trl.modeling.model_folders import check_model_folder
 from circuitseer_trl.recipe import parse_recipe
 
 
@@ -27,6 +28,8 @@ def main(args: Sequence[str] | None = None) -> None:
     config = parse_recipe(
         EvaluationConfig, args=args, prog="circuitseer evaluate", description=__doc__, kinds=("eval",)
     )
+    if config.backend != "replay":
+        check_model_folder(config.model_name_or_path)
     finished = evaluation_step(config)
     made_from = finished.made_from()
     if config.report_to == "none" and (text := finished.text(made_from)):

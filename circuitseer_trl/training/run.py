@@ -5,17 +5,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import numpy as np
+import torch
 from accelerate.logging import get_logger
 from transformers import TrainerCallback
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from circuitseer_trl.artifacts import library_versions, write_json
 from circuitseer_trl.configs import PoolConfig
-from circuitseer_trl.distributed.processes import process_state, say
+from circuitseer_trl.distributed.processes import on_all_ranks, process_state, say
+from circuitseer_trl.modeling.model_checks import check_finite
 from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.tracking import check_tracker, start_run
@@ -176,6 +178,7 @@ def train(
 
     trainer = make_trainer(rows, target, args, Provenance(pool, chosen), callbacks)
     engine = check_engine(trainer)
+    on_all_ranks(lambda: check_finite(target.name, cast(torch.nn.Module, trainer.model)))
     result = trainer.train(resume_from_checkpoint=checkpoint)
 
     if not math.isfinite(result.training_loss):

@@ -11,10 +11,11 @@ from transformers import AutoConfig, PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.chat_settings import ChatSettings
-from circuitseer_trl.modeling.chat_templates import check_template, set_chat_date
+from circuitseer_trl.modeling.chat_templates import check_template, prompt_ids, set_chat_date
 from circuitseer_trl.modeling.encoding import chat_text, has_chat_template
-from circuitseer_trl.modeling.loading import load_tokenizer
-from circuitseer_trl.modeling.model_folders import check_model_folder, model_path
+from circuitseer_trl.modeling.loading import check_weights, load_tokenizer
+from circuitseer_trl.modeling.model_checks import check_vocabulary, num_embeddings
+from circuitseer_trl.modeling.model_folders import model_path
 from circuitseer_trl.pool.chat import chat_messages
 from circuitseer_trl.training.rope_scaling import change_rope, check_length
 
@@ -86,7 +87,7 @@ def inspect_target(
     if model_config.model_name_or_path is None:
         raise ValueError("`model_name_or_path` is not set: give the Hub id or the folder of the model to train.")
     name = model_config.model_name_or_path
-    check_model_folder(name)
+    check_weights(name, model_config.model_revision, trust_remote_code=args.trust_remote_code)
     given = model_init_kwargs(args)
     config = AutoConfig.from_pretrained(
         model_path(name),
@@ -108,6 +109,11 @@ def inspect_target(
     if has_chat_template(ahead):
         check_template(ahead, chat_settings.system_prompt, "set another with `chat_template_path`")
         end = end_of_turn(ahead, chat_settings.system_prompt)
+    used = [] if ahead.pad_token_id is None else [ahead.pad_token_id]
+    if end is not None:
+        used += prompt_ids(ahead, chat_settings.system_prompt)
+    # TRL makes the embeddings of tokens that come with `chat_template_path`.
+    check_vocabulary(tokenizer, name, num_embeddings(config), [] if args.chat_template_path else used)
     if end is None and ahead.eos_token is None:
         raise ValueError(
             f"The tokenizer of {name} has neither a chat template nor an end-of-sequence token, so no end of an answer "
