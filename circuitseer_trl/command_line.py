@@ -5,13 +5,20 @@ import difflib
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
+from circuitseer_trl.children import Stopped, die_with_launcher
+from circuitseer_trl.terminal import visible_streams
+
 DEBUG_VARIABLE = "CIRCUITSEER_DEBUG"  # inherited by the steps that a command starts
-MISTAKE, STOPPED = 2, 130
+BUG, MISTAKE, STOPPED = 1, 2, 130
+PATIENCE_SECONDS = 10.0
 # A ValueError from one of these packages is about the user's input. From another package, such as torch, it is a bug.
 _CHECKING = {"circuitseer_trl", "datasets", "huggingface_hub", "transformers", "trl"}
 
@@ -85,7 +92,22 @@ def _without_debug(words: Sequence[str]) -> tuple[list[str], bool]:
     return kept, len(kept) < len(words)
 
 
-def _is_mistake(error: Exception) -> bool:
+class FailedElsewhereError(RuntimeError):
+    """Another process of this launch has failed.
+
+    Attributes:
+        mistake: Whether by a user's mistake, which has no traceback.
+    """
+
+    def __init__(self, message: str, mistake: bool) -> None:
+        super().__init__(message)
+        self.mistake = mistake
+
+
+def is_mistake(error: Exception) -> bool:
+    """Whether an error is about what the user gave, so that one line says all."""
+    if isinstance(error, FailedElsewhereError):
+        return True  # the traceback, if there is one, is printed where it failed
     if isinstance(error, ImportError):
         return error.name is None  # raised by our own check: the import system sets `name`
     return isinstance(error, OSError) or (isinstance(error, ValueError) and _raised_by(error) in _CHECKING)
@@ -100,7 +122,7 @@ def _raised_by(error: Exception) -> str:
 
 
 def _leave_launch() -> None:
-    """Ends the process group of a launch on CPUs after a command that ends well.
+    """Ends the process group of a launch on CPUs after a command that ends well, or with a mistake.
 
     Otherwise gloo aborts some exits ("terminate called without an active exception"), and the launcher then kills the ranks
     that still work. NCCL does not abort, and its end is collective: rank 0 may have to grade for minutes before it.
@@ -112,20 +134,47 @@ def _leave_launch() -> None:
         distributed.destroy_process_group()
 
 
+def _tell(error: Exception) -> int:
+    """Prints a mistake in one line, once for all ranks of a launch, and returns the exit status.
+
+    Rank 0 prints it. The launcher ends all ranks when one of them ends, so the others wait for that. Their own mistake is
+    printed if rank 0 has not made it.
+    """
+    elsewhere = error if isinstance(error, FailedElsewhereError) else None
+    bug = elsewhere is not None and not elsewhere.mistake  # the other rank prints its traceback
+    rank = int(os.environ.get("RANK", "0"))
+    if rank > 0 or bug:
+        time.sleep(PATIENCE_SECONDS)
+    if rank == 0 or elsewhere is None:
+        where = f"rank {rank}: " if rank > 0 else ""
+        print(f"error: {where}{' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    _leave_launch()
+    return BUG if bug else MISTAKE
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    with visible_streams():
+        sys.__excepthook__(kind, error, trace)
+
+
 def run_command(main: Callable[[list[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 2 after a user's mistake, reported in one line; 130 after Ctrl-C."""
     words, debug = _without_debug(sys.argv[1:] if arguments is None else arguments)
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
-    try:
-        status = main(words) or 0
-        _leave_launch()
-        return status
-    except KeyboardInterrupt:
-        print("\nStopped. Run the same command again to continue.", file=sys.stderr)
-        return STOPPED
-    except Exception as error:
-        if DEBUG_VARIABLE in os.environ or not _is_mistake(error):
-            raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return MISTAKE
+    die_with_launcher()
+    with visible_streams():
+        try:
+            status = main(words) or 0
+            _leave_launch()
+            return status
+        except KeyboardInterrupt as stop:
+            if not (isinstance(stop, Stopped) and stop.reported):
+                with suppress(OSError):  # the terminal may be gone
+                    print("\nStopped. Run the same command again to continue.", file=sys.stderr, flush=True)
+            return stop.status if isinstance(stop, Stopped) else STOPPED
+        except Exception as error:
+            if DEBUG_VARIABLE in os.environ or not is_mistake(error):
+                sys.excepthook = _print_traceback
+                raise
+            return _tell(error)

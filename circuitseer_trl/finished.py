@@ -13,6 +13,7 @@ from typing import Any
 
 from circuitseer_trl.artifacts import fingerprint, library_versions, read_json, write_json
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.locks import is_lock
 
 FILE = "finished.json"
 
@@ -21,7 +22,7 @@ def content_digest(path: Path) -> str:
     """Sixteen hexadecimal digits of a file's content, or of the names and contents of all files of a folder."""
     digest = hashlib.blake2b(digest_size=8)
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file() and "__pycache__" not in file.parts:
+        if file.is_file() and "__pycache__" not in file.parts and not is_lock(file):
             digest.update(file.relative_to(path).as_posix().encode() + b"\0")
             with open(file, "rb") as content:
                 while chunk := content.read(1 << 24):

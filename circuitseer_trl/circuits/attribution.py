@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from circuitseer_trl.circuits.attention import AttentionCall, head_grid, intercept
 from circuitseer_trl.circuits.sweep import HeadSweep
 from circuitseer_trl.modeling.encoding import EncodedExample
-from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, response_span, token_losses
+from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, loss_gradients, response_span
 
 # H query heads, T tokens, D head dimension
 # The cost of forward and backward, in forwards of the example alone: no gradients of weights are computed.
@@ -42,15 +42,16 @@ def head_attributions(model: PreTrainedModel, example: EncodedExample) -> HeadSw
     with torch.enable_grad(), intercept(model, range(num_layers), attend):
         hidden = last_hidden_states(model, ids)
     # The loss has a graph of its own that ends at the last hidden states.
-    rows = hidden[0, span].detach().requires_grad_()
-    with torch.enable_grad():
-        loss = token_losses(model, rows, ids[0, span.start + 1 :]).mean()
-        loss.backward()
-    gradients = torch.autograd.grad(hidden[0, span], outputs, grad_outputs=rows.grad)
+    rows, targets = hidden[0, span], ids[0, span.start + 1 :]
+    weights = torch.full(
+        (len(rows),), 1 / len(rows), dtype=torch.promote_types(rows.dtype, torch.float32), device=rows.device
+    )
+    loss = loss_gradients(model, rows, targets, weights)
+    gradients = torch.autograd.grad(rows, outputs, grad_outputs=loss.hidden)
     values = [
         (gradient.double() * change.double()).sum(dim=(0, 1, 3))
         for gradient, change in zip(gradients, changes, strict=True)
     ]
     result = torch.stack([value.cpu() for value in values])
     assert result.shape == (num_layers, num_heads)
-    return HeadSweep(loss.item(), result.numpy())
+    return HeadSweep(loss.losses.double().mean().item(), result.numpy())

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.artifacts import library_versions, read_json, write_card, write_table
+from circuitseer_trl.artifacts import library_versions, sealed, table_fingerprint, write_card, write_table
 from circuitseer_trl.circuits.attention import Head, check_attention, configured_grid
 from circuitseer_trl.circuits.attribution import head_attributions
+from circuitseer_trl.circuits.head_card import read_heads_card
 from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
 from circuitseer_trl.circuits.race import RacePlan, attributions_folder, run_race
 from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
 from circuitseer_trl.configs import HeadDetection
 from circuitseer_trl.distributed.processes import on_main_rank
-from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE, manifest_path, run_shards
+from circuitseer_trl.distributed.shard_folders import manifest_path, read_manifest
+from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE, run_shards
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.loading import local_device, resolve_dtype
 from circuitseer_trl.modeling.memory import sweep_tokens
@@ -49,10 +51,7 @@ class HeadSet:
 
     @classmethod
     def read(cls, path: str | Path) -> "HeadSet":
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no {path}. `circuitseer find-heads` writes it.")
-        card = read_json(path)
+        card = read_heads_card(path)
         return cls([(layer, head) for layer, head in card["selected"]], card)
 
     def check_model(self, reference: Reference) -> None:
@@ -63,6 +62,14 @@ class HeadSet:
                 f"These heads were found in {found['name']} (weights {found['fingerprint']}), but the reference model is "
                 f"{asked['name']} (weights {asked['fingerprint']}). Find the heads of the reference model, or set "
                 "`reference_model` to the model of the heads."
+            )
+        grid = configured_grid(reference.config, reference.name)
+        if any(layer >= grid[0] or head >= grid[1] for layer, head in self.selected) or (
+            "importance" in self.card and self.importance.shape != grid
+        ):
+            raise ValueError(
+                f"These heads are not those of {asked['name']}, which has {grid[0]} layers of {grid[1]} heads. Find the heads of "
+                "the reference model."
             )
 
 
@@ -112,8 +119,8 @@ def planned_sweep_tokens(reference: Reference, folder: Path) -> int:
     """Rows x tokens of a sweep: the value of a killed run's shards in `folder`, or the value that fits into memory."""
 
     def plan() -> int:
-        if (path := manifest_path(folder)).is_file():
-            return read_json(path)["made_from"]["max_tokens"]
+        if (manifest := read_manifest(manifest_path(folder))) is not None:
+            return manifest["made_from"]["max_tokens"]
         return sweep_tokens(reference.config, resolve_dtype(reference.dtype), local_device())
 
     return on_main_rank(plan)
@@ -235,7 +242,12 @@ def find_heads(
         table, evaluated = raced.increases, raced.estimates  # the estimates have the base loss of every probe example
     else:
         table = evaluated = run_shards(
-            importance_folder, len(examples), made_from, lambda shard: sweep(shard, everything), "Head importance"
+            importance_folder,
+            len(examples),
+            made_from,
+            lambda shard: sweep(shard, everything),
+            "Head importance",
+            uids=lambda shard: [encoded[shard].uid] * len(everything),
         )
     bad = broken_examples(table)
     if bad:
@@ -266,10 +278,12 @@ def find_heads(
         "versions": library_versions(),
         "seconds": round(time.monotonic() - started, 2),
     }
+    tables = {"importance.parquet": table, "probe.parquet": probe_table(examples, encoded, base_losses)}
+    card = sealed(card | {"tables": {name: table_fingerprint(each) for name, each in tables.items()}})
 
     def write() -> None:
-        write_table(output_dir / "importance.parquet", table)
-        write_table(output_dir / "probe.parquet", probe_table(examples, encoded, base_losses))
+        for name, each in tables.items():
+            write_table(output_dir / name, each)
         pool.write_dropped(output_dir / "dropped.parquet")
         write_card(output_dir / "heads.json", card)
 

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.children import run_child
 from circuitseer_trl.demo import word_problems
-from circuitseer_trl.studies.reproduce import run_step
 
 OUTPUT = Path("runs/demo")  # the recipes also name it
 LABELS = {
@@ -29,7 +29,7 @@ def run_method(method: str) -> int:
     """Runs all steps for one method with the demo's recipes, and returns the exit status."""
     print(f"\n=== {LABELS[method]}", flush=True)
     recipes = ["--data", "demo/data", "--selection", f"demo/{method}", "--sft", "demo/sft", "--eval", "demo/eval"]
-    return run_step(
+    return run_child(
         [sys.executable, "-m", "circuitseer_trl.scripts.reproduce", *recipes, "--output_dir", str(OUTPUT / method)]
     )
 
@@ -72,7 +72,7 @@ def run_demo(*, full: bool) -> int:
     print("\n=== Results", flush=True)
     folders = [str(OUTPUT / method) for method in methods]
     report = ["--baseline", str(OUTPUT / "random"), "--output", str(OUTPUT / "report.html")]
-    if status := run_step([sys.executable, "-m", "circuitseer_trl.scripts.report", *folders, *report]):
+    if status := run_child([sys.executable, "-m", "circuitseer_trl.scripts.report", *folders, *report]):
         return status
     print(f"\n{circuit_facts()}\n\n{seconds_table(methods)}\n\nThe demo took {time.monotonic() - started:.0f} s.")
     return 0

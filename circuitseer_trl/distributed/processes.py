@@ -7,6 +7,8 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
+from circuitseer_trl.command_line import FailedElsewhereError, is_mistake
+
 Result = TypeVar("Result")
 
 
@@ -27,10 +29,11 @@ def on_all_ranks(work: Callable[[], Result]) -> Result:
         error = failure
     state = process_state()
     if state.num_processes > 1:
-        messages = gather_object([f"{type(error).__name__}: {error}" if error else ""])
-        failed = [f"rank {rank}: {message}" for rank, message in enumerate(messages) if message]
+        said = None if error is None else (f"{type(error).__name__}: {error}", is_mistake(error))
+        failed = [(rank, *each) for rank, each in enumerate(gather_object([said])) if each]
         if failed and error is None:
-            raise RuntimeError("Another process failed. " + "; ".join(failed))
+            messages = "; ".join(f"rank {rank}: {message}" for rank, message, _ in failed)
+            raise FailedElsewhereError(f"Another process failed. {messages}", all(mistake for *_, mistake in failed))
     if error is not None:
         raise error
     return result  # type: ignore[return-value]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -31,9 +32,10 @@ class Problem:
     Attributes:
         id: The benchmark's name and the row's number. In your own file it is the row's `uid`, if there is one.
         question: The user's turn of the prompt.
-        gold: Reference answer. If the file has none it is empty, and no answer is graded as correct.
+        gold: Reference answer. If the file has none it is empty: every answer to the problem is wrong then.
         choices: Option texts by letter, as far as the file has them.
         benchmark: Name of the benchmark.
+        erratum: The file's reference, if `gold` is a correction of it.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Problem:
     gold: str
     choices: dict[str, str] | None = None
     benchmark: str = ""
+    erratum: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,38 +54,57 @@ class Parsed:
 
 
 def _plain(row: Row, question: str, answer: Any) -> Parsed:
-    if isinstance(answer, float):  # amc23 stores 27.0
-        answer = int(answer) if answer.is_integer() else answer
+    if answer is None:
+        return Parsed(question, "")
     if isinstance(answer, dict):  # three rows of kaoyan: several named answers
-        answer = ", ".join(f"{name}={value}" for name, value in answer.items())
-    return Parsed(question, str(answer).strip())
+        return Parsed(question, ", ".join(f"{name}={_reference(value)}" for name, value in answer.items()))
+    return Parsed(question, _reference(answer))
+
+
+def _reference(answer: Any) -> str:
+    if isinstance(answer, float) and math.isfinite(answer):  # amc23 stores 27.0
+        return str(int(answer) if answer.is_integer() else answer)
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        return str(answer)
+    return _text(answer, "the answer", " or a number")
+
+
+def _text(value: Any, name: str, other: str = "") -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text{other}, got {value!r}")
+    value.encode()  # a lone surrogate has no UTF-8 form, and could not be written again
+    return value.strip()
 
 
 def _first_of_list(row: Row, question: str, answer: Any) -> Parsed:
-    return Parsed(question, answer[0].strip())
+    if not isinstance(answer, list) or not answer:
+        raise ValueError(f"the answer must be a list of texts, got {answer!r}")
+    return Parsed(question, _text(answer[0], "the first answer"))
 
 
 def _options(row: Row, question: str, answer: Any) -> Parsed:
     """Reads a row with a separate field of options, and adds them to the question."""
+    if not isinstance(row.get("options"), dict):
+        raise ValueError(f"`options` must be texts by letter, got {row.get('options')!r}")
     options = {letter: str(text) for letter, text in row["options"].items() if text is not None}
-    # One line for each option, as in the evaluation that the paper uses (Select2Reason's `parse_question`).
+    # One line for each option, as in Select2Reason's evaluation (`parse_question`).
     lines = [f"{letter}: {text}" for letter, text in options.items()]
-    return Parsed("\n".join([question, *lines]), answer.strip(), options)
+    return Parsed("\n".join([question, *lines]), _text(answer, "the answer"), options)
 
 
 def _letter_and_option(row: Row, question: str, answer: Any) -> Parsed:
     """Reads a row whose `choice_answer`, if there is one, is the reference's letter, and whose answer has the option's text."""
-    letter = (row.get("choice_answer") or "").strip()
-    answer = answer.strip()
+    letter = _text(row.get("choice_answer") or "", "`choice_answer`")
+    answer = _text(answer, "the answer")
     if not letter:
         return Parsed(question, answer)
-    return Parsed(question, letter, {letter: re.sub(rf"^{letter}\s*\.\s*", "", answer)})
+    return Parsed(question, letter, {letter: re.sub(rf"^{re.escape(letter)}\s*\.\s*", "", answer)})
 
 
 def _after_hashes(row: Row, question: str, answer: Any) -> Parsed:
-    _, separator, number = answer.rpartition("####")
+    _, separator, number = _text(answer, "the answer").rpartition("####")
     if not separator:
-        raise KeyError("no `####` in the answer")
+        raise ValueError("the answer has no `####`")
     return Parsed(question, number.strip().replace(",", ""))
 
 
@@ -98,10 +120,25 @@ READERS: dict[str, Callable[[Row, str, Any], Parsed]] = {
 
 def _parse(row: Row, benchmark: Benchmark) -> Parsed:
     names = [benchmark.question] if isinstance(benchmark.question, str) else benchmark.question
-    questions = [row[name].strip() for name in names if isinstance(row.get(name), str) and row[name].strip()]
+    given = [_text(row[name], f"`{name}`") for name in names if row.get(name) is not None]
+    questions = [text for text in given if text]
     if not questions:
-        raise KeyError(f"no text in any of the fields {', '.join(names)}; the row has {', '.join(row)}")
+        raise ValueError(f"no text in any of the fields {', '.join(names)}; the row has {', '.join(row)}")
+    if benchmark.answer not in row:
+        raise ValueError(f"there is no field `{benchmark.answer}`; the row has {', '.join(row)}")
     return READERS[benchmark.reader](row, questions[0], row[benchmark.answer])
+
+
+def _problem_id(row: Row, number: int, name: str, benchmark: Benchmark) -> str:
+    if benchmark is not OWN_BENCHMARK or "uid" not in row:
+        return f"{name}-{number}"
+    uid = row["uid"]
+    if isinstance(uid, int) and not isinstance(uid, bool):
+        return str(uid)
+    if not isinstance(uid, str) or not uid:
+        raise ValueError(f"`uid` must be text or a whole number, got {uid!r}")
+    uid.encode()
+    return uid
 
 
 def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[Problem]:
@@ -119,7 +156,7 @@ def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[
         raise ValueError(f"`reader` of {name} must be one of {', '.join(READERS)}, got {benchmark.reader!r}.")
     path = rows_file(name, benchmarks_dir)
     if path is not None and path.is_file():
-        source, rows = str(path), _read_rows(path)
+        source, rows = str(path), list(json_lines(path))
     elif benchmark.hub is None:
         raise FileNotFoundError(
             f"The benchmark {name!r} is only a local file, and {path or '`--benchmarks_dir`'} is missing. "
@@ -132,16 +169,25 @@ def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[
             f"{source} has {len(rows)} rows, but {name} has {benchmark.number} problems. "
             "Use the complete file of the benchmark."
         )
-    problems = []
-    for number, row in enumerate(rows):
+    if not rows:
+        raise ValueError(f"{source} has no rows.")
+    problems: list[Problem] = []
+    places: dict[str, str] = {}
+    for number, (place, row) in enumerate(rows):
         try:
-            parsed = _parse(row, benchmark)
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise ValueError(f"Row {number} of {source} is not a row of {name}: {error!r}.") from error
-        own = str(row["uid"]) if benchmark is OWN_BENCHMARK and "uid" in row else f"{name}-{number}"
+            parsed, own = _parse(row, benchmark), _problem_id(row, number, name, benchmark)
+        except ValueError as error:
+            raise ValueError(f"{place} is not a row of {name}: {error}.") from error
+        if places.setdefault(own, place) != place:
+            raise ValueError(f"{place} has the `uid` {own!r} of {places[own]}. Give every problem its own.")
         problems.append(Problem(own, parsed.question, parsed.gold, parsed.choices, name))
-    if len({problem.id for problem in problems}) < len(problems):
-        raise ValueError(f"Two rows of {source} have the same `uid`. Give every problem its own.")
+    empty = [places[problem.id] for problem in problems if not problem.gold]
+    if empty and benchmark.checksum is None:  # of a published copy it is known
+        logger.warning(
+            "%s: %d of %d problems have no reference, such as %s. Every answer to them counts as wrong. Add the references, or "
+            "leave the problems out.",
+            *(name, len(empty), len(problems), empty[0]),
+        )
     if benchmark.checksum is not None and (found := content_checksum(problems)) != benchmark.checksum:
         logger.warning(
             "%s is not the copy of %s that published results use: its questions and references have the checksum %s, not "
@@ -157,14 +203,7 @@ def content_checksum(problems: Iterable[Problem]) -> str:
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _read_rows(path: Path) -> list[Row]:
-    rows = [row for _, row in json_lines(path)]
-    if not rows:
-        raise ValueError(f"{path} has no rows.")
-    return rows
-
-
-def _download_rows(name: str, benchmark: Benchmark) -> list[Row]:
+def _download_rows(name: str, benchmark: Benchmark) -> list[tuple[str, Row]]:
     import datasets  # slow to import, and not needed with a local folder
 
     rows: list[Row] = []
@@ -177,4 +216,4 @@ def _download_rows(name: str, benchmark: Benchmark) -> list[Row]:
                 f"Give a folder that holds {name}/test.jsonl as `--benchmarks_dir`, or in {BENCHMARKS_DIR_VARIABLE}."
             ) from error
         rows.extend(dict(row) for row in loaded)
-    return rows
+    return [(f"Row {number} of {benchmark.hub}", row) for number, row in enumerate(rows)]

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from circuitseer_trl.artifacts import read_json, write_json
 from circuitseer_trl.distributed.processes import on_main_rank, process_state
-from circuitseer_trl.distributed.shards import check_manifest
+from circuitseer_trl.distributed.shard_folders import check_manifest
 from circuitseer_trl.extras import require_extra
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.gradients import Gradients
@@ -20,6 +20,7 @@ from circuitseer_trl.modeling.losses import pad_right
 from circuitseer_trl.modeling.reference import Reference
 
 ANALYSIS, FACTORS = "kronfluence", "pool"
+CURVATURE = "mean response loss of a row"  # version 0.1.0 had 1/length of it
 DAMPING_SHARE = 0.1  # kronfluence's heuristic
 
 
@@ -53,7 +54,12 @@ def _collate(examples: Sequence[EncodedExample]) -> dict[str, torch.Tensor]:
 
 
 def make_task(layer_names: list[str]) -> Any:
-    """The model's loss as a task of kronfluence: each row's mean response loss, summed over a batch."""
+    """The model's loss as a task of kronfluence: each row's mean response loss, summed over a batch.
+
+    The curvature is that of the rows' mean loss (its Gauss-Newton matrix): of a row with L tokens it is the mean of the
+    tokens' curvatures. kronfluence takes squares of gradients, with answers drawn from the model. Independent draws have
+    no cross terms, so the square of a mean over L tokens would be 1/L of that. The drawn loss is a sum over sqrt(L).
+    """
     from kronfluence.task import Task
 
     class ResponseLoss(Task):
@@ -65,7 +71,8 @@ def make_task(layer_names: list[str]) -> Any:
             with torch.no_grad():
                 targets = torch.multinomial(logits.softmax(-1), 1)[:, 0] if sample else labels[real]
             losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-            return (losses / real.sum(dim=1)[rows]).sum()
+            lengths = real.sum(dim=1)[rows]
+            return (losses / (lengths.sqrt() if sample else lengths)).sum()
 
         def compute_measurement(self, batch: Any, model: torch.nn.Module) -> torch.Tensor:
             return self.compute_train_loss(batch, model)
@@ -97,6 +104,7 @@ def fit_factors(
     """
     folder = output_dir / ANALYSIS / f"factors_{FACTORS}"
     finished = output_dir / f"{ANALYSIS}.json"
+    made_from = made_from | {"curvature_of": CURVATURE}
     on_main_rank(lambda: check_manifest(output_dir / f"{ANALYSIS}.manifest.json", made_from))
     if process_state().is_main_process and not finished.exists():
         _fit(examples, reference, layer_names, batch_size, output_dir)

@@ -107,7 +107,7 @@ def backward(
     shares = [1 / length if reduction == "mean" else 1.0 for length in lengths]
     weights = torch.tensor(shares, dtype=_product_dtype(rows), device=rows.device)
     repeats = torch.tensor(lengths, device=rows.device)
-    rows.backward(loss_gradients(model, rows, targets, weights.repeat_interleave(repeats)))
+    rows.backward(loss_gradients(model, rows, targets, weights.repeat_interleave(repeats)).hidden)
 
 
 def _batches(examples: Sequence[EncodedExample], max_tokens: int) -> Iterator[list[int]]:

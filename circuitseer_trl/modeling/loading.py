@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.integrations import deepspeed as transformers_deepspeed
 from transformers.utils import logging
 
+from circuitseer_trl.chat_settings import CHAT_DATE
 from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.modeling.chat_templates import set_chat_date
 from circuitseer_trl.modeling.model_checks import check_causal, check_finite, check_tensors
@@ -54,7 +55,9 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_tokenizer(name: str, revision: str | None = None, chat_date: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    name: str, revision: str | None = None, chat_date: str | None = CHAT_DATE
+) -> PreTrainedTokenizerBase:
     """Loads a tokenizer.
 
     Args:

@@ -1,6 +1,7 @@
 """How well does a model predict a response? Mean response losses, without holding tokens x vocabulary in memory."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -105,10 +106,26 @@ def token_losses(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Te
     return torch.cat(losses)
 
 
+@dataclass(frozen=True)
+class LossGradients:
+    """Losses of tokens, and the gradient of their weighted sum.
+
+    Attributes:
+        losses (`torch.Tensor` of shape `(N,)`): As `token_losses` gives them.
+        hidden (`torch.Tensor` of shape `(N, D)`): The gradient by the hidden states, in their dtype.
+    """
+
+    losses: torch.Tensor
+    hidden: torch.Tensor
+
+
 def loss_gradients(
     model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
-) -> torch.Tensor:
+) -> LossGradients:
     """Gradient, by the hidden states, of the sum of weight x negative log-likelihood of each target.
+
+    The backward of a chunk runs before the next chunk's forward. So the logits of one chunk are in memory, and for a
+    half-precision model one copy of the head in float32, however many chunks there are.
 
     Args:
         hidden (`torch.Tensor` of shape `(N, D)`): As for `token_losses`.
@@ -119,15 +136,16 @@ def loss_gradients(
     """
     head = model.get_output_embeddings()
     size = max(1, MAX_LOGITS // head.weight.shape[0])
-    gradients = []
+    losses, gradients = [], []
     for rows, labels, share in zip(hidden.split(size), targets.split(size), weights.split(size), strict=True):
         with torch.enable_grad():
             leaf = rows.detach().requires_grad_()
-            logits = _scale_logits(model, head(leaf))
-            losses = nn.functional.cross_entropy(logits.to(share.dtype), labels, reduction="none")
-            (losses * share).sum().backward()
+            logits = _scale_logits(model, _wide_logits(head, leaf))
+            part = nn.functional.cross_entropy(logits.to(share.dtype), labels, reduction="none")
+            (part * share).sum().backward()
+        losses.append(part.detach())
         gradients.append(leaf.grad)
-    return torch.cat(gradients)
+    return LossGradients(torch.cat(losses), torch.cat(gradients))
 
 
 def response_span(example: EncodedExample) -> slice:

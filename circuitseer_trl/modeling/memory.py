@@ -5,6 +5,8 @@ import os
 import torch
 from transformers import PretrainedConfig
 
+from circuitseer_trl.modeling.losses import MAX_LOGITS
+
 # Rows x tokens of a head sweep on a CPU. More are not faster: each read of a layer's weights already serves enough rows.
 CPU_SWEEP_TOKENS = 2**13
 LARGEST_SWEEP_TOKENS = 2**20
@@ -30,6 +32,20 @@ def activation_bytes(config: PretrainedConfig, dtype: torch.dtype) -> int:
         values.get("moe_intermediate_size") or values.get("intermediate_size") or values.get("n_inner") or 4 * hidden
     )
     return dtype.itemsize * (6 * hidden + 3 * inner * (values.get("num_experts_per_tok") or 1))
+
+
+def attribution_bytes(config: PretrainedConfig, dtype: torch.dtype, num_tokens: int) -> int:
+    """The largest memory of a forward and a backward of one example by its activations, approximately.
+
+    Every layer keeps its activations for the backward, in half precision also what its norms read, in float32 (measured:
+    1.0 and 1.25 times `activation_bytes`). The head's backward holds one chunk of logits three times in float32, and a
+    float32 copy of a half-precision head.
+    """
+    text = config.get_text_config()
+    layers = text.num_hidden_layers * num_tokens * activation_bytes(config, dtype)
+    copy = 4 * text.vocab_size * text.hidden_size
+    half = dtype.itemsize < 4
+    return (5 * layers // 4 + copy if half else layers) + 3 * 4 * min(MAX_LOGITS, num_tokens * text.vocab_size)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -81,6 +81,7 @@ def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.
         lambda examples: loss_table(examples, reference),
         "Response losses",
         ROWS_PER_SHARD,
+        LOSS_COLUMNS,
     )
     # Null is not NaN: a row without a completion left has no loss, which is not an error.
     bad = table.filter(pc.invert(pc.is_finite(table["loss_nats"])))

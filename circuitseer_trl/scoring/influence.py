@@ -39,7 +39,7 @@ class GradientScorer(Scorer):
         backend: `graddot` has P = 1 (one step of gradient descent). `ekfac` has the inverse of the damped curvature (influence
             functions; needs the extra `influence`).
         layers: Regular expression that matches the names of linear layers; the default is the MLPs.
-        damping: Damping of the curvature; None is 0.1 times the mean of each layer.
+        damping: Added to the curvature of the rows' mean loss per token; None is 0.1 times the mean of each layer.
         num_factor_rows: Number of rows that the curvature is fitted on, drawn by a hash of their uids (ours).
         max_queries: Largest number of answers of each kind, drawn by a hash of their problems' names; None takes all.
         max_gradient_tokens: Tokens of one backward pass. It changes results by no more than rounding.

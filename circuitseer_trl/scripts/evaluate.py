@@ -36,6 +36,7 @@ def main(args: Sequence[str] | None = None) -> None:
         print(text)
         return
     require_extra("eval", "Evaluation", "math_verify")
+    from circuitseer_trl.distributed.only_writer import only_writer
     from circuitseer_trl.evaluation.answering.schedule import join_processes
     from circuitseer_trl.evaluation.run import evaluate
     from circuitseer_trl.pages.result_tables import results_table
@@ -43,13 +44,14 @@ def main(args: Sequence[str] | None = None) -> None:
 
     check_tracker(config.report_to)
     join_processes(config.backend)
-    if config.report_to == "wandb":
-        start_run("evaluate")
-    results = evaluate(config)
-    if results is not None:
-        text = results_table({Path(config.output_dir).name: results})
-        print(text)
-        finished.record(made_from, text, ["results.json", "generations", "verdicts"])
+    with only_writer(config.output_dir):
+        if config.report_to == "wandb":
+            start_run("evaluate")
+        results = evaluate(config)
+        if results is not None:
+            text = results_table({Path(config.output_dir).name: results})
+            print(text)
+            finished.record(made_from, text, ["results.json", "generations", "verdicts"])
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_SCORES,
     )
-    check_names(config)
+    check_names(pool_config, config)
+    from circuitseer_trl.distributed.only_writer import only_writer
     from circuitseer_trl.distributed.processes import say
     from circuitseer_trl.pages.explanation import render, render_influence
     from circuitseer_trl.pool.load import pool_from_config
@@ -80,7 +81,8 @@ def main(args: Sequence[str] | None = None) -> None:
         raise ValueError("Only scores of `method: circuitseer` with `statistic: variance` can be explained.")
     pool = pool_from_config(pool_config)
     example = find_row(pool, asked.row)
-    bound = scorer.bind(pool, steps.reference, steps.heads(pool), config.output_dir)
+    with only_writer(config.output_dir):  # an influence is explained by what `bind` writes
+        bound = scorer.bind(pool, steps.reference, steps.heads(pool), config.output_dir)
     if isinstance(bound, InfraScorer):
         say(render_influence(explain_influence(example, bound), asked.max_tokens_shown))
     elif isinstance(bound, CircuitSeerScorer):

@@ -10,6 +10,7 @@ from circuitseer_trl.configs import UNUSED_BY_HEADS, DryRunConfig, PoolConfig, S
 from circuitseer_trl.finished import selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.methods import check_names
 
 if TYPE_CHECKING:
     from circuitseer_trl.circuits.heads import HeadSet
@@ -45,17 +46,20 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_HEADS,
     )
+    check_names(pool_config, config)
     finished = selection_step("find-heads", pool_config, config)
     made_from = finished.made_from()
     if not run.dry_run and (text := finished.text(made_from)):
         print(text)
         return
+    from circuitseer_trl.distributed.only_writer import check_only_writer
     from circuitseer_trl.distributed.processes import on_main_rank, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate_heads, spent
     from circuitseer_trl.selection.steps import detect_heads, reference_from_config
 
     reference = reference_from_config(config, pool_config.chat)
+    check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:
         say(cost_table(estimate_heads(config, pool, reference)))

@@ -34,6 +34,7 @@ def parser() -> CommandParser:
 
 def main(args: Sequence[str] | None = None) -> int:
     options, rest = parser().parse_known_args(args)
+    from circuitseer_trl.locks import writing_to
     from circuitseer_trl.named_files import find_file
     from circuitseer_trl.studies.reproduce import plan, read_overrides, run
     from circuitseer_trl.yaml_files import read_yaml
@@ -44,11 +45,11 @@ def main(args: Sequence[str] | None = None) -> int:
             require_extra("train", str(options.accelerate_config), "deepspeed")
     steps = plan(options, read_overrides(rest))
     require_extra("eval", "Evaluation", "math_verify")
-    options.output_dir.mkdir(parents=True, exist_ok=True)
     if options.wandb_group:
         require_extra("wandb", "`--wandb_group`", "wandb")
         os.environ["WANDB_RUN_GROUP"] = options.wandb_group
-    return run(steps, options.output_dir, options.accelerate_config, options.num_processes)
+    with writing_to(options.output_dir, "steps"):  # the steps lock the folders of their own
+        return run(steps, options.output_dir, options.accelerate_config, options.num_processes)
 
 
 if __name__ == "__main__":

@@ -42,18 +42,20 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_SCORES,
     )
-    check_names(config)
+    check_names(pool_config, config)
     finished = selection_step("score-pool", pool_config, config)
     made_from = finished.made_from()
     if not run.dry_run and (text := finished.text(made_from)):
         print(text)
         return
+    from circuitseer_trl.distributed.only_writer import check_only_writer
     from circuitseer_trl.distributed.processes import on_main_rank, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
     from circuitseer_trl.selection.steps import SelectionSteps
 
     steps = SelectionSteps.from_config(config, pool_config.chat)  # raises before the pool is read
+    check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:
         say(cost_table(estimate(steps, pool)))

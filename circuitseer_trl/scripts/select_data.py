@@ -32,22 +32,24 @@ def main(args: Sequence[str] | None = None) -> None:
         description=__doc__,
         kinds=SELECTION_KINDS,
     )
-    check_names(config)
+    check_names(pool_config, config)
     finished = selection_step("select-data", pool_config, config)
     made_from = finished.made_from()
     if not run.dry_run and config.report_to == "none" and (text := finished.text(made_from)):
         print(text)
         return
-    from circuitseer_trl.artifacts import write_json
+    from circuitseer_trl.artifacts import write_card
+    from circuitseer_trl.distributed.only_writer import check_only_writer
     from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
-    from circuitseer_trl.selection.examples import as_text, example_rows
+    from circuitseer_trl.selection.examples import as_text, example_rows, stored_examples
     from circuitseer_trl.selection.steps import SelectionSteps
     from circuitseer_trl.tracking import check_tracker, start_run
 
     check_tracker(config.report_to)
     steps = SelectionSteps.from_config(config, pool_config.chat)  # raises before the pool is read
+    check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:
         say(cost_table(estimate(steps, pool)))
@@ -61,7 +63,7 @@ def main(args: Sequence[str] | None = None) -> None:
         log_selection(config.output_dir, pool)
     selection, card = selected.selection, selected.card
     examples = example_rows(selected.scores.table, pool, set(selection.uids))
-    on_main_rank(lambda: write_json(f"{config.output_dir}/examples.json", examples))
+    on_main_rank(lambda: write_card(f"{config.output_dir}/examples.json", stored_examples(examples, card)))
     correlation = card["rank_correlation_with_length"]
     tokens = card["mean_tokens"]
     text = (

@@ -18,7 +18,7 @@ from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.distributed.allocator import reuse_freed_memory
 from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.modeling.losses import response_losses
-from circuitseer_trl.modeling.memory import KEPT_BY_A_CPU_SWEEP, activation_bytes, sweep_tokens
+from circuitseer_trl.modeling.memory import KEPT_BY_A_CPU_SWEEP, activation_bytes, attribution_bytes, sweep_tokens
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.selection.steps import SelectionSteps, shared_temporary_folder
@@ -102,14 +102,16 @@ def heads_cost(config: SelectionConfig, pool: Pool, reference: Reference) -> Ste
     share = num_tokens * sweep_cost(heads, num_layers) / (len(median.input_ids) * sweep_cost(some, num_layers))
     held = max(sweep_tokens(model.config, model.dtype, model.device), 2 * len(encoded[-1].input_ids))
     kept = 1 if model.device.type == "cuda" else KEPT_BY_A_CPU_SWEEP
-    memory = model.get_memory_footprint() + kept * held * activation_bytes(model.config, model.dtype)
+    working = kept * held * activation_bytes(model.config, model.dtype)
+    if config.head_detection == "race":
+        working = max(working, attribution_bytes(model.config, model.dtype, len(encoded[-1].input_ids)))
     at_most = "at most " if config.head_detection == "race" else ""
     return StepCost(
         "heads",
         f"{at_most}{len(heads)} heads on {size} examples of {num_tokens / size:,.0f} tokens",
         seconds * share,
         operations * share,
-        memory,
+        model.get_memory_footprint() + working,
     )
 
 

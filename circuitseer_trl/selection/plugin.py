@@ -53,6 +53,10 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         selecting = {item.name for item in fields(SelectionConfig)} - {"output_dir"}
         if unknown := sorted(set(options) - columns - selecting):
             raise TypeError(f"Unknown options {unknown}. Options are the keys of `PoolConfig` and `SelectionConfig`.")
+        if "dataset_name" in options:
+            raise ValueError(
+                "`dataset_name` is what `select` is called with, as a name or a dataset. Leave it out here."
+            )
         self.pool_options = {key: value for key, value in options.items() if key in columns}
         if scorer is not None and method:
             raise ValueError(
@@ -115,6 +119,13 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
     def state(self) -> dict[str, Any]:
         """The callback's state for `trainer_state.json`: the card of the selection."""
         return {"args": {}, "attributes": {"card": self.card}}
+
+    def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if args.restore_callback_states_from_checkpoint:
+            raise ValueError(
+                "`restore_callback_states_from_checkpoint` makes every callback anew from a checkpoint, and this selector would "
+                "lose its selection. Leave it out: on a resume the selector itself compares its rows with the checkpoint's."
+            )
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.card is not None and state.is_world_process_zero:

@@ -1,12 +1,13 @@
 """How does a pool become the rows to train on? The steps of a selection."""
 
+import functools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate.logging import get_logger
 
@@ -15,6 +16,7 @@ from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.circuits.heads import HeadSet, find_heads, undetected_heads
 from circuitseer_trl.circuits.probe import Probe
 from circuitseer_trl.configs import SelectionConfig
+from circuitseer_trl.distributed.only_writer import only_writer
 from circuitseer_trl.distributed.processes import on_main_rank
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Pool
@@ -26,6 +28,8 @@ from circuitseer_trl.selection.card import length_warning, selection_card
 from circuitseer_trl.selection.parts import Parts, make_parts
 
 logger = get_logger(__name__)
+
+Result = TypeVar("Result")
 
 
 def reference_from_config(config: SelectionConfig, chat: ChatSettings) -> Reference:
@@ -51,7 +55,8 @@ def reference_from_config(config: SelectionConfig, chat: ChatSettings) -> Refere
 def detect_heads(config: SelectionConfig, pool: Pool, reference: Reference) -> HeadSet:
     """Finds the reasoning heads with the settings of the recipe."""
     probe = Probe(config.probe_strategy, config.probe_size, config.probe_candidates, config.head_seed)
-    return find_heads(pool, reference, config.output_dir, probe, config.head_ratio, config.head_detection)
+    with only_writer(config.output_dir):
+        return find_heads(pool, reference, config.output_dir, probe, config.head_ratio, config.head_detection)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,17 @@ class Selected:
     selection: Selection
     card: dict[str, Any]
     scores: ScoreTable
+
+
+def _as_only_writer(work: "Callable[[SelectionSteps, Pool], Result]") -> "Callable[[SelectionSteps, Pool], Result]":
+    """A step that no other run does at the same time in the same output folder."""
+
+    @functools.wraps(work)
+    def locked(steps: "SelectionSteps", pool: Pool) -> Result:
+        with only_writer(steps.config.output_dir):
+            return work(steps, pool)
+
+    return locked
 
 
 @dataclass(frozen=True)
@@ -120,6 +136,7 @@ class SelectionSteps:
             return undetected_heads(reference, config.head_set, size, config.head_ratio, config.head_seed)
         return detected or detect_heads(config, pool, reference)
 
+    @_as_only_writer
     def score(self, pool: Pool) -> ScoreTable:
         """Scores the pool, and finds the heads first if they are needed."""
         scorer = self.parts.scorer
@@ -132,6 +149,7 @@ class SelectionSteps:
             if self.reference is not None:
                 self.reference.free()
 
+    @_as_only_writer
     def select(self, pool: Pool) -> Selected:
         """Scores the pool and chooses the rows. Every rank gets the same rows.
 
@@ -143,11 +161,12 @@ class SelectionSteps:
             raise ValueError(
                 f"Cannot choose {size} examples: the pool has only {len(pool)} usable rows. Lower `budget_size`."
             )
-        scores = self.score(pool)
         output_dir = Path(config.output_dir)
         tokens = None
         if config.budget_tokens is not None and self.reference is not None:
             tokens = TokenBudget(config.budget_tokens, training_tokens(pool, self.reference, output_dir))
+            tokens.check()  # before the expensive scores
+        scores = self.score(pool)
 
         def choose() -> tuple[Selection, dict[str, Any]]:
             selection, card = self._choose(pool, scores, size, tokens)

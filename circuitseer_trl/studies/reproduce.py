@@ -2,8 +2,6 @@
 
 import argparse
 import shlex
-import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -11,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.artifacts import fingerprint, read_json, write_json
-from circuitseer_trl.command_line import STOPPED
+from circuitseer_trl.children import run_child
 from circuitseer_trl.evaluation.answering.backends.registry import backend_class
 from circuitseer_trl.modeling.model_folders import check_model_folder
 from circuitseer_trl.named_files import SHIPPED, find_file
 from circuitseer_trl.recipe import read_recipe
+from circuitseer_trl.redaction import redact_command
 from circuitseer_trl.selection.methods import WITHOUT_SELECTION, get_method
 
 PREFIXES = ("data", "select", "train", "evaluate")
@@ -147,26 +146,10 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
 def command(step: Step, accelerate_config: Path | None, num_processes: int | None) -> list[str]:
     if not step.launch or (accelerate_config is None and num_processes is None):
         return [sys.executable, "-m", step.module, *step.arguments]
-    launch = [sys.executable, "-m", "accelerate.commands.launch"]
+    launch = [sys.executable, "-m", "circuitseer_trl.distributed.launcher"]
     launch += ["--config_file", str(accelerate_config)] if accelerate_config is not None else []
     launch += ["--num_processes", str(num_processes)] if num_processes is not None else []
     return [*launch, "-m", step.module, *step.arguments]
-
-
-def run_step(words: list[str]) -> int:
-    """Runs a process to its end and returns its exit status. An interrupt stops the process first."""
-    process = subprocess.Popen(words)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        try:
-            status = process.wait(timeout=10)  # a terminal interrupts the step as well
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-            status = process.wait()
-        if status == STOPPED:
-            return status  # the step has printed what to do
-        raise
 
 
 def run(steps: list[Step], output_dir: Path, accelerate_config: Path | None, num_processes: int | None) -> int:
@@ -182,18 +165,17 @@ def run(steps: list[Step], output_dir: Path, accelerate_config: Path | None, num
             continue
         again = True
         words = command(step, accelerate_config, num_processes)
-        print(f"[{step.name}] {shlex.join(words)}", flush=True)
+        shown = redact_command(words)
+        print(f"[{step.name}] {shlex.join(shown)}", flush=True)
         started = time.monotonic()
-        status = run_step(words)
+        status = run_child(words)
         seconds = time.monotonic() - started
-        if status == STOPPED:
-            return status
         if status != 0:
             print(
-                f"[{step.name}] failed with status {status} after {seconds:.1f} s: {shlex.join(words)}", file=sys.stderr
+                f"[{step.name}] failed with status {status} after {seconds:.1f} s: {shlex.join(shown)}", file=sys.stderr
             )
             return status
-        record[step.name] = {"fingerprint": asked, "command": words, "seconds": round(seconds, 1)}
+        record[step.name] = {"fingerprint": asked, "command": shown, "seconds": round(seconds, 1)}
         write_json(record_path, record)
         print(f"[{step.name}] took {seconds:.1f} s", flush=True)
     return 0

@@ -12,6 +12,7 @@ from trl import ModelConfig, SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.extras import require_extra
+from circuitseer_trl.training.target import model_init_kwargs
 
 logger = get_logger(__name__)
 
@@ -31,6 +32,11 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
         ImportError: A package is missing.
         ValueError: The engine cannot run with these settings on this machine.
     """
+    if args.hub_token or "token" in model_init_kwargs(args):
+        raise ValueError(
+            "A token of the Hub in the settings (`hub_token`, or `token` in `model_init_kwargs`) would be written into the "
+            "model's folder. Leave it out, and set the environment variable HF_TOKEN."
+        )
     attention = model_config.attn_implementation or ""
     package = FLASH_PACKAGES.get(attention)
     if package is not None and importlib.util.find_spec(package) is None:

@@ -45,6 +45,7 @@ from circuitseer_trl.training.selected_rows import (
 )
 from circuitseer_trl.training.target import Target, check_keeps_reasoning, inspect_target, warn_of_surprises
 from circuitseer_trl.training.training_config import TrainingConfig
+from circuitseer_trl.training.training_values import check_training_values
 
 logger = get_logger(__name__)
 
@@ -238,6 +239,7 @@ def run_training(
     """
     tracked = "wandb" in (args.report_to or [])
     check_tracker("wandb" if tracked else "none")
+    check_training_values(args)
     check_environment(args, model_config)
     set_total_batch(args, training_config.total_batch_size, process_state().num_processes)
     target = inspect_target(

@@ -102,7 +102,7 @@ def inspect_target(
             "`rope_theta` and `max_position_embeddings`, or make a model folder with them first."
         )
     check_length(args.max_length, rope.num_positions, "`max_length`")
-    tokenizer = load_tokenizer(name, model_config.model_revision)
+    tokenizer = load_tokenizer(name, model_config.model_revision, chat_date=None)
     ahead = tokenizer_of_trainer(tokenizer, args)
     set_chat_date(ahead, chat_settings.chat_date)
     end = None
@@ -139,7 +139,7 @@ def tokenizer_of_trainer(tokenizer: PreTrainedTokenizerBase, args: SFTConfig) ->
             raise FileNotFoundError(f"There is no chat template {path} (`chat_template_path`).")
         ahead.chat_template = Path(path).read_text(encoding="utf-8")
         return ahead
-    source = load_tokenizer(path)
+    source = load_tokenizer(path, chat_date=None)
     if not has_chat_template(source):
         raise ValueError(f"The tokenizer {path} (`chat_template_path`) has no chat template.")
     vocabulary = ahead.get_vocab()

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from circuitseer_trl.answers import Sample
-from circuitseer_trl.evaluation.answering.store import SampleStore
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.run import evaluate
 from circuitseer_trl.scripts.report import main as report
@@ -56,7 +54,10 @@ def test_results_of_a_tiny_model(finished: Path):
     ]
     assert [(line["id"], line["greedy"], line["sample"]) for line in samples] == keys
     assert [(line["id"], line["greedy"], line["sample"]) for line in verdicts] == keys
-    assert set(verdicts[0]) == {"id", "greedy", "sample", "extracted", "verdict", "reason", "question"}
+    of_all = {"id", "greedy", "sample", "extracted", "verdict", "reason", "undecided", "vote_class"}
+    assert set(verdicts[0]) == of_all | {"question", "reference"}
+    assert set(verdicts[1]) == of_all
+    assert (measured["benchmark_size"], results["format"], results["settings"]["limit"]) == (6, 2, None)
 
 
 def test_progress_tells_answers_tokens_and_the_time_left(
@@ -104,7 +105,7 @@ def test_other_settings_are_refused_by_name(finished: Path, tiny_model: str, oth
 def test_another_benchmark_file_is_refused(finished: Path, tiny_model: str, tmp_path: Path):
     (tmp_path / "word_problems").mkdir()
     (tmp_path / "word_problems" / "test.jsonl").write_text('{"problem": "What is 1 - 1?", "answer": "0"}\n')
-    with pytest.raises(ValueError, match="answers other prompts"):
+    with pytest.raises(ValueError, match="another prompt than it has now"):
         evaluate(config(tiny_model, str(tmp_path), finished))
 
 
@@ -160,21 +161,14 @@ def test_presets_and_plans():
         ({"preset": "papers"}, "preset"),
         ({"limit": 0}, "limit"),
         ({"batch_size": "8"}, "batch_size"),
+        ({"num_grading_workers": 0}, "num_grading_workers"),
+        ({"benchmarks": None}, "`benchmarks` must be a list of names, got None"),
+        ({"benchmarks": [5]}, "A benchmark cannot be called 5"),
     ],
 )
 def test_bad_values_are_named(changes: dict, message: str):
     with pytest.raises(ValueError, match=message):
         EvaluationConfig(model_name_or_path="m", output_dir="o", **changes)
-
-
-def test_store_names_a_broken_line(tmp_path: Path):
-    store = SampleStore(tmp_path, "x")
-    store.append([Sample("x-0", True, 0, "a\u2028b\ud800", 3, "stop", 42, "")])
-    assert store.read()["x-0", True, 0].text.startswith("a\u2028b")
-    with open(store.path, "ab") as file:
-        file.write(b"{}\n")
-    with pytest.raises(ValueError, match="Line 2 of"):
-        store.read()
 
 
 def test_a_model_without_a_chat_template_is_told_everywhere(

@@ -93,7 +93,7 @@ def test_one_date_in_every_step_and_none_in_what_is_saved(tmp_path, pool_file, m
     prompts = every_prompt(tmp_path, model, pool_file, *more, chat_date="2019-03-07")
     assert len(set(prompts.values())) == 1
     assert prompts["probe"].startswith("Today: 07 Mar 2019\n<|im_start|>system\nBe brief.")
-    assert load_tokenizer(str(tmp_path / "saved")).chat_template == LLAMA32
+    assert load_tokenizer(str(tmp_path / "saved"), chat_date=None).chat_template == LLAMA32
     # Rows that were tokenised with another date are not taken from the cache.
     assert every_prompt(tmp_path, model, pool_file, *more)["training"].startswith("Today: 26 Jul 2024\n")
 

@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -161,16 +162,67 @@ NUM_ROWS, VOCABULARY, LENGTH = 24, 24, 8
 DECAY, LAYER = 1e-2, r"layers\.1\.mlp\.down_proj"
 
 
-def noisy_chain(seed: int) -> EncodedExample:
+def noisy_chain(seed: int, length: int = LENGTH) -> EncodedExample:
     """A walk that mostly follows one fixed table, and now and then jumps: something to learn, and something to remember."""
     table = torch.randint(0, VOCABULARY, (VOCABULARY,), generator=torch.Generator().manual_seed(1))
     generator = torch.Generator().manual_seed(seed)
     walk = [seed % VOCABULARY]
-    while len(walk) < LENGTH:
+    while len(walk) < length:
         jump = int(torch.randint(0, VOCABULARY, (1,), generator=generator))
         follows = torch.rand(1, generator=generator).item() < 0.7
         walk.append(int(table[walk[-1]]) if follows else jump)
     return EncodedExample(str(seed), tuple(walk), 1, False)
+
+
+def exact_curvature(model: torch.nn.Module, layer: torch.nn.Linear, rows: list[EncodedExample]) -> torch.Tensor:
+    """The Gauss-Newton matrix of the mean over rows of the mean response loss by one layer's weights, number by number."""
+    [name] = [name for name, module in model.named_modules() if module is layer]
+    total = torch.zeros(layer.weight.numel(), layer.weight.numel(), dtype=torch.float64)
+    for row in rows:
+        ids, answer = torch.tensor([row.input_ids]), slice(row.num_prompt_tokens - 1, len(row.input_ids) - 1)
+
+        def logits(weight: torch.Tensor, ids: torch.Tensor = ids, answer: slice = answer) -> torch.Tensor:
+            weights = {f"{name}.weight": weight.view(layer.weight.shape)}
+            return torch.func.functional_call(model, weights, (ids,)).logits[0, answer]
+
+        flat = layer.weight.detach().flatten()
+        jacobian = torch.func.jacrev(logits)(flat).double()  # (tokens, vocabulary, weights)
+        chance = logits(flat).double().softmax(-1)
+        spread = torch.diag_embed(chance) - chance[:, :, None] * chance[:, None, :]
+        total += torch.einsum("tvp,tvw,twq->pq", jacobian, spread, jacobian) / len(chance) / len(rows)
+    return total
+
+
+def test_the_curvature_is_that_of_the_rows_mean_loss(tmp_path: Path):
+    sizes = {"hidden_size": 8, "intermediate_size": 12, "num_attention_heads": 2}
+    model = build_model(vocab_size=VOCABULARY, initializer_range=0.4, **sizes).eval().requires_grad_(False)
+    model.save_pretrained(tmp_path / "model")
+    # Half of the rows have 2 tokens of a response, half have 30.
+    rows = [replace(noisy_chain(n, 31), num_prompt_tokens=29 if n % 2 else 1) for n in range(16)]
+    layers = linear_layers(model, LAYER)
+    [layer] = layers.values()
+    often = [replace(row, uid=f"{row.uid}-{again}") for again in range(30) for row in rows]  # answers are drawn
+    folder = ekfac.fit_factors(often, Reference(str(tmp_path / "model")), list(layers), 16, tmp_path, {})
+    curvature = exact_curvature(model, layer, rows)
+    stored = load_file(folder / "lambda_matrix.safetensors")
+    counts = load_file(folder / "num_lambda_processed.safetensors")
+    [traces] = [float(value.double().sum() / counts[name]) for name, value in stored.items()]
+    assert traces == pytest.approx(float(curvature.trace()), rel=0.1)
+    queries = query_gradients(model, layers, rows[:6], "mean", 1000)
+    [(name, plain)] = queries.items()
+    for share in (1.0, 0.1):
+        damping = share * float(curvature.diagonal().mean())
+        damped = curvature + damping * torch.eye(len(curvature), dtype=torch.float64)
+        solved = torch.linalg.solve(damped, plain.flatten(1).double().T).T.float().view(plain.shape)
+        exact = influences(model, layers, {name: solved}, rows, 1000).ravel()
+        ours = ekfac.precondition({name: plain.clone()}, folder, damping)
+        found = influences(model, layers, ours, rows, 1000).ravel()
+        rank, slope = spearmanr(found, exact).statistic, (found @ exact) / (exact @ exact)
+        print(
+            f"EK-FAC against the exact damped inverse, damping {share} x mean: Spearman {rank:.2f}, slope {slope:.2f}"
+        )
+        assert rank > 0.7
+        assert slope == pytest.approx(1, abs=0.5)
 
 
 def chain_losses(model: torch.nn.Module, examples: list[EncodedExample]) -> torch.Tensor:

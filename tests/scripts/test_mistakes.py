@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
+from circuitseer_trl.children import run_child
 from circuitseer_trl.command_line import DEBUG_VARIABLE, run_command
 from circuitseer_trl.extras import require_extra
 from circuitseer_trl.scripts.main import main
-from circuitseer_trl.studies.reproduce import run_step
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ def test_a_value_of_the_wrong_type_is_a_mistake(tmp_path: Path, capsys):
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump({"temperature": [1], "model_name_or_path": "m", "output_dir": "x"}))
     assert main(["evaluate", "--config", str(path)]) == 2
-    assert "`temperature` must be a number above 0, got [1]" in capsys.readouterr().err
+    assert f"`temperature` in recipe {path} must be a number, got [1]" in capsys.readouterr().err
 
 
 def test_debug_keeps_the_traceback():
@@ -137,8 +137,8 @@ sys.exit(run_command(lambda words: time.sleep(60)))
 DRIVER = """
 import sys
 from circuitseer_trl.command_line import run_command
-from circuitseer_trl.studies.reproduce import run_step
-sys.exit(run_command(lambda words: run_step([sys.executable, "-c", sys.argv[1]])))
+from circuitseer_trl.children import run_child
+sys.exit(run_command(lambda words: run_child([sys.executable, "-c", sys.argv[1]])))
 """
 
 
@@ -161,4 +161,4 @@ def test_an_interrupt_says_how_to_go_on_once(tmp_path: Path):
 
 
 def test_a_step_gives_its_status():
-    assert run_step([sys.executable, "-c", "raise SystemExit(7)"]) == 7
+    assert run_child([sys.executable, "-c", "raise SystemExit(7)"]) == 7

@@ -105,7 +105,7 @@ def test_launch_only_where_it_is_asked_for(tmp_path: Path):
     assert command(step, None, None) == [sys.executable, "-m", "some.module", "--a"]
     words = command(step, Path("zero3.yaml"), 2)
     assert words[1:] == [
-        *("-m", "accelerate.commands.launch", "--config_file", "zero3.yaml", "--num_processes", "2"),
+        *("-m", "circuitseer_trl.distributed.launcher", "--config_file", "zero3.yaml", "--num_processes", "2"),
         *("-m", "some.module", "--a"),
     ]
 

@@ -1,4 +1,4 @@
-"""Answers that someone has generated before: an earlier run's, or any JSONL of problem, sample and text."""
+"""How are stored answers used? They are those of an earlier run, or a JSONL file of problem, sample and text."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +8,7 @@ from typing import Any, ClassVar, get_args
 
 from circuitseer_trl.answers import FinishReason, Sample, json_lines
 from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.checksums import verify_checksum
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, Request
 
 _SHOWN = 5
@@ -89,6 +90,7 @@ class ReplayBackend(Backend):
 
 
 def _key(line: dict[str, Any], where: str) -> tuple[str, bool | None, int]:
+    verify_checksum(where, line)
     wanted = {"id": str, "text": str, "sample": int, "greedy": bool, "num_tokens": int, "finish_reason": str}
     for name, kind in wanted.items():
         value = line.get(name)
