@@ -10,7 +10,8 @@ from circuitseer_trl.evaluation.benchmark_files import (
     paper_benchmarks,
     read_benchmark,
 )
-from circuitseer_trl.evaluation.benchmarks import READERS, Problem, content_checksum, load_benchmark
+from circuitseer_trl.evaluation.benchmark_rows import READERS
+from circuitseer_trl.evaluation.benchmarks import Problem, content_checksum, load_benchmark
 from circuitseer_trl.evaluation.errata import ERRATA_FILE, with_errata
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 

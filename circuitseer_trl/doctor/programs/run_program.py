@@ -1,11 +1,14 @@
 """How does a check run a program of its own? With a time limit, and without the doctor's memory and its launch."""
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from circuitseer_trl.children import die_with
 
 # Of a launch that the doctor may have been started in.
 _LAUNCH_VARIABLES = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -55,6 +58,7 @@ def run_together(
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=functools.partial(die_with, os.getpid()),
         )
         for each, more in zip(words, environments, strict=True)
     ]
