@@ -6,7 +6,6 @@ Both are measured on one random model, whose widths suit the device, so that mac
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -31,12 +30,12 @@ MEMORY_BOUND = 1.25
 # 0.5 to 0.8 is usual there. No GPU was measured yet.
 SHARES = {"cpu": 0.25, "cuda": 0.1}
 TOKENS = {"cpu": 128, "cuda": 512}
+MAX_POSITIONS = 4096
 
 
-@cache
-def yardstick(device_type: str, dtype: torch.dtype) -> PreTrainedModel:
+def yardstick(device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
     """A random model: as wide as SmolLM2-135M on a CPU, as Llama-3.2-1B on CUDA, with few layers."""
-    hidden, layers, heads, groups = (576, 4, 9, 3) if device_type == "cpu" else (2048, 8, 32, 8)
+    hidden, layers, heads, groups = (576, 2, 9, 3) if device.type == "cpu" else (2048, 8, 32, 8)
     config = LlamaConfig(
         hidden_size=hidden,
         intermediate_size=hidden * 8 // 3,
@@ -44,13 +43,11 @@ def yardstick(device_type: str, dtype: torch.dtype) -> PreTrainedModel:
         num_attention_heads=heads,
         num_key_value_heads=groups,
         vocab_size=8192,
-        max_position_embeddings=2048,
+        max_position_embeddings=MAX_POSITIONS,
     )
-    generator_state = torch.get_rng_state()
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config).to(dtype)
-    torch.set_rng_state(generator_state)
-    model.to(local_device())  # type: ignore[arg-type]  # transformers wraps `to` and loses its type
+    with torch.random.fork_rng(), device:
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config).to(dtype)
     return model.eval().requires_grad_(False)
 
 
@@ -89,16 +86,18 @@ def check_memory() -> list[Outcome]:
     """The peak of losses and of a sweep over all heads, against the forecast of `--dry_run`."""
     device, dtype = local_device(), resolve_dtype("auto")
     on_cuda = device.type == "cuda"
-    model = yardstick(device.type, dtype)
+    model = yardstick(device, dtype)
     length, per_token = TOKENS[device.type], activation_bytes(model.config, dtype)
     num_layers, width = head_grid(model)
     batch_tokens = default_batch_tokens()
     batch = [_example(model, length, seed) for seed in range(batch_tokens // length)]
-    held = min(sweep_tokens(model.config, dtype, device), length * (1 + num_layers * width))
+    rows = 1 + num_layers * width
+    held = min(sweep_tokens(model.config, dtype, device), MAX_POSITIONS * rows)
+    swept = _example(model, held // rows)
     kept = 1 if on_cuda else KEPT_BY_A_CPU_SWEEP
     works: dict[str, tuple[Callable[[], object], int]] = {
         "losses": (lambda: response_losses(model, batch, batch_tokens), batch_tokens * per_token),
-        "sweep": (lambda: head_loss_increases(model, batch[0], max_tokens=held), kept * held * per_token),
+        "sweep": (lambda: head_loss_increases(model, swept, max_tokens=held), kept * held * per_token),
     }
     response_losses(model, batch[:1])  # what libraries take once
     outcomes = []
@@ -125,7 +124,7 @@ def check_throughput() -> list[Outcome]:
     """Operations per second of losses, sweep and scores, over those of a large matrix product."""
     device = local_device()
     on_cuda, length = device.type == "cuda", TOKENS[device.type]
-    model, scoring = (yardstick(device.type, resolve_dtype("auto", for_scores=each)) for each in (False, True))
+    model, scoring = (yardstick(device, resolve_dtype("auto", for_scores=each)) for each in (False, True))
     examples = [_example(model, length, seed) for seed in range(default_batch_tokens() // length)]
     texts = [example.input_ids for example in examples]
     last = (head_grid(model)[0] - 1, 0)

@@ -60,6 +60,7 @@ def compare_texts(name: str, texts: list[str], expected: list[str], bound: float
 
 def check_transformers(subject: Subject) -> list[Outcome]:
     """The embedded backend, in batches, against `generate`."""
+    subject.free()
     texts = greedy_answers("transformers", subject.name, questions(), MAX_NEW_TOKENS)
     return compare_texts("transformers", texts, answers_of_transformers(subject.name), 0.0)
 
@@ -70,12 +71,11 @@ def save_random_model(folder: Path, tokenizer_of: str) -> None:
     sizes = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.2}
     tokens = {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id, "pad_token_id": 0}
-    state = torch.get_rng_state()
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(
-        AutoConfig.for_model("llama", max_position_embeddings=512, **sizes, **heads, **tokens)
-    ).save_pretrained(folder)
-    torch.set_rng_state(state)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(
+            AutoConfig.for_model("llama", max_position_embeddings=512, **sizes, **heads, **tokens)
+        ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

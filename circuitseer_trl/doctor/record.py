@@ -1,7 +1,6 @@
 """What of a diagnosis may be attached to a bug report? No folders, names of users and hosts, or keys."""
 
 import getpass
-import os
 import re
 import socket
 from collections.abc import Sequence
@@ -11,9 +10,9 @@ from typing import Any
 
 from circuitseer_trl.artifacts import format_record
 from circuitseer_trl.doctor.outcome import Outcome
+from circuitseer_trl.redaction import HIDDEN, redact
 
 _FOLDERS = re.compile(r"(?<![\w.:/~])~?/(?:[^/\s'\"]+/)+")
-_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD")
 _TOKEN = re.compile(r"\b(?:hf_|sk-)[\w-]{8,}")
 _SHORTEST_NAME = 3
 
@@ -27,12 +26,9 @@ def _own_names() -> list[str]:
 
 def scrub(text: str) -> str:
     """The text with the folders of paths, this user and host, and the keys of the environment left out."""
-    secrets = [value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper()) and len(value) >= 8]
-    for value in sorted(secrets, key=len, reverse=True):
-        text = text.replace(value, "***")
-    text = _FOLDERS.sub(".../", _TOKEN.sub("***", text))
+    text = _FOLDERS.sub(".../", _TOKEN.sub(HIDDEN, redact(text)))
     for name in _own_names():
-        text = re.sub(rf"\b{re.escape(name)}\b", "***", text)
+        text = re.sub(rf"\b{re.escape(name)}\b", HIDDEN, text)
     return text
 
 

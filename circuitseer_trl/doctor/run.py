@@ -76,7 +76,7 @@ def _cells(cells: Sequence[str]) -> str:
 def row(outcome: Outcome) -> str:
     """A row of the table."""
     value = "" if outcome.value is None else f"{outcome.value:.2g} {outcome.unit}"
-    bound = "" if outcome.bound is None else f"{'at least' if outcome.at_least else 'at most'} {outcome.bound:.2g}"
+    bound = "" if outcome.bound is None else f"{'at least' if outcome.at_least else 'at most'} {outcome.bound:.3g}"
     cells = _cells([outcome.name, outcome.status, value, bound])
     return f"{cells}{outcome.seconds:7.1f}  {outcome.detail}".rstrip()
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch.utils.cpp_extension import get_default_build_root
 
 from circuitseer_trl.artifacts import read_json, write_text
 from circuitseer_trl.doctor.outcome import CannotError, Outcome, compared
 from circuitseer_trl.doctor.programs.run_program import ON_CPU, run_program
 from circuitseer_trl.doctor.subject import example_texts
 from circuitseer_trl.named_files import find_file
+from circuitseer_trl.training.compile_locks import CPU_EXTENSION, build_folders
 
 NUM_ROWS, NUM_STEPS = 16, 2
 SECONDS = 600.0
@@ -28,13 +28,12 @@ WEIGHT_BOUNDS = {"cpu": 1e-3, "cuda": 5e-2}
 
 def compiled() -> bool:
     """Whether DeepSpeed's extension for sums on a CPU is built already."""
-    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
-    return any(root.rglob("deepspeed_shm_comm.so"))
+    return any(any(folder.glob("*.so")) for folder in build_folders() if folder.name == CPU_EXTENSION)
 
 
 def announcement() -> str:
     built = compiled() or torch.cuda.device_count() >= 2
-    return "Starts DeepSpeed, twice." + ("" if built else " Its first start on a CPU compiles for a minute or more.")
+    return "Starts DeepSpeed, and compares." + ("" if built else " Its first start on a CPU compiles for minutes.")
 
 
 def _device() -> str:
@@ -56,7 +55,7 @@ def _train(model: str, pool: Path, output: Path, num_processes: int) -> None:
     words += ["--total_batch_size", "4", "--save_steps", str(NUM_STEPS), "--system_prompt", ""]
     one_gpu = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
     alone: Mapping[str, str] = one_gpu if num_processes == 1 else {}
-    run_program(words, SECONDS, ON_CPU if device == "cpu" else alone)
+    run_program(words, SECONDS, {"HF_HUB_OFFLINE": "1"} | dict(ON_CPU if device == "cpu" else alone))
 
 
 def _losses(folder: Path) -> list[float]:

@@ -16,6 +16,7 @@ from circuitseer_trl.sampling.base import Sampler, Selection
 from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.selection.steps import SelectionSteps, shared_temporary_folder
 from circuitseer_trl.selection.trainable_rows import trainable_rows
+from circuitseer_trl.selection.trained_on import mark_trained
 
 
 class CircuitSeerDataSelector(TrainerCallback, ExportableState):
@@ -138,6 +139,8 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         if self.card is None or not state.is_world_process_zero:
             return
         write_card(Path(str(args.output_dir)) / "selection.json", self.card)
+        if self._kept is not None:
+            mark_trained(self._kept[0], str(args.output_dir), self.card["rows"])
         if self._kept is not None and "wandb" in (args.report_to or []):
             from circuitseer_trl.selection.selection_panels import log_selection  # needs the extra `wandb`
 

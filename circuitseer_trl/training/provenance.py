@@ -9,8 +9,10 @@ from trl import SFTTrainer
 from trl.trainer.utils import get_config_model_id
 
 from circuitseer_trl.artifacts import write_json, write_text
+from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.terminal import visible
+from circuitseer_trl.training.checkpoints import write_record
 from circuitseer_trl.training.rope_scaling import write_legacy_rope
 from circuitseer_trl.training.selected_rows import ChosenRows
 
@@ -45,7 +47,9 @@ class Provenance(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
-            self.finish(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            self.finish(checkpoint)
+            write_record(checkpoint, process_state().num_processes)
 
     def describe(self) -> str:
         """The model card's section on the training data."""

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from circuitseer_trl.doctor.programs.run_program import ProgramError, run_togeth
 from circuitseer_trl.doctor.record import scrub
 from circuitseer_trl.scripts.doctor import main
 from circuitseer_trl.scripts.main import main as circuitseer
+
+WAITING = "import os, time; open(os.environ['PIDS'], 'w').write(str(os.getpid())); time.sleep(600)"
 
 
 def checks_with(values: Sequence[float], message: str = "") -> list[Check]:
@@ -119,11 +122,28 @@ def test_programs_end_with_their_message_or_their_time(tmp_path: Path):
     with pytest.raises(ProgramError, match=r"no answer within 2 s\. Look there"):
         run_together([["-c", child]], [{"PIDS": str(pids)}], 2, "Look there.")
     [pid] = pids.read_text().split()
+    assert not runs(pid), "a program that did not answer still runs"
+
+
+def runs(pid: str) -> bool:
     states = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout.split()
-    assert all(state.startswith("Z") for state in states), "a program that did not answer still runs"
+    return any(not state.startswith("Z") for state in states)
 
 
-WAITING = "import os, time; open(os.environ['PIDS'], 'w').write(str(os.getpid())); time.sleep(600)"
+def test_programs_end_with_the_doctor(tmp_path: Path):
+    pids = tmp_path / "pids"
+    program = (
+        f"from circuitseer_trl.doctor.programs.run_program import run_program; run_program(['-c', {WAITING!r}], 600)"
+    )
+    doctor = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"PIDS": str(pids)})
+    limit = time.monotonic() + 60
+    while not (pids.exists() and pids.read_text()) and time.monotonic() < limit:
+        time.sleep(0.05)
+    doctor.terminate()
+    doctor.wait()
+    while runs(pids.read_text()) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert not runs(pids.read_text())
 
 
 @pytest.mark.gpu
