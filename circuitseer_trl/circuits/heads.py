@@ -14,7 +14,7 @@ from circuitseer_trl.artifacts import library_versions, sealed, table_fingerprin
 from circuitseer_trl.circuits.attention import Head, check_attention, configured_grid
 from circuitseer_trl.circuits.attribution import head_attributions
 from circuitseer_trl.circuits.head_card import read_heads_card
-from circuitseer_trl.circuits.model_race import RacePlan, attributions_folder, run_race
+from circuitseer_trl.circuits.model_race import RacePlan, attributions_folder, rounding_nats, run_race
 from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import HeadDetection
@@ -224,9 +224,8 @@ def find_heads(
     }
     raced = None
     if head_detection == "race":
-        plan = RacePlan(
-            [item.uid for item in encoded], [len(item.input_ids) for item in encoded], grid, size, probe.seed
-        )
+        uids, lengths = [item.uid for item in encoded], [len(item.input_ids) for item in encoded]
+        plan = RacePlan(uids, lengths, grid, size, probe.seed, rounding_nats(resolve_dtype(reference.dtype)))
         raced = run_race(sweep, attribute, plan, made_from, output_dir)
         table, evaluated = raced.increases, raced.attributions  # these have the base loss of every probe example
     else:

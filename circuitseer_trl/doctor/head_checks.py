@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from circuitseer_trl.circuits.attention import Head
 from circuitseer_trl.circuits.attribution import HeadAttributions, head_attributions
-from circuitseer_trl.circuits.model_race import RacePlan, run_race
+from circuitseer_trl.circuits.model_race import RacePlan, rounding_nats, run_race
 from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
 from circuitseer_trl.doctor.bounds import INCREASE_NATS, SLOPE_RELATIVE, short
 from circuitseer_trl.doctor.measure import spread
@@ -82,7 +82,7 @@ def check_race(subject: Subject) -> list[Outcome]:
         return HeadAttributions(values.base_loss, estimate, reach).table(examples[index].uid)
 
     uids, lengths = [each.uid for each in examples], [len(each.input_ids) for each in examples]
-    plan = RacePlan(uids, lengths, (1, len(heads)), size, 0)
+    plan = RacePlan(uids, lengths, (1, len(heads)), size, 0, rounding_nats(dtype))
     # The bars of single shards would break the table.
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
         result = run_race(sweep, attribute, plan, {}, Path(folder))
