@@ -46,6 +46,9 @@ def text_source(item: Any) -> dict[str, Any]:
         raise ValueError(
             f"An item of `decontaminate_against` has no key {unknown[0]!r}; keys are {', '.join(TEXT_SOURCE_KEYS)}."
         )
+    for key, value in source.items():
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"`{key}` of an item of `decontaminate_against` must be text, got {value!r}.")
     return source
 
 
@@ -194,7 +197,10 @@ class SelectionConfig:
     head_ratio: float = field(default=0.05, metadata={"help": "Share of the query heads to select, rounded half up."})
     head_detection: HeadDetection = field(
         default="exact",
-        metadata={"help": "exact: every head on the whole probe; race: only the best ones, with a stated confidence."},
+        metadata={
+            "help": "exact: every head on the whole probe; race: only heads that may still be among the best, with a stated "
+            "error (it saves little below 300 examples)."
+        },
     )
     head_set: HeadSetName = field(
         default="detected", metadata={"help": "Heads to score with. random: as many heads as detected has."}

@@ -86,7 +86,7 @@ class Subject:
 
     @cached_property
     def raced_examples(self) -> list[EncodedExample]:
-        """Texts for a race, which needs more of them than one round."""
+        """Texts for a race, which takes a few in each round."""
         return Reference(self.name, max_length=MAX_LENGTH, prompt_format="plain", system_prompt="").encode(
             example_texts(NUM_RACED)
         )

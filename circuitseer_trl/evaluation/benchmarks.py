@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from circuitseer_trl.answers import json_lines
 from circuitseer_trl.evaluation.benchmark_files import (
     BENCHMARKS_DIR_VARIABLE,
     Benchmark,
@@ -16,6 +15,7 @@ from circuitseer_trl.evaluation.benchmark_files import (
     rows_file,
 )
 from circuitseer_trl.evaluation.benchmark_rows import READERS, Row, parse_row, problem_id
+from circuitseer_trl.pool.file_rows import json_rows
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def load_benchmark(name: str, benchmarks_dir: str | Path | None = None) -> list[
         raise ValueError(f"`reader` of {name} must be one of {', '.join(READERS)}, got {benchmark.reader!r}.")
     path = rows_file(name, benchmarks_dir)
     if path is not None and path.is_file():
-        source, rows = str(path), list(json_lines(path))
+        source, rows = str(path), [(f"Line {row.line} of {path}", row.values) for row in json_rows(path, str(path))]
     elif benchmark.hub is None:
         raise FileNotFoundError(
             f"The benchmark {name!r} is only a local file, and {path or '`--benchmarks_dir`'} is missing. "

@@ -86,7 +86,7 @@ def _json_lines(path: Path, name: str) -> Iterator[FileRow]:
             if line.isspace():
                 continue
             try:
-                values = _json_line(line)
+                values = _json_line(line.rstrip("\r\n"))
             except (ValueError, RecursionError) as error:
                 raise _bad_json(number, name, error) from None
             yield FileRow(number, values, len(line))

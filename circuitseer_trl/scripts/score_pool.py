@@ -26,7 +26,8 @@ def describe(scores: "ScoreTable", pool: "Pool") -> str:
     card = scores.card
     correlation = card["rank_correlation_with_length"]
     shown = "-" if correlation is None else f"{correlation:+.3f}"
-    lines = [f"{len(scores.table)} rows scored: {card['counts']}. Rank correlation of score and length: {shown}."]
+    scored = f"{len(scores.table)} rows scored: {card['counts']}.{pool.dropped_sentence()}"
+    lines = [f"{scored} Rank correlation of score and length: {shown}."]
     if warning := length_warning(correlation):
         lines.append(f"WARNING: {warning}")
     lines.append(as_text(example_rows(scores.table, pool)))

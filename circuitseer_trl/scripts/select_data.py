@@ -60,6 +60,7 @@ def main(args: Sequence[str] | None = None) -> None:
     text = (
         f"Selected {len(selection)} of {len(pool)} rows by {card['method']} ({card['sampling']}, seed {card['seed']}), "
         f"by {process_state().num_processes} process(es)."
+        + pool.dropped_sentence()
         + (f" Rank correlation of score and length: {correlation:+.3f}." if correlation is not None else "")
         + (
             f" Mean tokens: {tokens['pool']:.0f} in the pool, {tokens['selected']:.0f} selected."

@@ -70,9 +70,10 @@ def test_bad_input_is_named(tmp_path: Path):
     file.write_text('{"text": "p", "answer": "1"}\n' * 30)
     with pytest.raises(ValueError, match=r"Line 1 of .* is not a row of aime24: no text in any of the fields"):
         load_benchmark("aime24", tmp_path)
-    file.write_text("{")
-    with pytest.raises(ValueError, match=r"Line 1 of .* is not JSON"):
-        load_benchmark("aime24", tmp_path)
+    for text in ("{", '{"problem": "p", "problem": "q", "answer": "1"}'):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=r"Line 1 of .* is not a row in JSON"):
+            load_benchmark("aime24", tmp_path)
 
 
 def test_paper_stands_for_the_nine_once():
