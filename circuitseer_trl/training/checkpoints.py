@@ -58,7 +58,7 @@ def _is_cut(path: Path) -> bool:
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
-            header = json.loads(file.read(length)) if length < path.stat().st_size else None
+            header = json.loads(file.read(length)) if length < path.stat().st_size else {"": None}
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         except (ValueError, TypeError, KeyError, AttributeError):
             return True
@@ -128,7 +128,7 @@ def _is_whole_archive(path: Path) -> bool:
 def last_whole_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     """The last checkpoint that is whole, and what is wrong with the later ones."""
     numbered = [path for path in folder.glob("checkpoint-*") if path.is_dir() and path.name[11:].isdecimal()]
-    wrong = []
+    wrong: list[str] = []
     for checkpoint in sorted(numbered, key=lambda path: int(path.name[11:]), reverse=True):
         problem = wrong_checkpoint(checkpoint)
         if problem is None:
