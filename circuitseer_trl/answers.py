@@ -206,7 +206,7 @@ def read_verdict_lines(path: str | Path) -> list[VerdictLine]:
     path = Path(path)
     check_verdict_file(path)
     lines: list[VerdictLine] = []
-    problems: dict[str, dict[str, str]] = {}
+    problems: dict[str, dict[str, Any]] = {}
     keys: set[SampleKey] = set()
     for place, row in json_lines(path, "a verdict"):
         if missing := [name for name in ("id", "verdict") if name not in row]:
@@ -249,8 +249,8 @@ def _fields(record: type[Sample | VerdictLine], row: dict[str, Any], place: str)
         kinds = (_COUNTS if counts else _KINDS).get(name)
         if kinds is None:
             continue
-        fits = isinstance(value, kinds) and not (counts and (isinstance(value, bool) or (value or 0) < 0))
-        if not fits:
+        no_count = counts and isinstance(value, int) and (isinstance(value, bool) or value < 0)
+        if no_count or not isinstance(value, kinds):
             wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
             raise ValueError(f"{place}: `{name}` must be of type {wanted}{', at least 0' * counts}, got {value!r}.")
     return found

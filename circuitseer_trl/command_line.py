@@ -134,6 +134,10 @@ def _leave_launch() -> None:
         distributed.destroy_process_group()
 
 
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
 def _tell(error: Exception) -> int:
     """Prints a mistake in one line, once for all ranks of a launch, and returns the exit status.
 
@@ -142,7 +146,7 @@ def _tell(error: Exception) -> int:
     """
     elsewhere = error if isinstance(error, FailedElsewhereError) else None
     bug = elsewhere is not None and not elsewhere.mistake  # the other rank prints its traceback
-    rank = int(os.environ.get("RANK", "0"))
+    rank = _rank()
     if rank > 0 or bug:
         time.sleep(PATIENCE_SECONDS)
     if rank == 0 or elsewhere is None:
@@ -169,7 +173,7 @@ def run_command(main: Callable[[list[str]], int | None], arguments: Sequence[str
             _leave_launch()
             return status
         except KeyboardInterrupt as stop:
-            if not (isinstance(stop, Stopped) and stop.reported):
+            if _rank() == 0 and not (isinstance(stop, Stopped) and stop.reported):
                 with suppress(OSError):  # the terminal may be gone
                     print("\nStopped. Run the same command again to continue.", file=sys.stderr, flush=True)
             return stop.status if isinstance(stop, Stopped) else STOPPED

@@ -46,6 +46,9 @@ def text_source(item: Any) -> dict[str, Any]:
         raise ValueError(
             f"An item of `decontaminate_against` has no key {unknown[0]!r}; keys are {', '.join(TEXT_SOURCE_KEYS)}."
         )
+    for key, value in source.items():
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"`{key}` of an item of `decontaminate_against` must be text, got {value!r}.")
     return source
 
 

@@ -135,6 +135,23 @@ class RecipeParser(CommandParser, TrlParser):
         return super().hint(key, where)
 
 
+def raw_values(words: Sequence[str], kinds: Sequence[str] = PLAIN_KINDS) -> dict[str, Any]:
+    """The keys of recipes and flags as they are written, without the dataclasses that check them and fill in defaults."""
+    recipes, rest = RecipeParser._split(list(words))
+    values: dict[str, Any] = {}
+    for name in recipes:
+        values |= read_recipe(find_file(name, kinds))
+    flags: dict[str, list[str]] = {}
+    key = ""
+    for word in rest:
+        if word.startswith("--"):
+            key, given, value = word[2:].partition("=")
+            flags[key] = [value] if given else []
+        else:
+            flags.setdefault(key, []).append(word)
+    return values | {key: given[0] if len(given) == 1 else given for key, given in flags.items()}
+
+
 def parse_recipe(*dataclass_types: Any, args: Sequence[str] | None = None, **kwargs: Any) -> Any:
     """Reads recipes and flags into the dataclasses of a step.
 

@@ -28,10 +28,9 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
-        if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) not in (None, "!"):
-            raise ValueError(
-                f"line {event.start_mark.line + 1}: it has the tag {event.tag!r}. Remove it: values have no tags."
-            )
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag not in (None, "!"):
+            line = 0 if event.start_mark is None else event.start_mark.line + 1
+            raise ValueError(f"line {line}: it has the tag {event.tag!r}. Remove it: values have no tags.")
         return super().compose_node(parent, index)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:

@@ -107,12 +107,16 @@ def test_values_of_recipes_are_checked(tmp_path: Path, key: str, value: object, 
         ("dedup_similarity: {a: 1}", "`dedup_similarity` in recipe .*r.yaml must be a number, or null"),
         ("dedup_similarity: .nan", "`dedup_similarity` must be a number in"),
         ("decontaminate_against: 5", "`decontaminate_against` in recipe .*r.yaml must be a list, or null, got 5"),
+        (
+            "decontaminate_against: [{dataset_name: 5}]",
+            "`dataset_name` of an item of `decontaminate_against` must be text",
+        ),
         ("dataset_name: ''", "`dataset_name` is empty"),
     ],
 )
 def test_a_value_of_the_wrong_type_names_the_key_and_the_file(tmp_path: Path, keys: str, message: str):
     (tmp_path / "r.yaml").write_text(keys)
-    name = [] if "dataset_name" in keys else ["--dataset_name", "d"]
+    name = [] if keys.startswith("dataset_name") else ["--dataset_name", "d"]
     with pytest.raises(ValueError, match=message):
         parse_recipe(PoolConfig, args=["--config", str(tmp_path / "r.yaml"), *name])
 

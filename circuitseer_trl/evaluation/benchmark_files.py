@@ -33,7 +33,7 @@ class Benchmark:
         checksum: `content_checksum` of the copy that published results use.
         samples: Number of sampled answers to each problem if `num_samples` is not set; 0 is one greedy answer.
         paper: Position in `paper`; None for all but the paper's nine.
-        reader: One of `READERS` (evaluation/benchmarks.py). Rows that need more than their fields have their own reader.
+        reader: One of `READERS` (evaluation/benchmark_rows.py). Rows that need more than their fields have their own reader.
     """
 
     hub: str | None

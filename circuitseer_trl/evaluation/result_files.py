@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.answers import check_verdict_file
-from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.artifacts import read_card
 from circuitseer_trl.checks import is_number
-from circuitseer_trl.checksums import verify_checksum
 from circuitseer_trl.evaluation.metrics import TIE_RULES
 
-ADVICE = "Run the same `circuitseer evaluate` again, which keeps the answers, or give the folder of an evaluation."
+_ADVICE = "Delete it and run `circuitseer evaluate` again, which keeps the answers."
 _PARTS = {"model": str, "settings": dict, "benchmarks": dict, "average": dict}
 _COUNTS = ("num_problems", "num_samples")
 _SHARES = ("pass_at_1", "majority_at_n")  # None for what was not measured
@@ -18,36 +17,39 @@ _RATIOS = ("accuracy_finished", "avg_at_n", "truncated_ratio", "unanswered_ratio
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """Reads the `results.json` of a folder, of this version or of 0.1.0.
+    """Reads the `results.json` of a folder, of this version or of 0.1.0, and checks that the verdicts beside it fit.
 
     Raises:
         FileNotFoundError: There is none.
         ValueError: It is cut, changed, or not of an evaluation; or a file of verdicts is not the one that it was computed from.
     """
+    results = read_results_alone(folder)
+    for name in results["benchmarks"]:
+        verdicts = folder / "verdicts" / f"{name}.jsonl"
+        if verdicts.is_file():
+            check_verdict_file(verdicts)
+    return results
+
+
+def read_results_alone(folder: Path) -> dict[str, Any]:
+    """Reads the `results.json` of a folder as `read_results` does, without its verdicts."""
     path = folder / "results.json"
     if not path.is_file():
         raise FileNotFoundError(
             f"{folder} has no results.json. `circuitseer evaluate --output_dir {folder} ...` writes it."
         )
+    results = read_card(path, "evaluate", list(_PARTS))
     try:
-        results = read_json(path)
         _check(path, results)
     except ValueError as error:
-        raise ValueError(f"{error} {ADVICE}") from error
-    for name in results["benchmarks"]:
-        verdicts = folder / "verdicts" / f"{name}.jsonl"
-        if verdicts.is_file():
-            check_verdict_file(verdicts)
-    return dict(results)
+        raise ValueError(f"{error} {_ADVICE}") from error
+    return results
 
 
-def _check(path: Path, results: Any) -> None:
-    if not isinstance(results, dict):
-        raise ValueError(f"{path} is not of `circuitseer evaluate`: it is not an object.")
-    verify_checksum(str(path), results)
+def _check(path: Path, results: dict[str, Any]) -> None:
     for name, kind in _PARTS.items():
-        if not isinstance(results.get(name), kind):
-            raise ValueError(f"{path} is not of `circuitseer evaluate`: it has no `{name}`.")
+        if not isinstance(results[name], kind):
+            raise ValueError(f"{path}: `{name}` must be of type {kind.__name__}, got {results[name]!r}.")
     if results["settings"].get("vote") not in (None, *TIE_RULES):
         raise ValueError(
             f"{path}: the setting `vote` is {results['settings']['vote']!r}, not {' or '.join(TIE_RULES)}."

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.answers import file_digest, verdict_text
-from circuitseer_trl.artifacts import fingerprint, format_record, library_versions, write_json, write_text
-from circuitseer_trl.checksums import with_checksum
+from circuitseer_trl.artifacts import fingerprint, library_versions, sealed, write_json, write_text
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, SamplingSettings
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.schedule import Timing, answer_all, join_processes, make_requests
@@ -17,7 +16,7 @@ from circuitseer_trl.evaluation.benchmarks import Problem, content_checksum, loa
 from circuitseer_trl.evaluation.errata import with_errata
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.judging import judge_samples
-from circuitseer_trl.evaluation.result_files import read_results
+from circuitseer_trl.evaluation.result_files import read_results_alone
 from circuitseer_trl.evaluation.results import RunResults, measure_average, measure_benchmark
 from circuitseer_trl.extras import require_extra
 from circuitseer_trl.grading.grader import Grader
@@ -51,7 +50,6 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
     for name, problems in whole.items():
         measured[name] |= {"benchmark_size": len(problems), "benchmark_checksum": content_checksum(problems)}
     results: RunResults = {
-        **format_record(),
         "model": config.model_name_or_path,
         "settings": asdict(config) | settings,
         "versions": library_versions() | backend.versions(),
@@ -62,7 +60,7 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
     for result in measured.values():
         result.pop("pass_at_1_values")
         result.pop("majority_values")
-    write_json(folder / "results.json", with_checksum(results))
+    write_json(folder / "results.json", sealed(results))
     if config.report_to == "wandb":
         from circuitseer_trl.evaluation.evaluation_panels import log_results  # needs the extra `wandb`
 
@@ -152,7 +150,7 @@ def add_times(measured: Mapping[str, dict[str, Any]], timings: Mapping[str, Timi
     before: dict[str, Any] = {}
     if results_path.is_file():
         try:
-            before = read_results(results_path.parent)["benchmarks"]
+            before = read_results_alone(results_path.parent)["benchmarks"]
         except ValueError as error:
             logger.warning("%s It is written again, without the time of earlier answers.", error)
     for name, result in measured.items():

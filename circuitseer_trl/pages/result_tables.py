@@ -85,7 +85,7 @@ def difference_rows(comparisons: Mapping[str, PairedComparison]) -> list[list[st
     for name, comparison in comparisons.items():
         of_all, of_voted = len(comparison.benchmarks), len(comparison.majority)
         average = "average" if of_voted == of_all else f"average of {of_voted}"
-        measures = {
+        measures: dict[str, dict[str, Difference | str | None]] = {
             "Pass@1": {**comparison.benchmarks, "average": comparison.average},
             "Maj@n": {**comparison.majority, average: comparison.majority_average},
         }

@@ -27,10 +27,12 @@ logger = logging.getLogger(__name__)
 READER_VERSION = 1
 GROUP_ROWS = 10_000  # of a row group
 GROUP_CHARACTERS = 1 << 26
+MAX_COLUMNS = 1000  # of more the rows have no columns in common
 FILE = Path("rows") / "part-00000.parquet"
 JSON = pa.json_()  # a column of several types; `datasets` decodes it
 Files = Mapping[str, Path]  # by their names in messages, whose endings say how they are read
-_REFUSED = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
+# What pyarrow raises for values that a column cannot hold.
+_REFUSED = (ValueError, OverflowError, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 
 
 def content_folder(files: Files) -> Path:
@@ -85,7 +87,11 @@ def convert(files: Files, target: Path) -> None:
     as JSON.
     """
     types: dict[str, pa.DataType] = {}
-    for _, rows in _groups(files):
+    for name, rows in _groups(files):
+        if len({*types, *(column for row in rows for column in row.values)}) > MAX_COLUMNS:
+            raise ValueError(
+                f"The rows of {name} have more than {MAX_COLUMNS} keys in all. Give all rows the same keys."
+            )
         for column in dict.fromkeys(column for row in rows for column in row.values):
             kind = _column_type([row.values.get(column) for row in rows])
             types[column] = _common(types[column], kind) if column in types else kind
@@ -118,7 +124,7 @@ def _groups(files: Files) -> Iterator[tuple[str, list[FileRow]]]:
 def _column_type(values: Sequence[Any]) -> pa.DataType:
     try:
         kind = pa.array(values).type
-    except (*_REFUSED, OverflowError, UnicodeEncodeError):
+    except _REFUSED:
         return JSON
     return JSON if "struct<>" in str(kind) else kind  # Parquet has no struct without fields
 
@@ -137,11 +143,11 @@ def _column(rows: Sequence[FileRow], column: str, kind: pa.DataType, name: str) 
     """The values of a column. The error for a value that cannot be stored names its line."""
     try:
         return _array([row.values.get(column) for row in rows], kind)
-    except (*_REFUSED, OverflowError, ValueError):
+    except _REFUSED:
         for row in rows:
             try:
                 _array([row.values.get(column)], kind)
-            except (*_REFUSED, OverflowError, ValueError) as error:
+            except _REFUSED as error:
                 reason = (
                     "half of a surrogate pair" if isinstance(error, UnicodeEncodeError) else str(error).rstrip(".!")
                 )

@@ -57,7 +57,7 @@ def _check_row(values: Any) -> None:
     """Raises if a JSON value is not a row: an object of limited depth."""
     if not isinstance(values, dict):
         raise ValueError(f"it must be an object, but is {json.dumps(values)[:80]}")
-    level = [values]
+    level: list[dict[str, Any] | list[Any]] = [values]
     for _ in range(MAX_NESTING):
         children = [child for each in level for child in (each.values() if isinstance(each, dict) else each)]
         level = [child for child in children if isinstance(child, dict | list)]
@@ -86,7 +86,7 @@ def _json_lines(path: Path, name: str) -> Iterator[FileRow]:
             if line.isspace():
                 continue
             try:
-                values = _json_line(line)
+                values = _json_line(line.rstrip("\r\n"))
             except (ValueError, RecursionError) as error:
                 raise _bad_json(number, name, error) from None
             yield FileRow(number, values, len(line))

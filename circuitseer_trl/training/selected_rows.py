@@ -13,6 +13,7 @@ from circuitseer_trl.modeling.encoding import chat_text
 from circuitseer_trl.pool.chat import conversation
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.selection.stored_selection import read_selection
+from circuitseer_trl.training.selection_files import selection_files
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ def read_chosen_rows(selection_file: str | Path, pool: Pool) -> ChosenRows:
         FileNotFoundError: The selection or its card does not exist.
         ValueError: The selection was made from another pool, or a weight is not a whole number.
     """
-    path = Path(selection_file).expanduser()
-    path = path / "selection.parquet" if path.is_dir() else path
+    path, _ = selection_files(selection_file)
     selection = read_selection(path)
     card, table, uids = selection.card, selection.table, selection.uids
     position = {uid: index for index, uid in enumerate(pool.uids)}

@@ -16,8 +16,10 @@ def check_training_values(args: SFTConfig) -> None:
         check_count("max_steps", args.max_steps)
     else:
         check_positive("num_train_epochs", args.num_train_epochs)
-    for name in ("adam_epsilon", "save_steps", "logging_steps"):
-        check_positive(name, getattr(args, name))
+    check_positive("adam_epsilon", args.adam_epsilon)
+    for kind in ("save", "logging"):
+        if getattr(args, f"{kind}_strategy") == "steps":
+            check_positive(f"{kind}_steps", getattr(args, f"{kind}_steps"))
     for name in ("adam_beta1", "adam_beta2"):
         check_number(name, getattr(args, name), 0, 1)
     for name in ("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps"):

@@ -10,7 +10,8 @@ from circuitseer_trl.evaluation.benchmark_files import (
     paper_benchmarks,
     read_benchmark,
 )
-from circuitseer_trl.evaluation.benchmarks import READERS, Problem, content_checksum, load_benchmark
+from circuitseer_trl.evaluation.benchmark_rows import READERS
+from circuitseer_trl.evaluation.benchmarks import Problem, content_checksum, load_benchmark
 from circuitseer_trl.evaluation.errata import ERRATA_FILE, with_errata
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 
@@ -69,9 +70,10 @@ def test_bad_input_is_named(tmp_path: Path):
     file.write_text('{"text": "p", "answer": "1"}\n' * 30)
     with pytest.raises(ValueError, match=r"Line 1 of .* is not a row of aime24: no text in any of the fields"):
         load_benchmark("aime24", tmp_path)
-    file.write_text("{")
-    with pytest.raises(ValueError, match=r"Line 1 of .* is not JSON"):
-        load_benchmark("aime24", tmp_path)
+    for text in ("{", '{"problem": "p", "problem": "q", "answer": "1"}'):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=r"Line 1 of .* is not a row in JSON"):
+            load_benchmark("aime24", tmp_path)
 
 
 def test_paper_stands_for_the_nine_once():

@@ -83,6 +83,45 @@ def test_resume_after_a_torn_line(finished: Path, tiny_model: str, benchmarks_di
         assert file.read_bytes() == whole
 
 
+def test_what_is_damaged_is_made_again(
+    finished: Path, tiny_model: str, benchmarks_dir: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    generations, results = folder / "generations" / "word_problems.jsonl", folder / "results.json"
+    whole, measured = generations.read_bytes(), json.loads(results.read_text())["benchmarks"]
+    lines = whole.splitlines(keepends=True)
+    generations.write_bytes(
+        b"".join([*lines[:7], lines[7].replace(b'"seed": 42', b'"seed": 43'), lines[8][:30], *lines[9:]])
+    )
+    results.write_text(results.read_text()[:200])
+    (folder / "verdicts" / "word_problems.jsonl").write_bytes(b"")
+    evaluate(config(tiny_model, benchmarks_dir, folder, batch_size=3))
+    assert generations.read_bytes() == whole
+    assert f"{generations}: 2 lines are left out, and their answers are generated again. Line 8 of" in caplog.text
+    assert "results.json is not JSON that can be read" in caplog.text
+    again = json.loads(results.read_text())["benchmarks"]
+    times = {"seconds": 0, "tokens_per_second": 0}
+    assert again["word_problems"] | times == measured["word_problems"] | times
+    assert (folder / "verdicts" / "word_problems.jsonl").read_bytes() == (
+        finished / "verdicts" / "word_problems.jsonl"
+    ).read_bytes()
+    # Another limit changes the verdicts, and keeps the time of the answers.
+    evaluate(config(tiny_model, benchmarks_dir, folder, limit=4))
+    fewer = json.loads(results.read_text())["benchmarks"]["word_problems"]
+    assert (fewer["num_problems"], fewer["benchmark_size"]) == (4, 6)
+    assert fewer["seconds"] == again["word_problems"]["seconds"] > 0
+    assert generations.read_bytes() == whole
+
+
+def test_answers_of_another_folder_are_refused(finished: Path, other_model: str, benchmarks_dir: str, tmp_path: Path):
+    other = config(other_model, benchmarks_dir, tmp_path / "other", num_samples=0)
+    evaluate(other)
+    shutil.copy(finished / "generations" / "word_problems.jsonl", tmp_path / "other" / "generations")
+    with pytest.raises(ValueError, match=r"Line 1 of .* is an answer of an evaluation with other settings"):
+        evaluate(other)
+
+
 def test_a_finished_run_generates_nothing_again(
     finished: Path, tiny_model: str, benchmarks_dir: str, monkeypatch: pytest.MonkeyPatch
 ):

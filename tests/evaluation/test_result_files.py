@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from circuitseer_trl.answers import file_digest
-from circuitseer_trl.checksums import with_checksum
+from circuitseer_trl.artifacts import sealed
 from circuitseer_trl.evaluation.paired import compare_runs
 from circuitseer_trl.evaluation.result_files import read_results
 from tests.helpers.evaluation_folders import write_run
@@ -20,7 +20,7 @@ def write_whole(folder: Path, **changes: Any) -> Path:
     for name, values in results["benchmarks"].items():
         values |= {"verdicts_digest": file_digest(folder / "verdicts" / f"{name}.jsonl"), "benchmark_checksum": "c0"}
         values |= changes
-    (folder / "results.json").write_text(json.dumps(with_checksum(results), indent=2))
+    (folder / "results.json").write_text(json.dumps(sealed(results), indent=2))
     return folder
 
 
@@ -52,11 +52,12 @@ def test_every_cut_and_every_changed_character_is_noticed(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda results: [], "not of `circuitseer evaluate`: it is not an object"),
+        (lambda results: [], "is not what `circuitseer evaluate` writes: it is no JSON object"),
         (
             lambda results: {"results": {"gsm8k": {"exact_match": 0.5}}},
-            "not of `circuitseer evaluate`: it has no `model`",
+            "is not what `circuitseer evaluate` writes: it has no key 'model'",
         ),
+        (lambda results: results | {"settings": None}, "`settings` must be of type dict, got None"),
         (lambda results: results | {"benchmarks": {}}, "has no benchmarks"),
         (lambda results: results | {"benchmarks": {"x": 5}}, "`x` must be an object, got 5"),
         (
@@ -80,7 +81,9 @@ def test_every_cut_and_every_changed_character_is_noticed(tmp_path: Path):
 def test_foreign_results_are_named(tmp_path: Path, change: Callable[[dict], Any], message: str):
     folder, results = write_run(tmp_path / "run", {"x": ["+", "-", "-"]})
     (folder / "results.json").write_text(json.dumps(change(results)))
-    with pytest.raises(ValueError, match=rf"results\.json.*{message}.*Run the same `circuitseer evaluate` again"):
+    with pytest.raises(
+        ValueError, match=rf"results\.json.*{message}.*(D|d)elete it and run `circuitseer evaluate` again"
+    ):
         read_results(folder)
 
 

@@ -153,6 +153,7 @@ def test_row_groups_are_bounded(tmp_path: Path, cache: Path, monkeypatch: pytest
         ("p.jsonl", '{"a": "x"}\n{"a": [1, 9999999999999999999999]}', r"Line 2 of .*p\.jsonl: `a` cannot be stored"),
         ("p.jsonl", "\n \n", r"The pool .*p\.jsonl is empty"),
         ("p.jsonl", "{}\n", r"The pool .*p\.jsonl is empty: it has no rows with values"),
+        ("p.jsonl", json.dumps(dict.fromkeys(map(str, range(1001)), 1)), r"p\.jsonl have more than 1000 keys"),
         ("p.json", "[]", r"The pool .*p\.json is empty"),
         ("p.csv", "a,b\n", r"The pool .*p\.csv is empty"),
         ("p.csv", "a,b\n1,2,3\n", r"Line 2 of .*p\.csv has 3 fields"),

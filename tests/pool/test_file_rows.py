@@ -43,7 +43,7 @@ def test_json_rows(tmp_path: Path, suffix: str, content: bytes, expected: list):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"a": 1}\n{"a":\n', "Line 2 of pool.jsonl is not a row in JSON: Expecting value"),
+        (b'{"a": 1}\n{"a":\n', "Line 2 of pool.jsonl is not a row in JSON: Expecting value at character 6"),
         (b'{"a": 1}\n\n{"a": 1} x', "Line 3 of pool.jsonl is not a row in JSON: Extra data"),
         (b'{"a": 1}\n{"b": {"c": 1, "c": 2}}', "Line 2 of pool.jsonl is not a row in JSON: the key 'c' is there twice"),
         (b'{"a": 1}\n[1]', "Line 2 of pool.jsonl is not a row in JSON: it must be an object, but is [1]"),

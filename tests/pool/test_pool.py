@@ -55,6 +55,8 @@ def test_dropped_rows_are_written_with_their_reasons(tmp_path: Path):
     assert written["row"].to_pylist() == [1, 2, 3]
     assert written["reason"].to_pylist() == ["blank problem", "no problem", "no completion"]
     assert pool.describe()["num_rows"] == 4
+    assert pool.dropped_sentence() == " 3 more cannot be used: blank problem (1), no completion (1), no problem (1)."
+    assert build_pool(dataset.select([0])).dropped_sentence() == ""
 
 
 def test_uids_name_content_and_are_distinct(pool_file: str):

@@ -64,12 +64,12 @@ class TestRun:
     def test_selection_is_in_every_checkpoint(self, run, name):
         assert (run / name / "selection.json").read_text() == (run.parent / "selection" / "selection.json").read_text()
 
-    def test_card(self, run):
+    def test_card(self, run, model):
         card = (run / "README.md").read_text()
         assert "\n## Training data\n" in card
         assert "`circuitseer`" in card
         assert str(run.parent) not in card
-        assert "This model is a fine-tuned version of `chatml0` (a local folder)." in card
+        assert f"This model is a fine-tuned version of `{model.name}` (a local folder)." in card
         assert "None" not in card
 
     def test_saved_for_generation(self, run):

@@ -1,5 +1,6 @@
 """How does a check run a program of its own? With a time limit, and without the doctor's memory and its launch."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -49,7 +50,6 @@ def run_together(
         seconds: Limit of time.
         advice: What the user can do where they do not end in time.
     """
-    parent = os.getpid()
     processes = [
         subprocess.Popen(
             [sys.executable, *map(str, each)],
@@ -58,7 +58,7 @@ def run_together(
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=lambda: die_with(parent),
+            preexec_fn=functools.partial(die_with, os.getpid()),
         )
         for each, more in zip(words, environments, strict=True)
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.answers import Sample, SampleKey, numbered_lines, parse_sample, sample_line, sample_name
-from circuitseer_trl.artifacts import atomic_path, check_format, format_record, read_json, write_json
+from circuitseer_trl.artifacts import atomic_path, check_format, read_card, sealed, write_json
 
 
 @dataclass
@@ -104,12 +104,13 @@ class SampleStore:
 
 def claim_folder(folder: str | Path, settings: dict[str, Any], *, write: bool = True) -> None:
     """Records the settings that the answers of a folder are made with. Raises if it has answers of other settings."""
-    path = Path(folder) / "settings.json"
+    path, of_file = Path(folder) / "settings.json", sealed({}).keys()
     if path.is_file():
-        before = read_json(path)
+        before = read_card(path, "evaluate")
         check_format(path, before)
-        before = {name: value for name, value in before.items() if name not in format_record()}
-        changed = [name for name in sorted(before | settings) if before.get(name) != settings.get(name)]
+        changed = [
+            name for name in sorted(before | settings) if name not in of_file and before.get(name) != settings.get(name)
+        ]
         if changed:
             differences = "; ".join(
                 f"{name} was {before.get(name)!r} and is now {settings.get(name)!r}" for name in changed
@@ -118,4 +119,4 @@ def claim_folder(folder: str | Path, settings: dict[str, Any], *, write: bool = 
                 f"{folder} holds samples made with other settings: {differences}. Choose another `output_dir`."
             )
     elif write:
-        write_json(path, settings | format_record())
+        write_json(path, sealed(settings))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 from circuitseer_trl.answers import FinishReason, Sample, json_lines
-from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.artifacts import read_card
 from circuitseer_trl.checksums import verify_checksum
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, Request
 
@@ -46,7 +46,7 @@ class ReplayBackend(Backend):
         for path in files:
             digest.update(path.name.encode() + b"\n" + path.read_bytes())
         settings = files[0].parent.parent / "settings.json"
-        known = read_json(settings) if files[0].parent.name == "generations" and settings.is_file() else {}
+        known = read_card(settings, "evaluate") if files[0].parent.name == "generations" and settings.is_file() else {}
         return known | {"replayed": digest.hexdigest(), "replayed_backend": known.get("backend")}
 
     def open(self, job: Job) -> None:
