@@ -1,6 +1,7 @@
 """Does a key have a value that it can have?"""
 
 import math
+from datetime import date
 from typing import Any, get_args
 
 
@@ -46,3 +47,11 @@ def check_share(name: str, value: Any) -> None:
     """Raises if `value` is not a number in (0, 1]."""
     if not is_number(value) or not 0 < value <= 1:
         raise ValueError(f"`{name}` must be a number in (0, 1], got {value!r}.")
+
+
+def check_date(name: str, value: Any) -> str:
+    """Returns a date as text, such as 2024-07-26. YAML has dates of its own. Raises if `value` is no date."""
+    try:
+        return date.fromisoformat(str(value)).isoformat()
+    except ValueError:
+        raise ValueError(f"`{name}` must be a date such as 2024-07-26, got {value!r}.") from None

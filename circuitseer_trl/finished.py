@@ -18,7 +18,7 @@ from circuitseer_trl.locks import is_lock
 
 FILE = "finished.json"
 PLACES = ("output_dir", "benchmarks_dir")  # settings that say where files are; what is in the files counts
-NO_CONTENT = (FILE, "README.md")  # a model's card may be edited
+NO_CONTENT = (FILE, "README.md", "trained_on.json")  # a model's card may be edited, and a training marks its selection
 SELECTION_PRODUCTS = {
     "find-heads": ("heads.json", "importance.parquet", "probe.parquet", "dropped.parquet"),
     "score-pool": ("scores", "scores.manifest.json", "scores.json"),

@@ -23,11 +23,17 @@ def read_heads_card(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} holds no heads: {wrong}. Run `circuitseer {STEP}` again, which writes it anew.")
     for name, written in card.get("tables", {}).items():
         table = path.with_name(name)
-        if table.is_file() and table_fingerprint(read_table(table)) != written:
-            raise ValueError(
-                f"{table} is not the table of {path}: its values are others. Run `circuitseer {STEP}` again, which writes both."
-            )
+        if table.is_file() and (wrong := _wrong_table(table, written)):
+            raise ValueError(f"{wrong} It belongs to {path}. Run `circuitseer {STEP}` again, which writes both.")
     return card
+
+
+def _wrong_table(path: Path, written: str) -> str | None:
+    try:
+        same = table_fingerprint(read_table(path)) == written
+    except ValueError as error:
+        return str(error)
+    return None if same else f"{path} is the table of other heads."
 
 
 def _wrong_heads(card: dict[str, Any]) -> str | None:

@@ -9,21 +9,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from transformers import AutoConfig
 
 from circuitseer_trl.artifacts import library_versions, sealed, table_fingerprint, write_card, write_table
-from circuitseer_trl.circuits.attention import Head
+from circuitseer_trl.circuits.attention import Head, check_attention, configured_grid
 from circuitseer_trl.circuits.attribution import head_attributions
 from circuitseer_trl.circuits.head_card import read_heads_card
+from circuitseer_trl.circuits.model_race import RacePlan, attributions_folder, rounding_nats, run_race
 from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
-from circuitseer_trl.circuits.race import RacePlan, attributions_folder, run_race
-from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
+from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import HeadDetection
 from circuitseer_trl.distributed.processes import on_main_rank
 from circuitseer_trl.distributed.shard_folders import manifest_path, read_manifest
-from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE, run_shards
+from circuitseer_trl.distributed.shards import run_shards
 from circuitseer_trl.modeling.encoding import EncodedExample
-from circuitseer_trl.modeling.loading import local_device, model_path, resolve_dtype
+from circuitseer_trl.modeling.loading import local_device, resolve_dtype
 from circuitseer_trl.modeling.memory import sweep_tokens
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.modeling.stored_losses import check_finite
@@ -64,7 +63,7 @@ class HeadSet:
                 f"{asked['name']} (weights {asked['fingerprint']}). Find the heads of the reference model, or set "
                 "`reference_model` to the model of the heads."
             )
-        grid = configured_grid(reference)
+        grid = configured_grid(reference.config, reference.name)
         if any(layer >= grid[0] or head >= grid[1] for layer, head in self.selected) or (
             "importance" in self.card and self.importance.shape != grid
         ):
@@ -116,20 +115,13 @@ def stability_card(increases: np.ndarray, selected: Sequence[Head], grid: tuple[
     }
 
 
-def configured_grid(reference: Reference) -> tuple[int, int]:
-    """Reads the number of layers, and of query heads in each layer, without loading the model."""
-    config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision).get_text_config()
-    return config.num_hidden_layers, config.num_attention_heads
-
-
 def planned_sweep_tokens(reference: Reference, folder: Path) -> int:
     """Rows x tokens of a sweep: the value of a killed run's shards in `folder`, or the value that fits into memory."""
 
     def plan() -> int:
         if (manifest := read_manifest(manifest_path(folder))) is not None:
             return manifest["made_from"]["max_tokens"]
-        config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision)
-        return sweep_tokens(config, resolve_dtype(reference.dtype), local_device())
+        return sweep_tokens(reference.config, resolve_dtype(reference.dtype), local_device())
 
     return on_main_rank(plan)
 
@@ -143,7 +135,7 @@ def undetected_heads(
         name: `all` or `random`.
         size: Number of random heads; None is the number that `ratio` selects.
     """
-    num_layers, num_heads = configured_grid(reference)
+    num_layers, num_heads = configured_grid(reference.config, reference.name)
     heads = [(layer, head) for layer in range(num_layers) for head in range(num_heads)]
     card: dict[str, Any] = {"model": reference.describe(), "mode": name}
     if name == "random":
@@ -151,18 +143,6 @@ def undetected_heads(
         heads = [heads[index] for index in sorted(drawn.tolist())]
         card["seed"] = seed
     return HeadSet(heads, card | {"selected": [list(head) for head in heads]})
-
-
-def importance_table(uid: str, heads: Sequence[Head], sweep: HeadSweep) -> pa.Table:
-    return pa.table(
-        {
-            "uid": [uid] * len(heads),
-            "layer": pa.array([layer for layer, _ in heads], pa.int32()),
-            "head": pa.array([head for _, head in heads], pa.int32()),
-            "loss_increase": pa.array([sweep.increase[head] for head in heads], pa.float64()),
-            "base_loss": pa.array([sweep.base_loss] * len(heads), pa.float64()),
-        }
-    )
 
 
 def increase_matrix(table: pa.Table, uids: Sequence[str], grid: tuple[int, int]) -> np.ndarray:
@@ -180,7 +160,7 @@ def encoded_probe(probe: Sequence[Example], reference: Reference) -> list[Encode
     unanswered = [item.uid for item in encoded if item.num_completion_tokens == 0]
     if unanswered:
         raise ValueError(
-            f"{len(unanswered)} probe examples have no token of their solution within {reference.max_length} tokens, for "
+            f"{len(unanswered)} probe examples have no token of their solution within {reference.max_tokens} tokens, for "
             f"instance {unanswered[:3]}. Raise `reference_max_length`, or set `probe_strategy: max_loss`."
         )
     return encoded
@@ -198,13 +178,15 @@ def find_heads(
 
     The importance of a head is the increase of the mean response loss, averaged over the probe, when the head's attention is
     replaced by undifferentiated attention. Every rank of a launch calls this; each probe example is a shard of the folder
-    `importance/`. With `head_detection="race"`, heads that are clearly not among the best are not evaluated on the whole probe.
+    `importance/`. With `head_detection="race"`, heads that are surely not among the best are not evaluated on the whole probe.
 
     Returns:
         The heads. `heads.json`, `importance.parquet` and `probe.parquet` are written to `output_dir`.
     """
     started = time.monotonic()
     output_dir = Path(output_dir)
+    grid = configured_grid(reference.config, reference.name)
+    reference.require(check_attention)
     examples = choose_probe(pool, reference, output_dir, probe)
     encoded = encoded_probe(examples, reference)
     probe_card: dict[str, Any] = {
@@ -212,13 +194,13 @@ def find_heads(
         "size": len(examples),
         "format": reference.text_format,
         "system_prompt": reference.system_prompt,
+        "chat_date": reference.chat_date,
         "truncated": sum(item.truncated for item in encoded),
         "seed": probe.seed,
     }
     if probe.candidates is not None and probe.candidates < len(pool):
         probe_card["candidates"] = probe.candidates  # the probe is the hardest of these random rows, not of the pool
 
-    grid = configured_grid(reference)
     everything = [(layer, head) for layer in range(grid[0]) for head in range(grid[1])]
     size = num_selected(len(everything), head_ratio)
     importance_folder = output_dir / "importance"
@@ -229,11 +211,10 @@ def find_heads(
     def sweep(index: int, heads: Sequence[Head]) -> pa.Table:
         item = encoded[index]
         model = reference.checked_model(encoded)
-        return importance_table(item.uid, heads, head_loss_increases(model, item, heads, max_tokens))
+        return head_loss_increases(model, item, heads, max_tokens).table(item.uid, heads)
 
     def attribute(index: int) -> pa.Table:
-        item = encoded[index]
-        return importance_table(item.uid, everything, head_attributions(reference.checked_model(encoded), item))
+        return head_attributions(reference.checked_model(encoded), encoded[index]).table(encoded[index].uid)
 
     made_from = {
         "pool": pool.fingerprint,
@@ -243,9 +224,10 @@ def find_heads(
     }
     raced = None
     if head_detection == "race":
-        plan = RacePlan([len(item.input_ids) for item in encoded], grid, size, probe.seed)
+        uids, lengths = [item.uid for item in encoded], [len(item.input_ids) for item in encoded]
+        plan = RacePlan(uids, lengths, grid, size, probe.seed, rounding_nats(resolve_dtype(reference.dtype)))
         raced = run_race(sweep, attribute, plan, made_from, output_dir)
-        table, evaluated = raced.increases, raced.estimates  # the estimates have the base loss of every probe example
+        table, evaluated = raced.increases, raced.attributions  # these have the base loss of every probe example
     else:
         table = evaluated = run_shards(
             importance_folder,
@@ -255,9 +237,9 @@ def find_heads(
             "Head importance",
             uids=lambda shard: [encoded[shard].uid] * len(everything),
         )
-    bad = broken_examples(table)
+    bad = broken_examples(table) if raced is None else raced.left_out
     if bad:
-        check_finite(len(bad), len(examples), bad[0], MAX_ERROR_SHARE if raced is None else 0.0)
+        check_finite(len(bad), len(examples), bad[0])
         probe_card["not_finite"] = bad
         examples = [example for example in examples if example.uid not in bad]
         encoded = [item for item in encoded if item.uid not in bad]
@@ -265,8 +247,8 @@ def find_heads(
     increases = increase_matrix(table, [item.uid for item in encoded], grid)
     losses = dict(zip(evaluated["uid"].to_pylist(), evaluated["base_loss"].to_pylist(), strict=True))
     base_losses = [losses[item.uid] for item in encoded]
-    importance = np.nanmean(increases, axis=0).reshape(grid)
-    selected = raced.selected if raced is not None else top_heads(importance, size)
+    importance = increases.mean(axis=0).reshape(grid) if raced is None else raced.importance
+    selected = top_heads(importance, size) if raced is None else raced.selected
     card = {
         "model": reference.describe(),
         "pool": pool.describe(),
@@ -277,7 +259,7 @@ def find_heads(
         "selected": [list(head) for head in selected],
         "base_loss": float(np.mean(base_losses)),
         "importance": importance.tolist(),
-        "standard_error": standard_error(increases, grid),
+        "standard_error": standard_error(increases, grid) if raced is None else raced.standard_error,
         "stability": stability_card(increases, selected, grid) if raced is None else None,
         "race": raced.card if raced is not None else None,
         "num_negative": int((importance < 0).sum()),
@@ -304,8 +286,7 @@ def broken_examples(table: pa.Table) -> list[str]:
 
 
 def standard_error(increases: np.ndarray, grid: tuple[int, int]) -> list[list[float]] | None:
-    """Standard error of each head's importance; None if a head was evaluated on only one example."""
-    counts = np.isfinite(increases).sum(axis=0)
-    if counts.min() <= 1:
+    """Standard error of each head's importance; None if there is only one example."""
+    if len(increases) <= 1:
         return None
-    return (np.nanstd(increases, axis=0, ddof=1) / np.sqrt(counts)).reshape(grid).tolist()
+    return (increases.std(axis=0, ddof=1) / math.sqrt(len(increases))).reshape(grid).tolist()

@@ -10,9 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from circuitseer_trl.circuits.attention import Head
-from circuitseer_trl.circuits.attribution import head_attributions
-from circuitseer_trl.circuits.heads import importance_table
-from circuitseer_trl.circuits.race import RacePlan, run_race
+from circuitseer_trl.circuits.attribution import HeadAttributions, head_attributions
+from circuitseer_trl.circuits.model_race import RacePlan, rounding_nats, run_race
 from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
 from circuitseer_trl.doctor.bounds import INCREASE_NATS, SLOPE_RELATIVE, short
 from circuitseer_trl.doctor.measure import spread
@@ -28,8 +27,8 @@ SMALLEST_EFFECT = 1e-6  # nats; below, ablation does nothing and a comparison sh
 RACE_TOLERANCE, RACE_ROUNDING = 0.05, 0.25
 
 
-def _values(sweep: HeadSweep, heads: Sequence[Head]) -> np.ndarray:
-    return np.array([sweep.increase[head] for head in heads])
+def _values(grid: np.ndarray, heads: Sequence[Head]) -> np.ndarray:
+    return np.array([grid[head] for head in heads])
 
 
 def check_sweep(subject: Subject) -> list[Outcome]:
@@ -40,7 +39,7 @@ def check_sweep(subject: Subject) -> list[Outcome]:
     outcomes = []
     for dtype in dict.fromkeys((subject.wide_dtype, subject.default_dtype)):
         sweep = head_loss_increases(subject.model(dtype), subject.examples[0], subject.heads)
-        error = float(np.abs(_values(sweep, subject.heads) - expected).max())
+        error = float(np.abs(_values(sweep.increase, subject.heads) - expected).max())
         detail = f"{len(expected)} heads, one at a time; largest {np.abs(expected).max():.2g}"
         outcomes.append(compared(f"head sweep, {short(dtype)}", error, INCREASE_NATS[dtype], "nats", detail))
     return outcomes
@@ -55,7 +54,7 @@ def check_attribution(subject: Subject) -> list[Outcome]:
         raise CannotError(f"moving a head's output changes no loss of {subject.label}")
     outcomes = []
     for dtype in dict.fromkeys((subject.wide_dtype, subject.default_dtype)):
-        values = _values(head_attributions(subject.model(dtype), example), heads)
+        values = _values(head_attributions(subject.model(dtype), example).estimate, heads)
         error = float(np.abs(values - expected).max() / np.abs(expected).max())
         detail = f"{len(heads)} heads, finite differences"
         outcomes.append(compared(f"attribution, {short(dtype)}", error, SLOPE_RELATIVE[dtype], "relative", detail))
@@ -68,24 +67,23 @@ def check_race(subject: Subject) -> list[Outcome]:
     model, examples = subject.model(dtype), subject.raced_examples
     size = max(1, len(heads) // 4)
     swept = [head_loss_increases(model, example, heads) for example in examples]
-    importance = np.mean([_values(sweep, heads) for sweep in swept], axis=0)
+    importance = np.mean([_values(sweep.increase, heads) for sweep in swept], axis=0)
 
     # The race counts the heads that take part as those of a single layer.
-    def table(index: int, members: Sequence[Head], values: HeadSweep) -> pa.Table:
-        increase = _values(values, [heads[member] for _, member in members])
-        row = np.full((1, len(heads)), np.nan)
-        row[0, [member for _, member in members]] = increase
-        return importance_table(examples[index].uid, members, HeadSweep(values.base_loss, row))
-
     def sweep(index: int, members: Sequence[Head]) -> pa.Table:
-        some = [heads[member] for _, member in members]
-        return table(index, members, head_loss_increases(model, examples[index], some))
+        places = [member for _, member in members]
+        values = head_loss_increases(model, examples[index], [heads[place] for place in places])
+        row = np.full((1, len(heads)), np.nan)
+        row[0, places] = _values(values.increase, [heads[place] for place in places])
+        return HeadSweep(values.base_loss, row).table(examples[index].uid, members)
 
     def attribute(index: int) -> pa.Table:
-        everything = [(0, member) for member in range(len(heads))]
-        return table(index, everything, head_attributions(model, examples[index]))
+        values = head_attributions(model, examples[index])
+        estimate, reach = _values(values.estimate, heads)[None], _values(values.reach, heads)[None]
+        return HeadAttributions(values.base_loss, estimate, reach).table(examples[index].uid)
 
-    plan = RacePlan([len(example.input_ids) for example in examples], (1, len(heads)), size, 0)
+    uids, lengths = [each.uid for each in examples], [len(each.input_ids) for each in examples]
+    plan = RacePlan(uids, lengths, (1, len(heads)), size, 0, rounding_nats(dtype))
     # The bars of single shards would break the table.
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
         result = run_race(sweep, attribute, plan, {}, Path(folder))

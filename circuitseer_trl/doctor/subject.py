@@ -19,7 +19,7 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example
 
 NUM_EXAMPLES, NUM_RACED = 4, 12
-MAX_LENGTH = 64
+MAX_LENGTH = 96
 MIN_HEADS, MAX_HEADS = 6, 16
 SECONDS = 5.0  # of one forward in float64 for each examined head, about
 
@@ -86,7 +86,7 @@ class Subject:
 
     @cached_property
     def raced_examples(self) -> list[EncodedExample]:
-        """Texts for a race, which needs more of them than one round."""
+        """Texts for a race, which takes a few in each round."""
         return Reference(self.name, max_length=MAX_LENGTH, prompt_format="plain", system_prompt="").encode(
             example_texts(NUM_RACED)
         )

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from circuitseer_trl.chat_settings import SYSTEM_PROMPT
 from circuitseer_trl.circuits.received import attention_received, attention_variance
-from circuitseer_trl.configs import SYSTEM_PROMPT
 from circuitseer_trl.doctor.bounds import BATCH_NATS, BATCH_RELATIVE, LOSS_NATS, SCORE_RELATIVE, short
 from circuitseer_trl.doctor.outcome import CannotError, Outcome, compared
 from circuitseer_trl.doctor.slow_ways import losses_one_by_one, scores_eager

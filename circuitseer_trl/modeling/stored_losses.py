@@ -31,9 +31,9 @@ LOSS_COLUMNS = pa.schema(
 )
 
 
-def check_finite(num_not_finite: int, num_rows: int, first: str, max_share: float = MAX_ERROR_SHARE) -> None:
-    """Raises if the share of rows whose response loss is not finite is above `max_share`."""
-    if num_not_finite > max_share * num_rows:
+def check_finite(num_not_finite: int, num_rows: int, first: str) -> None:
+    """Raises if the share of rows whose response loss is not finite is above `MAX_ERROR_SHARE`."""
+    if num_not_finite > MAX_ERROR_SHARE * num_rows:
         raise ValueError(
             f"The response losses of {num_not_finite} of {num_rows} rows are not finite, for instance of {first}. Are the "
             "model's weights complete? If its dtype is float16, set `reference_dtype: float32`."
@@ -71,8 +71,7 @@ def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.
     made_from = {
         "pool": pool.fingerprint,
         "model": reference.describe(),
-        "form": reference.text_format,
-        "system_prompt": reference.system_prompt,
+        **reference.form(),
         "max_batch_tokens": reference.batch_tokens,
     }
     table = run_row_shards(

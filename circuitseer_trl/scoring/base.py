@@ -57,7 +57,7 @@ class Scorer(ABC):
 
     needs: ClassVar[Needs] = "text"
     columns: ClassVar[dict[str, pa.DataType]] = {}
-    reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt", "max_batch_tokens")
+    reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt", "chat_date", "max_batch_tokens")
 
     _is_bound: bool = field(default=False, init=False, repr=False, compare=False)
     _reference: Reference | None = field(default=None, init=False, repr=False, compare=False)

@@ -36,7 +36,7 @@ class CircuitSeerScorer(Scorer):
     """
 
     needs: ClassVar[Needs] = "heads"
-    reads_with: ClassVar[tuple[str, ...]] = ("system_prompt", "max_batch_tokens")
+    reads_with: ClassVar[tuple[str, ...]] = ("system_prompt", "chat_date", "max_batch_tokens")
 
     score_on: ScoreOn = "problem"
     score_format: TextFormat = "plain"
@@ -57,7 +57,7 @@ class CircuitSeerScorer(Scorer):
     def score_batch(self, batch: Sequence[Example]) -> list[Row]:
         rows: list[Row] = [{} for _ in batch]
         ids: dict[int, list[int]] = {}
-        longest = self.reference.max_length
+        longest = self.reference.max_tokens
         for index, example in enumerate(batch):
             tokens = self.encode(example)
             status = "truncated" if len(tokens) > longest else "ok" if tokens else "empty"

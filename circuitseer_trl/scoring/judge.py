@@ -73,7 +73,7 @@ class JudgeScorer(Scorer):
     """
 
     needs: ClassVar[Needs] = "model"
-    reads_with: ClassVar[tuple[str, ...]] = ("max_batch_tokens",)
+    reads_with: ClassVar[tuple[str, ...]] = ("chat_date", "max_batch_tokens")
     labels: ClassVar[tuple[int, ...]] = ()
     judges: ClassVar[ScoreOn] = "problem"
     columns: ClassVar[dict[str, pa.DataType]] = {"valid_mass": pa.float64()}
@@ -86,7 +86,7 @@ class JudgeScorer(Scorer):
 
     def encode(self, example: Example) -> tuple[list[int], bool]:
         """Returns the prompt for one example, and whether its text is cut."""
-        tokenizer, longest = self.reference.tokenizer, self.reference.max_length
+        tokenizer, longest = self.reference.tokenizer, self.reference.max_tokens
 
         def prompt(problem: str, completion: str) -> list[int]:
             text = problem if self.judges == "problem" else f"Problem:\n{problem}\n\nSolution:\n{completion}"

@@ -1,15 +1,16 @@
 """Measures Pass@1 and Majority@n of a model on mathematics benchmarks."""
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from circuitseer_trl.command_line import run_command
+from circuitseer_trl.distributed.finishing import is_launched, say_if_finished
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.finished_evaluation import PRODUCTS, evaluation_step
 from circuitseer_trl.extras import require_extra
+from circuitseer_trl.modeling.model_folders import check_model_folder
 from circuitseer_trl.recipe import parse_recipe
 
 
@@ -18,11 +19,12 @@ def main(args: Sequence[str] | None = None) -> None:
     config = parse_recipe(
         EvaluationConfig, args=args, prog="circuitseer evaluate", description=__doc__, kinds=("eval",)
     )
+    if config.backend != "replay":
+        check_model_folder(config.model_name_or_path)
     finished = evaluation_step(config)
     made_from = finished.made_from()
-    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1  # the processes of some backends do not join each other
-    if config.report_to == "none" and not launched and (text := finished.text(made_from)):
-        print(text)
+    # In a launch the processes of some backends do not join each other.
+    if config.report_to == "none" and not is_launched() and say_if_finished(finished, made_from):
         return
     require_extra("eval", "Evaluation", "math_verify")
     from circuitseer_trl.distributed.only_writer import only_writer

@@ -30,9 +30,12 @@ def describe(heads: "HeadSet") -> str:
         for (layer, head), note in zip(heads.selected, notes or [""] * len(heads.selected), strict=True)
     ]
     if race:
+        chance = race["confidence"]["error"]
+        sure = (
+            f"the chance that it dropped a head of the top is at most {chance:.0%}" if chance else "no head was dropped"
+        )
         lines.append(
-            f"By a race, with {race['row_tokens_ratio']:.0%} of the work of all heads on the whole probe; the chance "
-            f"that it dropped a head of the top is at most {race['confidence']['error']:.2g}, by the normal approximation."
+            f"By a race, with {race['row_tokens_ratio']:.0%} of the work of all heads on the whole probe; {sure}."
         )
     return "\n".join(lines)
 
@@ -58,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.selection.cost import cost_table, estimate_heads, spent
     from circuitseer_trl.selection.steps import detect_heads, reference_from_config
 
-    reference = reference_from_config(config, pool_config.system_prompt)
+    reference = reference_from_config(config, pool_config.chat)
     check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:

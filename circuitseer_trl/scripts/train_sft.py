@@ -11,8 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from circuitseer_trl.command_line import run_command
-from circuitseer_trl.distributed.finishing import say_if_finished
-from circuitseer_trl.pool.file_names import check_dataset_file
+from circuitseer_trl.distributed.finishing import is_launched, say_if_finished
 from circuitseer_trl.training.finished_training import training_products, training_step
 from circuitseer_trl.training.training_keys import read_training_keys
 
@@ -21,7 +20,8 @@ def main(args: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     finished = training_step(sys.argv[1:] if args is None else args)
     made_from = finished.made_from()
-    if say_if_finished(finished, made_from):
+    # In a launch, training itself finds out: the ranks must not join each other before TRL's classes set up the engine.
+    if not is_launched() and say_if_finished(finished, made_from):
         return
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() in ("1", "true"):
         from circuitseer_trl.training.compile_locks import check_compile_locks
@@ -29,7 +29,6 @@ def main(args: Sequence[str] | None = None) -> None:
         check_compile_locks()  # an SFTConfig already starts DeepSpeed
 
     pool_config, config, training_args, model_config = read_training_keys(args, __doc__)
-    check_dataset_file(pool_config.dataset_name)
     from circuitseer_trl.distributed.only_writer import only_writer
     from circuitseer_trl.training.run import run_training
 

@@ -16,6 +16,7 @@ from circuitseer_trl.sampling.base import Sampler, Selection
 from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.selection.steps import SelectionSteps, shared_temporary_folder
 from circuitseer_trl.selection.trainable_rows import trainable_rows
+from circuitseer_trl.selection.trained_on import mark_trained
 
 
 class CircuitSeerDataSelector(TrainerCallback, ExportableState):
@@ -35,7 +36,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         method: A key of `METHODS`; the default is `circuitseer`.
         scorer: Your own scorer in place of a method, or its `module:Class`.
         sampler: Your own sampler, or its `module:Class`.
-        options: Any other key of `PoolConfig` (the columns, the system prompt) or `SelectionConfig`.
+        options: Any other key of `PoolConfig` (the columns, the system prompt, the date) or `SelectionConfig`.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         # Checks the values now, before the pool is read.
         self.steps = SelectionSteps.from_config(
             config,
-            self._pool_config("dataset").system_prompt,
+            self._pool_config("dataset").chat,
             None if isinstance(scorer, str) else scorer,
             None if isinstance(sampler, str) else sampler,
         )
@@ -138,6 +139,8 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         if self.card is None or not state.is_world_process_zero:
             return
         write_card(Path(str(args.output_dir)) / "selection.json", self.card)
+        if self._kept is not None:
+            mark_trained(self._kept[0], str(args.output_dir), self.card["rows"])
         if self._kept is not None and "wandb" in (args.report_to or []):
             from circuitseer_trl.selection.selection_panels import log_selection  # needs the extra `wandb`
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from accelerate.logging import get_logger
 
 from circuitseer_trl.artifacts import write_card, write_table
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.circuits.heads import HeadSet, find_heads, undetected_heads
 from circuitseer_trl.circuits.probe import Probe
 from circuitseer_trl.configs import SelectionConfig
@@ -25,13 +26,14 @@ from circuitseer_trl.scoring.combination import control_length
 from circuitseer_trl.selection.budget import TokenBudget, check_nested, sample_tokens, training_tokens
 from circuitseer_trl.selection.card import length_warning, selection_card
 from circuitseer_trl.selection.parts import Parts, make_parts
+from circuitseer_trl.selection.trained_on import check_not_trained_on
 
 logger = get_logger(__name__)
 
 Result = TypeVar("Result")
 
 
-def reference_from_config(config: SelectionConfig, system_prompt: str) -> Reference:
+def reference_from_config(config: SelectionConfig, chat: ChatSettings) -> Reference:
     """Makes the reference model of a recipe, with the settings that it reads examples with."""
     if config.reference_model is None:
         raise ValueError(
@@ -45,8 +47,9 @@ def reference_from_config(config: SelectionConfig, system_prompt: str) -> Refere
         config.reference_dtype,
         config.reference_max_length,
         config.probe_format,
-        system_prompt,
+        chat.system_prompt,
         config.max_batch_tokens,
+        chat.chat_date,
     )
 
 
@@ -95,7 +98,7 @@ class SelectionSteps:
     def from_config(
         cls,
         config: SelectionConfig,
-        system_prompt: str,
+        chat: ChatSettings,
         scorer: Scorer | None = None,
         sampler: Sampler | None = None,
     ) -> "SelectionSteps":
@@ -110,7 +113,7 @@ class SelectionSteps:
         if config.budget_tokens is not None:
             check_nested(parts.sampler)
         needed = parts.scorer.needs != "text" or config.budget_tokens is not None
-        return cls(config, parts, reference_from_config(config, system_prompt) if needed else None)
+        return cls(config, parts, reference_from_config(config, chat) if needed else None)
 
     def into(self, output_dir: str | Path) -> "SelectionSteps":
         """Returns the same steps with another output folder."""
@@ -168,6 +171,7 @@ class SelectionSteps:
 
         def choose() -> tuple[Selection, dict[str, Any]]:
             selection, card = self._choose(pool, scores, size, tokens)
+            check_not_trained_on(output_dir, card["rows"])
             write_table(output_dir / "selection.parquet", selection.to_table())
             pool.write_dropped(output_dir / "dropped.parquet")
             write_card(output_dir / "selection.json", card)

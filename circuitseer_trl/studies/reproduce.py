@@ -121,8 +121,7 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
         steps.append(training_process(arguments, options))
     model = training["model_name_or_path"] if method == "zero_shot" else str(model_dir)
     arguments = ["--config", str(recipes["eval"]), "--model_name_or_path", model, "--output_dir", str(output)]
-    if "system_prompt" in data:
-        arguments += ["--system_prompt", str(data["system_prompt"])]
+    arguments += flags({key: data[key] for key in ("system_prompt", "chat_date") if key in data})
     arguments += [*tracked, *flags(overrides["evaluate"])]
     launch = backend_class(evaluating.get("backend", "transformers")).one_process_a_gpu(evaluating)
     return [*steps, evaluating_step(arguments, launch), reporting_step(output)]

@@ -9,8 +9,12 @@ from trl import SFTTrainer
 from trl.trainer.utils import get_config_model_id
 
 from circuitseer_trl.artifacts import write_json, write_text
+from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.modeling.chat_templates import dated_template
+from circuitseer_trl.modeling.encoding import has_chat_template
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.terminal import visible
+from circuitseer_trl.training.checkpoints import write_record
 from circuitseer_trl.training.rope_scaling import write_legacy_rope
 from circuitseer_trl.training.selected_rows import ChosenRows
 
@@ -45,7 +49,9 @@ class Provenance(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
-            self.finish(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            self.finish(checkpoint)
+            write_record(checkpoint, process_state().num_processes)
 
     def describe(self) -> str:
         """The model card's section on the training data."""
@@ -69,9 +75,18 @@ class DocumentedTrainer(SFTTrainer):
     A run that is resumed from the checkpoint of its last step trains no further and saves that checkpoint's weights.
     """
 
-    def __init__(self, *, provenance: Provenance, callbacks: list[TrainerCallback], **kwargs: Any):
-        self.provenance = provenance
+    def __init__(self, *, provenance: Provenance, chat_date: str, callbacks: list[TrainerCallback], **kwargs: Any):
+        self.provenance, self.chat_date = provenance, chat_date
         super().__init__(callbacks=[provenance, *callbacks], **kwargs)
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
+        # TRL tokenises with `self.chat_template` where it is set. The tokenizer's own, which is saved, does not change.
+        template = self.chat_template
+        if template is None and has_chat_template(processing_class):
+            template = processing_class.get_chat_template()
+        if template is not None:
+            self.chat_template = dated_template(template, self.chat_date)
+        return super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # transformers 5.23 compares with `max_steps` only after a step, so it trains one step more if the epoch has one left.

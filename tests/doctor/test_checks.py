@@ -12,6 +12,7 @@ import torch
 
 from circuitseer_trl.circuits import received, sweep
 from circuitseer_trl.circuits.attention import Ablation
+from circuitseer_trl.circuits.attribution import HeadAttributions
 from circuitseer_trl.circuits.sweep import HeadSweep
 from circuitseer_trl.doctor import abilities, cost_checks, generation_checks, head_checks
 from circuitseer_trl.doctor.abilities import check_all_reduce, check_bfloat16, check_flash_attention, check_vllm
@@ -163,21 +164,21 @@ def test_two_begin_of_text_tokens_are_found(tiny_model: str):
 def test_slopes_that_are_ten_percent_off_are_found(subject: Subject, monkeypatch: pytest.MonkeyPatch):
     real = head_checks.head_attributions
 
-    def scaled(model: Any, example: Any) -> HeadSweep:
-        estimates = real(model, example)
-        return HeadSweep(estimates.base_loss, 1.1 * estimates.increase)
+    def scaled(model: Any, example: Any) -> HeadAttributions:
+        found = real(model, example)
+        return HeadAttributions(found.base_loss, 1.1 * found.estimate, found.reach)
 
     monkeypatch.setattr(head_checks, "head_attributions", scaled)
     assert "differs" in statuses(check_attribution(subject))
 
 
 def test_a_race_that_takes_the_worst_heads_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch):
-    real = head_checks.importance_table
+    real = HeadSweep.table
 
-    def turned(uid: str, heads: Any, values: HeadSweep) -> Any:
-        return real(uid, heads, HeadSweep(values.base_loss, -values.increase))
+    def turned(sweep: HeadSweep, uid: str, heads: Any) -> Any:
+        return real(HeadSweep(sweep.base_loss, -sweep.increase), uid, heads)
 
-    monkeypatch.setattr(head_checks, "importance_table", turned)
+    monkeypatch.setattr(HeadSweep, "table", turned)
     assert statuses(check_race(subject)) == {"differs"}
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from trl import SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.circuits.heads import undetected_heads
 from circuitseer_trl.circuits.received import attention_received
 from circuitseer_trl.configs import SelectionConfig
@@ -62,7 +63,7 @@ def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_f
     pool = load_pool(pool_file, category_column="topic")
     arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")
     options = config(tmp_path, tiny_model, method=method, method_args=arguments)
-    steps = SelectionSteps.from_config(options, SYSTEM)
+    steps = SelectionSteps.from_config(options, ChatSettings(SYSTEM))
     rows = check_scorer(steps.parts.scorer, pool, steps.reference, steps.heads(pool))
     written = compute_scores(options, SYSTEM, pool).table
     assert written["score"].to_pylist() == [row.get("score") for row in rows]
@@ -266,7 +267,7 @@ def test_a_model_with_nan_weights_gives_an_error_and_no_selection(tmp_path: Path
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="finite"):
         select_rows(config(tmp_path / "run", str(broken), head_set="all"), SYSTEM, load_pool(pool_file))
-    with pytest.raises(ValueError, match="weights complete"):
+    with pytest.raises(ValueError, match=r"not finite .* in model.layers.0.self_attn.q_proj.weight"):
         select_rows(config(tmp_path / "run2", str(broken)), SYSTEM, load_pool(pool_file))
     assert not list(tmp_path.glob("run*/selection.parquet"))
 
