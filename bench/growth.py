@@ -10,12 +10,12 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from bench.measure import example_of, measure, random_ids, spread
-from bench.peers import heads_eager
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.circuits.attention import head_grid
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.distributed.allocator import reuse_freed_memory
+from circuitseer_trl.doctor.measure import example_of, measure, random_ids, spread
+from circuitseer_trl.doctor.slow_ways import heads_eager
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.loading import load_tokenizer
 

@@ -1,66 +1,20 @@
-"""How do others find heads and score? With one forward pass for each head, and with full attention matrices.
+"""How do others find heads? With one forward pass for each head. (transformers alone is in `circuitseer_trl.doctor.slow_ways`.)
 
-A peer of head finding is a function of model, example and heads. It returns the response loss without ablation and with each
-head ablated. A peer of scoring is a function of model, texts and heads. It returns the attention that each text's tokens receive.
+A peer is a function of model, example and heads. It returns the response loss without ablation and with each head ablated.
 """
 
 import importlib.util
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import Head
+from circuitseer_trl.doctor.slow_ways import even_attention, response_loss
 from circuitseer_trl.modeling.encoding import EncodedExample
 
 EPSILON = 1e-4  # scale factor of ydyjya/SafetyHeadAttribution, the source of "undifferentiated attention"
-
-
-def response_loss(logits: torch.Tensor, example: EncodedExample) -> float:
-    start = example.num_prompt_tokens
-    targets = torch.tensor(example.input_ids[start:], device=logits.device)
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    return torch.nn.functional.cross_entropy(logits[0, start - 1 : -1].to(wide), targets).item()
-
-
-@contextmanager
-def eager_with_uniform_head(model: PreTrainedModel, ablated: Head | None) -> Iterator[None]:
-    """Eager attention in which one head's matrix is overwritten by a uniform one, as in a notebook."""
-    file: Any = sys.modules[type(model).__module__]
-    before, original = model.config._attn_implementation, file.eager_attention_forward
-
-    def attention(module, query, key, value, attention_mask, **options):  # type: ignore[no-untyped-def]
-        output, weights = original(module, query, key, value, attention_mask, **options)
-        if ablated is not None and module.layer_idx == ablated[0]:
-            group = query.shape[1] // key.shape[1]
-            output = output.clone()
-            output[:, :, ablated[1]] = even_attention(weights.shape[-1], value) @ value[:, ablated[1] // group]
-        return output, weights
-
-    model.set_attn_implementation("eager")
-    file.eager_attention_forward = attention
-    try:
-        yield
-    finally:
-        file.eager_attention_forward = original
-        model.set_attn_implementation(before)
-
-
-@torch.no_grad()
-def heads_eager(model: PreTrainedModel, example: EncodedExample, heads: Sequence[Head]) -> list[float]:
-    """transformers alone: eager attention with `output_attentions`, and the whole model once for each head."""
-    ids = torch.tensor([example.input_ids], device=model.device)
-    losses = []
-    for ablated in (None, *heads):
-        with eager_with_uniform_head(model, ablated):
-            logits = model(input_ids=ids, output_attentions=True, use_cache=False).logits
-        losses.append(response_loss(logits, example))
-    return losses
 
 
 @torch.no_grad()
@@ -84,12 +38,6 @@ def heads_scaled_query(model: PreTrainedModel, example: EncodedExample, heads: S
         if handle is not None:
             handle.remove()
     return losses
-
-
-def even_attention(length: int, like: torch.Tensor) -> torch.Tensor:
-    """A causal attention matrix in which every token attends equally to all visible tokens."""
-    rows = torch.ones(length, length, dtype=like.dtype, device=like.device).tril()
-    return rows / rows.sum(dim=-1, keepdim=True)
 
 
 def installed(library: str) -> bool:
@@ -139,27 +87,4 @@ def heads_nnsight(model: PreTrainedModel, example: EncodedExample, heads: Sequen
             attention.o_proj.input = mixed
             logits = wrapped.output.logits.save()
         losses.append(response_loss(logits, example))
-    return losses
-
-
-@torch.no_grad()
-def scores_eager(model: PreTrainedModel, texts: Sequence[Sequence[int]], heads: Sequence[Head]) -> list[np.ndarray]:
-    """transformers alone: one text at a time, the attention matrices of every layer, the whole model."""
-    received = []
-    with eager_with_uniform_head(model, None):
-        for text in texts:
-            ids = torch.tensor([text], device=model.device)
-            attentions = model(input_ids=ids, output_attentions=True, use_cache=False).attentions
-            columns = [attentions[layer][0, head].double().sum(dim=0) for layer, head in heads]
-            received.append(torch.stack(columns).mean(dim=0).cpu().numpy())
-    return received
-
-
-@torch.no_grad()
-def losses_one_by_one(model: PreTrainedModel, examples: Sequence[EncodedExample]) -> list[float]:
-    """transformers alone: the whole model and all of its logits, one example at a time."""
-    losses = []
-    for example in examples:
-        ids = torch.tensor([example.input_ids], device=model.device)
-        losses.append(response_loss(model(input_ids=ids, use_cache=False).logits, example))
     return losses

@@ -19,16 +19,12 @@ import transformers
 from transformers import PreTrainedModel
 
 from bench.growth import bench_growth
-from bench.measure import example_of, matmul_rate, measure, operations, random_ids, spread
 from bench.page import bench_page
 from bench.peers import (
-    heads_eager,
     heads_nnsight,
     heads_scaled_query,
     heads_transformer_lens,
     installed,
-    losses_one_by_one,
-    scores_eager,
     transformer_lens_bridge,
 )
 from circuitseer_trl.artifacts import library_versions, write_json, write_text
@@ -36,6 +32,8 @@ from circuitseer_trl.circuits.attention import head_grid
 from circuitseer_trl.circuits.received import attention_received, attention_variance
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.distributed.allocator import reuse_freed_memory
+from circuitseer_trl.doctor.measure import example_of, matmul_rate, measure, operations, random_ids, spread
+from circuitseer_trl.doctor.slow_ways import heads_eager, losses_one_by_one, scores_eager
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.loading import load_model
 from circuitseer_trl.modeling.losses import length_batches, response_losses

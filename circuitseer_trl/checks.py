@@ -1,5 +1,6 @@
 """Does a key have a value that it can have?"""
 
+import math
 from typing import Any, get_args
 
 
@@ -15,8 +16,15 @@ def check_count(name: str, value: Any, smallest: int = 1) -> None:
         raise ValueError(f"`{name}` must be a whole number of at least {smallest}, got {value!r}.")
 
 
+def check_seed(name: str, value: Any, bits: int = 64) -> None:
+    """Raises if `value` is not a whole number from 0 that fits in so many bits."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**bits:
+        raise ValueError(f"`{name}` must be a whole number from 0 to {2**bits - 1}, got {value!r}.")
+
+
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether `value` is a number. NaN and the infinities are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def check_number(name: str, value: Any, lowest: float | None = None, highest: float | None = None) -> None:

@@ -35,7 +35,7 @@ class Stopped(KeyboardInterrupt):
         self.status, self.reported = 128 + signum, reported
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Has the kernel send SIGTERM to this process when the thread ends that started it."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
@@ -46,7 +46,7 @@ def _die_with(parent: int) -> None:
 def die_with_launcher() -> None:
     """Ends this process when the launcher ends that started it. torch's ranks would outlive a launcher that gets SIGKILL."""
     if os.getppid() != 1 and ("TORCHELASTIC_RUN_ID" in os.environ or CHILD_VARIABLE in os.environ):
-        _die_with(os.getppid())
+        die_with(os.getppid())
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def run_child(words: Sequence[str]) -> int:
     parent = os.getpid()
     with _noting_signals() as noted:
         process = subprocess.Popen(
-            words, process_group=0, preexec_fn=lambda: _die_with(parent), env=os.environ | {CHILD_VARIABLE: "1"}
+            words, process_group=0, preexec_fn=lambda: die_with(parent), env=os.environ | {CHILD_VARIABLE: "1"}
         )
         try:
             while not noted:

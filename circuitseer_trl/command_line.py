@@ -134,21 +134,26 @@ def _leave_launch() -> None:
         distributed.destroy_process_group()
 
 
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
 def _tell(error: Exception) -> int:
     """Prints a mistake in one line, once for all ranks of a launch, and returns the exit status.
 
     Rank 0 prints it. The launcher ends all ranks when one of them ends, so the others wait for that. Their own mistake is
     printed if rank 0 has not made it.
     """
-    elsewhere = isinstance(error, FailedElsewhereError)
-    rank = int(os.environ.get("RANK", "0"))
-    if rank > 0 or (elsewhere and not error.mistake):
+    elsewhere = error if isinstance(error, FailedElsewhereError) else None
+    bug = elsewhere is not None and not elsewhere.mistake  # the other rank prints its traceback
+    rank = _rank()
+    if rank > 0 or bug:
         time.sleep(PATIENCE_SECONDS)
-    if rank == 0 or not elsewhere:
+    if rank == 0 or elsewhere is None:
         where = f"rank {rank}: " if rank > 0 else ""
         print(f"error: {where}{' '.join(str(error).split())}", file=sys.stderr, flush=True)
     _leave_launch()
-    return BUG if elsewhere and not error.mistake else MISTAKE
+    return BUG if bug else MISTAKE
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -168,7 +173,7 @@ def run_command(main: Callable[[list[str]], int | None], arguments: Sequence[str
             _leave_launch()
             return status
         except KeyboardInterrupt as stop:
-            if not (isinstance(stop, Stopped) and stop.reported):
+            if _rank() == 0 and not (isinstance(stop, Stopped) and stop.reported):
                 with suppress(OSError):  # the terminal may be gone
                     print("\nStopped. Run the same command again to continue.", file=sys.stderr, flush=True)
             return stop.status if isinstance(stop, Stopped) else STOPPED

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from circuitseer_trl.checks import check_choice, check_count, check_share
+from circuitseer_trl.checks import check_choice, check_count, check_seed, check_share
+from circuitseer_trl.redaction import check_address
 
 SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -45,6 +46,9 @@ def text_source(item: Any) -> dict[str, Any]:
         raise ValueError(
             f"An item of `decontaminate_against` has no key {unknown[0]!r}; keys are {', '.join(TEXT_SOURCE_KEYS)}."
         )
+    for key, value in source.items():
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"`{key}` of an item of `decontaminate_against` must be text, got {value!r}.")
     return source
 
 
@@ -78,7 +82,10 @@ class PoolConfig:
         metadata={"help": "For a list of traces: column of a list of booleans. The first trace marked true is used."},
     )
     id_column: str | None = field(
-        default=None, metadata={"help": "Column of the rows' ids. Without it, the id is a hash of the row's content."}
+        default=None,
+        metadata={
+            "help": "Column of the rows' ids: text or whole numbers. Without it, the id is a hash of the row's content."
+        },
     )
     category_column: str | None = field(default=None, metadata={"help": "Column of the problem's category or source."})
     difficulty_column: str | None = field(
@@ -109,12 +116,16 @@ class PoolConfig:
     )
 
     def __post_init__(self) -> None:
+        if not self.dataset_name:
+            raise ValueError("`dataset_name` is empty. Set it to a Hub id, or to a local file or folder.")
         if self.dedup_similarity is not None:
             check_share("dedup_similarity", self.dedup_similarity)
         check_count("ngram_size", self.ngram_size)
         if isinstance(self.decontaminate_against, str | dict):
             self.decontaminate_against = [self.decontaminate_against]
-        self.text_sources()
+        for source in [{"dataset_name": self.dataset_name}, *self.text_sources()]:
+            advice = "Download the file and give its path, or use a Hub id with the environment variable HF_TOKEN."
+            check_address("dataset_name", str(source["dataset_name"]), advice)
 
     def text_sources(self) -> list[dict[str, Any]]:
         """The checked datasets of `decontaminate_against`, as mappings."""
@@ -186,7 +197,10 @@ class SelectionConfig:
     head_ratio: float = field(default=0.05, metadata={"help": "Share of the query heads to select, rounded half up."})
     head_detection: HeadDetection = field(
         default="exact",
-        metadata={"help": "exact: every head on the whole probe; race: only the best ones, with a stated confidence."},
+        metadata={
+            "help": "exact: every head on the whole probe; race: only heads that may still be among the best, with a stated "
+            "error (it saves little below 300 examples)."
+        },
     )
     head_set: HeadSetName = field(
         default="detected", metadata={"help": "Heads to score with. random: as many heads as detected has."}
@@ -260,7 +274,7 @@ class SelectionConfig:
         check_share("head_ratio", self.head_ratio)
         check_choice("head_detection", self.head_detection, HeadDetection)
         check_choice("head_set", self.head_set, HeadSetName)
-        check_count("head_seed", self.head_seed, smallest=0)
+        check_seed("head_seed", self.head_seed)
         check_choice("score_format", self.score_format, TextFormat)
         check_choice("score_on", self.score_on, ScoreOn)
         check_choice("statistic", self.statistic, Statistic)
@@ -275,7 +289,7 @@ class SelectionConfig:
             check_count("budget_tokens", self.budget_tokens)
             if self.budget_size is not None:
                 raise ValueError("`budget_size` and `budget_tokens` both set the budget. Leave one of the two out.")
-        check_count("selection_seed", self.selection_seed, smallest=0)
+        check_seed("selection_seed", self.selection_seed)
         if self.max_batch_tokens is not None:
             check_count("max_batch_tokens", self.max_batch_tokens)
         check_choice("report_to", self.report_to, ReportTo)

@@ -1,33 +1,54 @@
 """Is a step finished? Its settings, inputs and products are what was recorded when it ended.
 
-Needs neither torch nor pyarrow, so that a step that is finished says so at once. A step that is not known to be finished
-runs, which is always right: it takes up what is there.
+Inputs are known by their content and products by their names below the step's folder, so a folder that was moved is still
+finished. Needs neither torch nor pyarrow, so that a step that is finished says so at once. A step that is not known to be
+finished runs, which is always right: it takes up what is there.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from circuitseer_trl.artifacts import fingerprint, library_versions, read_json, write_json
+from circuitseer_trl.artifacts import fingerprint, format_record, library_versions, read_json, write_json
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.locks import is_lock
 
 FILE = "finished.json"
+PLACES = ("output_dir", "benchmarks_dir")  # settings that say where files are; what is in the files counts
+NO_CONTENT = (FILE, "README.md", "trained_on.json")  # a model's card may be edited, and a training marks its selection
+SELECTION_PRODUCTS = {
+    "find-heads": ("heads.json", "importance.parquet", "probe.parquet", "dropped.parquet"),
+    "score-pool": ("scores", "scores.manifest.json", "scores.json"),
+    "select-data": (
+        *("heads.json", "importance.parquet", "probe.parquet", "scores", "scores.manifest.json", "scores.json"),
+        *("selection.parquet", "selection.json", "examples.json", "dropped.parquet"),
+    ),
+}
 
 
 def content_digest(path: Path) -> str:
-    """Sixteen hexadecimal digits of a file's content, or of the names and contents of all files of a folder."""
+    """Sixteen hexadecimal digits of a file's content, or of the names and contents of the files of a folder.
+
+    Checkpoints in the folder of a model do not count: the model does not depend on them.
+    """
     digest = hashlib.blake2b(digest_size=8)
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file() and "__pycache__" not in file.parts and not is_lock(file):
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        inside = file.relative_to(path)
+        if file.is_file() and (path == file or _counts(inside)):
+            digest.update(inside.as_posix().encode() + b"\0")
             with open(file, "rb") as content:
                 while chunk := content.read(1 << 24):
                     digest.update(chunk)
     return digest.hexdigest()
+
+
+def _counts(file: Path) -> bool:
+    if file.name in NO_CONTENT or is_lock(file) or file.name.startswith("."):
+        return False
+    return not any(part == "__pycache__" or part.startswith("checkpoint-") for part in file.parent.parts)
 
 
 def has_gpu() -> bool:
@@ -41,6 +62,15 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _texts(item)
+
+
+def _replaced(value: Any, contents: Mapping[str, str]) -> Any:
+    """A value with the names of files and folders replaced by their content."""
+    if isinstance(value, dict):
+        return {key: _replaced(item, contents) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(item, contents) for item in value]
+    return contents.get(value, value) if isinstance(value, str) else value
 
 
 def _exists(name: str) -> bool:
@@ -63,47 +93,57 @@ class FinishedStep:
     Args:
         name: Of the step.
         output_dir: Its folder, where `finished.json` is.
-        settings: The dataclasses that the step was called with.
+        settings: All settings of the step.
         local: Names of inputs that the step would load from the Hub if there is no such file or folder; None for no input.
         inputs: Values that may name other files and folders, such as `method_args`. A text among them that is no path may be a
-            name on the Hub: then the step runs.
+            name on the Hub.
         own_code: Whether classes of the user's own take part, whose code is not known here.
     """
 
     name: str
     output_dir: str
-    settings: Sequence[Any]
+    settings: Mapping[str, Any]
     local: Sequence[str | None]
     inputs: Any = ()
     own_code: bool = False
 
-    def made_from(self) -> str | None:
-        """A fingerprint of all that the products depend on; None if it is not known, such as for inputs on the Hub."""
-        if self.own_code or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            return None  # ranks would have to agree, and so to load torch
-        needed = {name for name in self.local if name is not None}
-        names = needed | set(_texts(self.inputs))
-        found = {name: content_digest(Path(name).expanduser()) for name in sorted(names) if _exists(name)}
-        if names - found.keys():
-            return None
-        settings = [asdict(each) for each in self.settings]
-        code = [content_digest(Path(__file__).parent), library_versions(), has_gpu()]
-        return fingerprint([self.name, settings, found, *code])
+    def _names(self) -> list[str]:
+        return [name for name in self.local if name is not None] + list(_texts(self.inputs))
 
-    def text(self, made_from: str | None) -> str | None:
+    def made_from(self) -> str | None:
+        """A fingerprint of all that the products depend on; None if it is not known, and on other ranks than 0.
+
+        A name on the Hub stands for itself, whatever the Hub has under it.
+        """
+        if self.own_code or int(os.environ.get("RANK", "0")) > 0:
+            return None
+        names = self._names()
+        contents = {name: content_digest(Path(name).expanduser()) for name in set(names) if _exists(name)}
+        settings = {key: value for key, value in self.settings.items() if key not in PLACES}
+        code = [content_digest(Path(__file__).parent), library_versions(), has_gpu()]
+        return fingerprint([self.name, _replaced(settings, contents), [contents.get(name) for name in names], *code])
+
+    def text(self, made_from: str | None, *, trust_hub: bool = False) -> str | None:
         """What the step printed when it ended; None if it has to run.
 
         Args:
             made_from: As of now.
+            trust_hub: Whether inputs from the Hub count as unchanged. Otherwise a step that has some runs.
         """
         path = Path(self.output_dir) / FILE
         record = _records(path).get(self.name)
-        if record is None or record["made_from"] != made_from:
+        if made_from is None or not isinstance(record, dict) or record.get("made_from") != made_from:
             return None
-        products = {Path(self.output_dir) / name: digest for name, digest in record["products"].items()}
-        if not all(path.exists() and content_digest(path) == digest for path, digest in products.items()):
+        if not trust_hub and not all(_exists(name) for name in self._names()):
             return None
-        return f"{record['text']}\nFinished before: nothing was done. To do it again, delete {path}."
+        products = record.get("products")
+        if not isinstance(products, dict) or not products:
+            return None
+        for name, digest in products.items():
+            product = Path(self.output_dir) / name
+            if not product.exists() or content_digest(product) != digest:
+                return None
+        return f"{record.get('text')}\nFinished before: nothing was done. To do it again, delete {path}."
 
     def record(self, made_from: str | None, text: str, products: Sequence[str]) -> None:
         """Records that the step has ended, on one process.
@@ -111,13 +151,14 @@ class FinishedStep:
         Args:
             made_from: As of the start: an input may be changed while the step runs.
             text: What the step prints.
-            products: Files and folders that it wrote, below its folder.
+            products: Files and folders below its folder. Those that this run did not write are left out.
         """
         if made_from is None:
             return
-        path = Path(self.output_dir) / FILE
-        digests = {name: content_digest(Path(self.output_dir) / name) for name in products}
-        write_json(path, _records(path) | {self.name: {"made_from": made_from, "products": digests, "text": text}})
+        folder = Path(self.output_dir)
+        digests = {name: content_digest(folder / name) for name in products if (folder / name).exists()}
+        step = {"made_from": made_from, "products": digests, "text": text} | format_record()
+        write_json(folder / FILE, _records(folder / FILE) | {self.name: step})
 
 
 def selection_step(name: str, pool_config: PoolConfig, config: SelectionConfig) -> FinishedStep:
@@ -125,4 +166,4 @@ def selection_step(name: str, pool_config: PoolConfig, config: SelectionConfig) 
     local = [pool_config.dataset_name, config.reference_model]
     inputs = [config.heads_file, config.method_args, pool_config.decontaminate_against]
     own_code = config.scorer is not None or config.sampler is not None
-    return FinishedStep(name, config.output_dir, [pool_config, config], local, inputs, own_code)
+    return FinishedStep(name, config.output_dir, asdict(pool_config) | asdict(config), local, inputs, own_code)

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from trl import TrlParser
 
 from circuitseer_trl.command_line import CommandParser
 from circuitseer_trl.named_files import PLAIN_KINDS, find_file, shipped_path
+from circuitseer_trl.value_types import check_type
 from circuitseer_trl.yaml_files import read_yaml
 
 # Keys that transformers 5 and TRL 1 removed, and what replaces them (their release notes; TRL's parser).
@@ -90,8 +91,14 @@ class RecipeParser(CommandParser, TrlParser):
 
     def parse(self, args: Sequence[str] | None = None) -> tuple[Any, ...]:
         recipes, rest = self._split(list(sys.argv[1:] if args is None else args))
+        kinds = {name: kind for each in self.dataclass_types for name, kind in get_type_hints(each).items()}
+        defaults = {action.dest: action.default for action in self._actions}
         for path in (find_file(name, self.kinds) for name in recipes):
-            unknown = self.set_defaults_with_config(**read_recipe(path))
+            values = read_recipe(path)
+            for key, value in values.items():
+                if key in kinds and value != defaults.get(key):
+                    check_type(key, value, kinds[key], f"recipe {path}")
+            unknown = self.set_defaults_with_config(**values)
             if unknown:
                 raise ValueError("\n".join(self.hint(key[2:], f"recipe {path}") for key in unknown[::2]))
         self.check_flags(rest)
@@ -126,6 +133,23 @@ class RecipeParser(CommandParser, TrlParser):
         if key in RENAMED:
             return f"Unknown key `{key}` in {where}. It is now: {RENAMED[key]}."
         return super().hint(key, where)
+
+
+def raw_values(words: Sequence[str], kinds: Sequence[str] = PLAIN_KINDS) -> dict[str, Any]:
+    """The keys of recipes and flags as they are written, without the dataclasses that check them and fill in defaults."""
+    recipes, rest = RecipeParser._split(list(words))
+    values: dict[str, Any] = {}
+    for name in recipes:
+        values |= read_recipe(find_file(name, kinds))
+    flags: dict[str, list[str]] = {}
+    key = ""
+    for word in rest:
+        if word.startswith("--"):
+            key, given, value = word[2:].partition("=")
+            flags[key] = [value] if given else []
+        else:
+            flags.setdefault(key, []).append(word)
+    return values | {key: given[0] if len(given) == 1 else given for key, given in flags.items()}
 
 
 def parse_recipe(*dataclass_types: Any, args: Sequence[str] | None = None, **kwargs: Any) -> Any:

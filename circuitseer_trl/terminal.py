@@ -8,8 +8,8 @@ from typing import Any, TextIO, cast
 
 from circuitseer_trl.redaction import redact
 
-# Control characters (C0, DEL, C1), marks that reverse the order of text, and lone surrogates, which have no UTF-8 form.
-_HIDDEN = re.compile(r"(?!\r\n)[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters (C0, DEL, C1), what reverses the order of text, and lone surrogates, which have no UTF-8 form.
+_HIDDEN = re.compile(r"(?!\r\n)[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 # What tqdm writes in calls of their own: a return before a bar, and the way to the line of a bar.
 _RETURN, _MOVES = "\r", re.compile(r"[\n\r]*(?:\x1b\[A)*")
 # The start of a line of W&B, which is the one library that colours its lines.
@@ -55,7 +55,7 @@ def visible_streams() -> Iterator[None]:
     The streams are guarded and not each print: texts reach a terminal in many ways, such as by a library's warning.
     """
     streams = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast(TextIO, VisibleStream(stream)) for stream in streams)
+    sys.stdout, sys.stderr = (cast(TextIO, stream and VisibleStream(stream)) for stream in streams)
     try:
         yield
     finally:

@@ -2,20 +2,15 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.finished_evaluation import evaluation_step
 from circuitseer_trl.finished import FinishedStep, content_digest, selection_step
-from circuitseer_trl.scripts.evaluate import evaluation_step
-
-
-@dataclass
-class Settings:
-    seed: int = 1
+from circuitseer_trl.training.finished_training import training_products, training_step
 
 
 @pytest.fixture
@@ -23,7 +18,7 @@ def step(tmp_path: Path) -> FinishedStep:
     (tmp_path / "run").mkdir()
     (tmp_path / "pool.jsonl").write_text("a")
     (tmp_path / "run" / "product.txt").write_text("made")
-    made = FinishedStep("make", str(tmp_path / "run"), [Settings()], [str(tmp_path / "pool.jsonl")])
+    made = FinishedStep("make", str(tmp_path / "run"), {"seed": 1}, [str(tmp_path / "pool.jsonl")])
     made.record(made.made_from(), "It is made.", ["product.txt"])
     return made
 
@@ -43,7 +38,7 @@ def test_a_finished_step_repeats_what_it_printed(step: FinishedStep):
 
 
 def test_other_settings_inputs_or_products_run_again(step: FinishedStep, tmp_path: Path):
-    assert text_of(again(step, settings=[Settings(2)])) is None
+    assert text_of(again(step, settings={"seed": 2})) is None
     assert text_of(again(step, name="other")) is None
     (tmp_path / "pool.jsonl").write_text("b")
     assert text_of(step) is None
@@ -64,13 +59,78 @@ def test_a_broken_record_is_written_anew(step: FinishedStep, tmp_path: Path, con
 
 
 def test_what_is_not_known_runs_again(step: FinishedStep, monkeypatch: pytest.MonkeyPatch):
-    assert again(step, local=["gsm8k"]).made_from() is None  # on the Hub, where it may change
-    for text in ("owner/name", "gsm8k", "x" * 5000):
-        assert again(step, inputs={"queries": text}).made_from() is None
-    assert again(step, own_code=True).made_from() is None
-    assert again(step, inputs=[None, {"number": 3}]).made_from() is not None
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for changes in (
+        {"local": ["gsm8k"]},  # on the Hub, where it may change
+        *({"inputs": {"queries": text}} for text in ("owner/name", "gsm8k", "x" * 5000)),
+    ):
+        hub = again(step, **changes)
+        hub.record(hub.made_from(), "It is made.", ["product.txt"])
+        assert text_of(hub) is None
+        assert hub.text(hub.made_from(), trust_hub=True) is not None
+    own = again(step, own_code=True)
+    own.record(own.made_from(), "It is made.", ["product.txt"])
+    assert text_of(own) is None
+    known = again(step, inputs=[None, {"number": 3}])
+    known.record(known.made_from(), "It is made.", ["product.txt"])
+    assert text_of(known) is not None
+    monkeypatch.setenv("RANK", "1")
+    assert text_of(known) is None  # rank 0 decides
+
+
+@pytest.mark.parametrize("record", ['{"make": 3}', '{"make": {}}', '{"make": {"made_from": "X", "products": {}}}'])
+def test_a_record_without_products_is_no_record(step: FinishedStep, tmp_path: Path, record: str):
+    (tmp_path / "run" / "finished.json").write_text(record.replace("X", str(step.made_from())))
     assert text_of(step) is None
+
+
+def test_a_folder_that_was_moved_is_finished(step: FinishedStep, tmp_path: Path):
+    settings = {"output_dir": str(tmp_path / "run"), "pool": [str(tmp_path / "pool.jsonl")]}
+    first = again(step, settings=settings)
+    first.record(first.made_from(), "It is made.", ["product.txt"])
+    (tmp_path / "run").rename(tmp_path / "moved")
+    (tmp_path / "pool.jsonl").rename(tmp_path / "rows.jsonl")
+    changes = {"output_dir": str(tmp_path / "moved"), "local": [str(tmp_path / "rows.jsonl")]}
+    moved = again(first, **changes, settings={"output_dir": "x", "pool": [str(tmp_path / "rows.jsonl")]})
+    assert text_of(moved) is not None
+
+
+def test_a_training_is_finished_with_the_same_words(tmp_path: Path):
+    for name in ("pool.jsonl", "base", "x/selection.parquet", "x/selection.json", "out/model.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("a")
+    words = [
+        "--dataset_name",
+        f"{tmp_path}/pool.jsonl",
+        "--model_name_or_path",
+        f"{tmp_path}/base",
+        "--learning_rate=1",
+    ]
+    words += ["--selection_file", f"{tmp_path}/x", "--output_dir", f"{tmp_path}/out"]
+
+    def text(*more: str) -> str | None:
+        step = training_step([*words, *more])
+        return step.text(step.made_from())
+
+    made = training_step(words)
+    made.record(made.made_from(), "Done.", training_products(tmp_path / "out"))
+    assert text() is not None
+    assert text("--learning_rate", "2") is None
+    assert text("--packing") is None
+    assert text("--output_dir", f"{tmp_path}/other") is None
+    (tmp_path / "x" / "selection.json").write_text("b")
+    assert text() is None
+    assert training_step(["--help"]).made_from() is None
+    assert training_step([*words, "--selection_recipe", "random"]).made_from() is None  # it reads a model of its own
+
+
+def test_the_number_of_processes_counts_where_it_sets_the_batch(tmp_path: Path):
+    (tmp_path / "file").write_text("a")
+    words = ["--dataset_name", f"{tmp_path}/file", "--model_name_or_path", f"{tmp_path}/file", "--output_dir", "x"]
+    assert (
+        training_step(words, 1).made_from() == training_step(words).made_from() != training_step(words, 2).made_from()
+    )
+    words += ["--total_batch_size", "32"]
+    assert training_step(words, 1).made_from() == training_step(words, 2).made_from()
 
 
 def test_inputs_inside_method_args_count(tmp_path: Path):
@@ -110,7 +170,9 @@ def test_the_file_of_a_benchmark_counts(tmp_path: Path, tiny_model: str, monkeyp
     (tmp_path / "eval" / "benchmarks" / "mine.yaml").write_text("answer: b")
     assert len({plain, described, evaluation_step(config).made_from(), None}) == 4
     config.benchmarks_dir = None
-    assert evaluation_step(config).made_from() is None  # on the Hub
+    step = evaluation_step(config)
+    step.record(step.made_from(), "It is made.", ["."])
+    assert step.text(step.made_from()) is None  # on the Hub
 
 
 def test_a_folder_is_its_files(tmp_path: Path):

@@ -1,16 +1,23 @@
-"""A run that version 0.1.0 left (`tests/data/run_0_1_0`) is read, resumed, graded again and reported."""
+"""A run that version 0.1.0 left (`tests/data/run_0_1_0`) is reported, compared, trained from and graded again elsewhere.
+
+Nothing is added to it."""
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from circuitseer_trl.answers import read_verdict_lines
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.run import evaluate
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scoring.judged_answers import read_answers
 from circuitseer_trl.scoring.pass_rate import read_pass_rates
 from circuitseer_trl.scripts import report, select_data
+from circuitseer_trl.selection.differences import compare, read_folder
+from circuitseer_trl.training.selected_rows import read_chosen_rows
 from tests.conftest import ROOT
 
 RUN = Path("tests/data/run_0_1_0")  # as it was given then: cards name it so
@@ -40,43 +47,28 @@ def config(folder: Path, **changes: object) -> EvaluationConfig:
 
 
 @pytest.mark.parametrize("method", ["circuitseer", "random"])
-def test_a_selection_is_resumed_and_changes_no_byte(old_run: Path, method: str):
+def test_nothing_is_added_to_a_selection(old_run: Path, method: str):
     before = contents(old_run / method)
-    written = {path: path.stat().st_mtime_ns for path in (old_run / method).rglob("*.parquet")}
     command = ["--dataset_name", f"{old_run}/pool.jsonl", "--system_prompt", "", "--method", method]
     command += ["--reference_model", "recipes/demo/base_model", "--probe_size", "3", "--probe_candidates", "6"]
-    select_data.main([*command, "--budget_size", "5", "--output_dir", f"{old_run}/{method}"])
-    after = contents(old_run / method)
-    assert after.pop("finished.json")  # new; it says what the folder was made from
-    assert after == before
-    parts = [path for path in written if path.parent.name in ("scores", "importance", "losses")]
-    assert parts
-    assert all(path.stat().st_mtime_ns == written[path] for path in parts)
+    with pytest.raises(ValueError, match=r"manifest.json was written by circuitseer_trl 0\.1\.0"):
+        select_data.main([*command, "--budget_size", "5", "--output_dir", f"{old_run}/{method}"])
+    assert contents(old_run / method) == before
 
 
-def test_an_evaluation_is_resumed_and_graded_again(old_run: Path):
-    folder = old_run / "evaluation"
-    before, results = contents(folder), json.loads((folder / "results.json").read_text())
-    again = evaluate(config(old_run))
-    assert again is not None
-    # Of the settings keys may go; what was measured, and the seconds that it took, stay.
-    assert json.loads(json.dumps(again["benchmarks"])) == results["benchmarks"]
-    assert json.loads(json.dumps(again["average"])) == results["average"]
-    assert {name: again["settings"][name] for name in again["settings"].keys() & results["settings"].keys()} == {
-        name: results["settings"][name] for name in again["settings"].keys() & results["settings"].keys()
-    }
-    kept = ["settings.json", "generations/word_problems.jsonl", "verdicts/word_problems.jsonl"]
-    assert {name: contents(folder)[name] for name in kept} == {name: before[name] for name in kept}
-
-    shutil.rmtree(folder / "verdicts")
-    (folder / "results.json").unlink()
-    evaluate(config(old_run))
-    assert {name: contents(folder)[name] for name in kept} == {name: before[name] for name in kept}
+def test_its_selections_are_compared_and_trained_from(old_run: Path):
+    selections = [read_folder(old_run / method) for method in ("circuitseer", "random")]
+    assert compare(selections).overlap.tolist()[0][0] == 1
+    pool = load_pool(f"{old_run}/pool.jsonl")
+    chosen = read_chosen_rows(old_run / "circuitseer", pool)
+    assert {pool.uids[index] for index in chosen.indices.tolist()} == selections[0].chosen
 
 
-def test_other_settings_are_still_refused(old_run: Path):
-    with pytest.raises(ValueError, match=r"max_new_tokens was 48 and is now 49"):
-        evaluate(config(old_run, max_new_tokens=49))
+def test_nothing_is_added_to_an_evaluation(old_run: Path):
+    before = contents(old_run / "evaluation")
+    with pytest.raises(ValueError, match=r"settings.json was written by circuitseer_trl 0\.1\.0.* Choose another"):
+        evaluate(config(old_run))
+    assert contents(old_run / "evaluation") == before
 
 
 def test_its_answers_are_replayed(old_run: Path):
@@ -88,7 +80,8 @@ def test_its_answers_are_replayed(old_run: Path):
     for key in ("pass_at_1", "majority_at_n", "mean_tokens", "truncated_ratio"):
         assert again["benchmarks"]["word_problems"][key] == results["benchmarks"]["word_problems"][key]
     name = Path("verdicts") / "word_problems.jsonl"
-    assert (old_run / "again" / name).read_bytes() == (old_run / "evaluation" / name).read_bytes()
+    old, new = (read_verdict_lines(old_run / folder / name) for folder in ("evaluation", "again"))
+    assert [replace(line, undecided=None, vote_class=None, reference=None) for line in new] == old
 
 
 def test_its_verdicts_score_rows_and_its_page_is_drawn(old_run: Path, capsys: pytest.CaptureFixture[str]):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from trl import ModelConfig, SFTConfig
 
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
@@ -12,7 +14,9 @@ from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.methods import METHODS, WITHOUT_SELECTION
 from circuitseer_trl.training.training_config import TrainingConfig
+from circuitseer_trl.training.training_values import check_training_values
 from tests.conftest import ROOT
+from tests.pool.test_file_rows import JSON_VALUES
 
 RECIPES = ROOT / "recipes"
 
@@ -85,6 +89,105 @@ def test_values_of_recipes_are_checked(tmp_path: Path, key: str, value: object, 
     path = recipe(tmp_path, "r", output_dir="x", **{key: value})
     with pytest.raises(ValueError, match=message):
         parse_recipe(SelectionConfig, args=["--config", path])
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("dataset_name: {a: b}", "`dataset_name` in recipe .*r.yaml must be text, got {'a': 'b'}"),
+        ("dataset_name: [a]", r"`dataset_name` in recipe .*r.yaml must be text, got \['a'\]"),
+        (
+            "dataset_config: 2024",
+            "`dataset_config` in recipe .*r.yaml must be text, or null, got 2024. Write it in quotes.",
+        ),
+        ("dataset_split: no", "`dataset_split` in recipe .*r.yaml must be text, got False. Write it in quotes."),
+        ("ngram_size: x", "`ngram_size` in recipe .*r.yaml must be a whole number, got 'x'"),
+        ("ngram_size: null", "`ngram_size` in recipe .*r.yaml must be a whole number, got None"),
+        ("ngram_size: yes", "`ngram_size` in recipe .*r.yaml must be a whole number, got True"),
+        ("dedup_similarity: {a: 1}", "`dedup_similarity` in recipe .*r.yaml must be a number, or null"),
+        ("dedup_similarity: .nan", "`dedup_similarity` must be a number in"),
+        ("decontaminate_against: 5", "`decontaminate_against` in recipe .*r.yaml must be a list, or null, got 5"),
+        (
+            "decontaminate_against: [{dataset_name: 5}]",
+            "`dataset_name` of an item of `decontaminate_against` must be text",
+        ),
+        ("dataset_name: ''", "`dataset_name` is empty"),
+    ],
+)
+def test_a_value_of_the_wrong_type_names_the_key_and_the_file(tmp_path: Path, keys: str, message: str):
+    (tmp_path / "r.yaml").write_text(keys)
+    name = [] if keys.startswith("dataset_name") else ["--dataset_name", "d"]
+    with pytest.raises(ValueError, match=message):
+        parse_recipe(PoolConfig, args=["--config", str(tmp_path / "r.yaml"), *name])
+
+
+SELECTION_KEYS = sorted(item.name for kind in (PoolConfig, SelectionConfig) for item in fields(kind))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(SELECTION_KEYS), JSON_VALUES)
+def test_any_value_is_taken_or_refused_by_its_key(tmp_path: Path, key: str, value: object):
+    path, refused = tmp_path / "r.yaml", ""
+    path.write_text(yaml.safe_dump({"dataset_name": "d", "output_dir": "x"} | {key: value}), encoding="utf-8")
+    try:
+        parse_recipe(PoolConfig, SelectionConfig, args=["--config", str(path)])
+    except ValueError as error:
+        refused = str(error)
+    assert not refused or key in refused or str(path) in refused
+
+
+def test_text_that_is_a_number_is_one(tmp_path: Path):
+    (tmp_path / "r.yaml").write_text("dedup_similarity: 1e-1\nngram_size: '5'\n")  # to YAML both are text
+    config = parse_recipe(PoolConfig, args=["--config", str(tmp_path / "r.yaml"), "--dataset_name", "d"])
+    assert (config.dedup_similarity, config.ngram_size) == (0.1, 5)
+
+
+@pytest.mark.parametrize("value", [-1, 2**64, 1.5, True, "7"])
+def test_a_seed_is_checked_before_work(value: object):
+    message = "must be a whole number from 0 to 18446744073709551615, got "
+    for key in ("selection_seed", "head_seed"):
+        with pytest.raises(ValueError, match=f"`{key}` {message}"):
+            SelectionConfig(output_dir="x", **{key: value})
+    with pytest.raises(ValueError, match=f"`seed` {message}"):
+        EvaluationConfig(model_name_or_path="m", output_dir="x", seed=value)
+    assert SelectionConfig(output_dir="x", selection_seed=2**64 - 1).selection_seed == 2**64 - 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_no_number_is_nan_or_infinite(value: float):
+    with pytest.raises(ValueError, match="`budget_ratio` must be a number"):
+        SelectionConfig(output_dir="x", budget_ratio=value)
+    with pytest.raises(ValueError, match="`temperature` must be a number above 0"):
+        EvaluationConfig(model_name_or_path="m", output_dir="x", temperature=value)
+    with pytest.raises(ValueError, match="`rope_theta` must be a number above 0"):
+        TrainingConfig(rope_theta=value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("seed", 2**32, "from 0 to 4294967295"),
+        ("data_seed", -1, "from 0 to 4294967295"),
+        ("num_train_epochs", 0, "number above 0"),
+        ("num_train_epochs", float("inf"), "number above 0"),
+        ("max_steps", 0, "at least 1"),
+        ("max_steps", -2, "at least 1"),
+        ("per_device_train_batch_size", 0, "at least 1"),
+        ("gradient_accumulation_steps", -1, "at least 1"),
+        ("learning_rate", float("nan"), "a number, got nan"),
+        ("learning_rate", -1e-5, "at least 0"),
+        ("weight_decay", float("inf"), "a number, got inf"),
+        ("adam_beta1", 1.5, r"in \[0, 1\]"),
+        ("save_steps", 0, "number above 0"),
+        ("max_length", 0, "at least 1"),
+    ],
+)
+def test_values_of_training_are_checked_before_work(tmp_path: Path, key: str, value: object, message: str):
+    args = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False)
+    check_training_values(args)
+    setattr(args, key, value)
+    with pytest.raises(ValueError, match=f"`{key}` must be .*{message}"):
+        check_training_values(args)
 
 
 def types_of(values: dict[str, object]) -> tuple[type, ...]:

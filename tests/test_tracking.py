@@ -75,7 +75,7 @@ class TestOfflineRun:
         [artifact] = [item for item in run["artifacts"] if item.type == "selection"]
         assert artifact.name == f"selection-{card['fingerprint']}"
         names = {entry.path for entry in artifact.manifest.contents}
-        assert {"selection.parquet", "selection.json", "heads.json", "scores/part-00000.parquet"} <= names
+        assert {"selection.parquet", "selection.json", "heads.json", "scores/part-000000000.parquet"} <= names
 
 
 def test_heat_map_is_red_for_more_loss_and_blue_for_less():

@@ -1,13 +1,15 @@
-"""How important is each head to first order? Attribution patching, from one forward and one backward."""
+"""What can a head do to an example's loss, to first order? Attribution patching, from one forward and one backward."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 from transformers import PreTrainedModel
 
 from circuitseer_trl.circuits.attention import AttentionCall, head_grid, intercept
-from circuitseer_trl.circuits.sweep import HeadSweep
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, loss_gradients, response_span
 
@@ -16,11 +18,42 @@ from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, los
 ATTRIBUTION_FORWARDS = 2
 
 
-def head_attributions(model: PreTrainedModel, example: EncodedExample) -> HeadSweep:
-    """First-order estimates of `head_loss_increases`: the loss's gradient times the change of a head's output by ablation.
+@dataclass(frozen=True)
+class HeadAttributions:
+    """What silencing each head does to one example's loss, to first order.
 
-    The estimates must not choose heads: on SmolLM2-135M the two most important heads get negative values. But over
-    examples they follow the increases of most heads (median correlation 0.94 there), so they serve as control variates.
+    Attributes:
+        base_loss: Mean response loss with no head silenced, in nats per token.
+        estimate (float64 `np.ndarray` of shape `(layers, query heads)`): The increase of the loss: the inner product of its
+            gradient by a head's output and the change of the output, summed over tokens.
+        reach (float64 `np.ndarray` of shape `(layers, query heads)`): The largest increase that changes of this length could
+            have: the product of the lengths of gradient and change, summed over tokens. At least the estimate's size.
+    """
+
+    base_loss: float
+    estimate: np.ndarray
+    reach: np.ndarray
+
+    def table(self, uid: str) -> pa.Table:
+        """One row for each head, in the order of layers and heads."""
+        layers, heads = np.indices(self.reach.shape)
+        return pa.table(
+            {
+                "uid": [uid] * self.reach.size,
+                "layer": pa.array(layers.ravel(), pa.int32()),
+                "head": pa.array(heads.ravel(), pa.int32()),
+                "estimate": self.estimate.ravel(),
+                "reach": self.reach.ravel(),
+                "base_loss": np.full(self.reach.size, self.base_loss),
+            }
+        )
+
+
+def head_attributions(model: PreTrainedModel, example: EncodedExample) -> HeadAttributions:
+    """First-order estimates of `head_loss_increases`, and how far they could reach.
+
+    The estimates must not choose heads: on SmolLM2-135M the two most important heads get negative values. But no increase
+    there is above the head's reach.
     """
     check_ready(model)
     span = response_span(example)
@@ -48,10 +81,8 @@ def head_attributions(model: PreTrainedModel, example: EncodedExample) -> HeadSw
     )
     loss = loss_gradients(model, rows, targets, weights)
     gradients = torch.autograd.grad(rows, outputs, grad_outputs=loss.hidden)
-    values = [
-        (gradient.double() * change.double()).sum(dim=(0, 1, 3))
-        for gradient, change in zip(gradients, changes, strict=True)
-    ]
-    result = torch.stack([value.cpu() for value in values])
-    assert result.shape == (num_layers, num_heads)
-    return HeadSweep(loss.losses.double().mean().item(), result.numpy())
+    pairs = [(slope[0].double(), change[0].double()) for slope, change in zip(gradients, changes, strict=True)]
+    estimate = torch.stack([(slope * change).sum(dim=(0, 2)).cpu() for slope, change in pairs])
+    reach = torch.stack([(slope.norm(dim=2) * change.norm(dim=2)).sum(dim=0).cpu() for slope, change in pairs])
+    assert estimate.shape == reach.shape == (num_layers, num_heads)
+    return HeadAttributions(loss.losses.double().mean().item(), estimate.numpy(), reach.numpy())

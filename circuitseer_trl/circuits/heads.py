@@ -11,15 +11,17 @@ import numpy as np
 import pyarrow as pa
 from transformers import AutoConfig
 
-from circuitseer_trl.artifacts import library_versions, read_json, write_card, write_table
+from circuitseer_trl.artifacts import library_versions, sealed, table_fingerprint, write_card, write_table
 from circuitseer_trl.circuits.attention import Head
 from circuitseer_trl.circuits.attribution import head_attributions
+from circuitseer_trl.circuits.head_card import read_heads_card
+from circuitseer_trl.circuits.model_race import RacePlan, attributions_folder, run_race
 from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
-from circuitseer_trl.circuits.race import RacePlan, attributions_folder, run_race
-from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
+from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import HeadDetection
 from circuitseer_trl.distributed.processes import on_main_rank
-from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE, manifest_path, run_shards
+from circuitseer_trl.distributed.shard_folders import manifest_path, read_manifest
+from circuitseer_trl.distributed.shards import run_shards
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.loading import local_device, model_path, resolve_dtype
 from circuitseer_trl.modeling.memory import sweep_tokens
@@ -50,10 +52,7 @@ class HeadSet:
 
     @classmethod
     def read(cls, path: str | Path) -> "HeadSet":
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no {path}. `circuitseer find-heads` writes it.")
-        card = read_json(path)
+        card = read_heads_card(path)
         return cls([(layer, head) for layer, head in card["selected"]], card)
 
     def check_model(self, reference: Reference) -> None:
@@ -64,6 +63,14 @@ class HeadSet:
                 f"These heads were found in {found['name']} (weights {found['fingerprint']}), but the reference model is "
                 f"{asked['name']} (weights {asked['fingerprint']}). Find the heads of the reference model, or set "
                 "`reference_model` to the model of the heads."
+            )
+        grid = configured_grid(reference)
+        if any(layer >= grid[0] or head >= grid[1] for layer, head in self.selected) or (
+            "importance" in self.card and self.importance.shape != grid
+        ):
+            raise ValueError(
+                f"These heads are not those of {asked['name']}, which has {grid[0]} layers of {grid[1]} heads. Find the heads of "
+                "the reference model."
             )
 
 
@@ -119,8 +126,8 @@ def planned_sweep_tokens(reference: Reference, folder: Path) -> int:
     """Rows x tokens of a sweep: the value of a killed run's shards in `folder`, or the value that fits into memory."""
 
     def plan() -> int:
-        if (path := manifest_path(folder)).is_file():
-            return read_json(path)["made_from"]["max_tokens"]
+        if (manifest := read_manifest(manifest_path(folder))) is not None:
+            return manifest["made_from"]["max_tokens"]
         config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision)
         return sweep_tokens(config, resolve_dtype(reference.dtype), local_device())
 
@@ -144,18 +151,6 @@ def undetected_heads(
         heads = [heads[index] for index in sorted(drawn.tolist())]
         card["seed"] = seed
     return HeadSet(heads, card | {"selected": [list(head) for head in heads]})
-
-
-def importance_table(uid: str, heads: Sequence[Head], sweep: HeadSweep) -> pa.Table:
-    return pa.table(
-        {
-            "uid": [uid] * len(heads),
-            "layer": pa.array([layer for layer, _ in heads], pa.int32()),
-            "head": pa.array([head for _, head in heads], pa.int32()),
-            "loss_increase": pa.array([sweep.increase[head] for head in heads], pa.float64()),
-            "base_loss": pa.array([sweep.base_loss] * len(heads), pa.float64()),
-        }
-    )
 
 
 def increase_matrix(table: pa.Table, uids: Sequence[str], grid: tuple[int, int]) -> np.ndarray:
@@ -191,7 +186,7 @@ def find_heads(
 
     The importance of a head is the increase of the mean response loss, averaged over the probe, when the head's attention is
     replaced by undifferentiated attention. Every rank of a launch calls this; each probe example is a shard of the folder
-    `importance/`. With `head_detection="race"`, heads that are clearly not among the best are not evaluated on the whole probe.
+    `importance/`. With `head_detection="race"`, heads that are surely not among the best are not evaluated on the whole probe.
 
     Returns:
         The heads. `heads.json`, `importance.parquet` and `probe.parquet` are written to `output_dir`.
@@ -222,11 +217,10 @@ def find_heads(
     def sweep(index: int, heads: Sequence[Head]) -> pa.Table:
         item = encoded[index]
         model = reference.checked_model(encoded)
-        return importance_table(item.uid, heads, head_loss_increases(model, item, heads, max_tokens))
+        return head_loss_increases(model, item, heads, max_tokens).table(item.uid, heads)
 
     def attribute(index: int) -> pa.Table:
-        item = encoded[index]
-        return importance_table(item.uid, everything, head_attributions(reference.checked_model(encoded), item))
+        return head_attributions(reference.checked_model(encoded), encoded[index]).table(encoded[index].uid)
 
     made_from = {
         "pool": pool.fingerprint,
@@ -236,16 +230,23 @@ def find_heads(
     }
     raced = None
     if head_detection == "race":
-        plan = RacePlan([len(item.input_ids) for item in encoded], grid, size, probe.seed)
+        plan = RacePlan(
+            [item.uid for item in encoded], [len(item.input_ids) for item in encoded], grid, size, probe.seed
+        )
         raced = run_race(sweep, attribute, plan, made_from, output_dir)
-        table, evaluated = raced.increases, raced.estimates  # the estimates have the base loss of every probe example
+        table, evaluated = raced.increases, raced.attributions  # these have the base loss of every probe example
     else:
         table = evaluated = run_shards(
-            importance_folder, len(examples), made_from, lambda shard: sweep(shard, everything), "Head importance"
+            importance_folder,
+            len(examples),
+            made_from,
+            lambda shard: sweep(shard, everything),
+            "Head importance",
+            uids=lambda shard: [encoded[shard].uid] * len(everything),
         )
-    bad = broken_examples(table)
+    bad = broken_examples(table) if raced is None else raced.left_out
     if bad:
-        check_finite(len(bad), len(examples), bad[0], MAX_ERROR_SHARE if raced is None else 0.0)
+        check_finite(len(bad), len(examples), bad[0])
         probe_card["not_finite"] = bad
         examples = [example for example in examples if example.uid not in bad]
         encoded = [item for item in encoded if item.uid not in bad]
@@ -253,8 +254,8 @@ def find_heads(
     increases = increase_matrix(table, [item.uid for item in encoded], grid)
     losses = dict(zip(evaluated["uid"].to_pylist(), evaluated["base_loss"].to_pylist(), strict=True))
     base_losses = [losses[item.uid] for item in encoded]
-    importance = np.nanmean(increases, axis=0).reshape(grid)
-    selected = raced.selected if raced is not None else top_heads(importance, size)
+    importance = increases.mean(axis=0).reshape(grid) if raced is None else raced.importance
+    selected = top_heads(importance, size) if raced is None else raced.selected
     card = {
         "model": reference.describe(),
         "pool": pool.describe(),
@@ -265,17 +266,19 @@ def find_heads(
         "selected": [list(head) for head in selected],
         "base_loss": float(np.mean(base_losses)),
         "importance": importance.tolist(),
-        "standard_error": standard_error(increases, grid),
+        "standard_error": standard_error(increases, grid) if raced is None else raced.standard_error,
         "stability": stability_card(increases, selected, grid) if raced is None else None,
         "race": raced.card if raced is not None else None,
         "num_negative": int((importance < 0).sum()),
         "versions": library_versions(),
         "seconds": round(time.monotonic() - started, 2),
     }
+    tables = {"importance.parquet": table, "probe.parquet": probe_table(examples, encoded, base_losses)}
+    card = sealed(card | {"tables": {name: table_fingerprint(each) for name, each in tables.items()}})
 
     def write() -> None:
-        write_table(output_dir / "importance.parquet", table)
-        write_table(output_dir / "probe.parquet", probe_table(examples, encoded, base_losses))
+        for name, each in tables.items():
+            write_table(output_dir / name, each)
         pool.write_dropped(output_dir / "dropped.parquet")
         write_card(output_dir / "heads.json", card)
 
@@ -290,8 +293,7 @@ def broken_examples(table: pa.Table) -> list[str]:
 
 
 def standard_error(increases: np.ndarray, grid: tuple[int, int]) -> list[list[float]] | None:
-    """Standard error of each head's importance; None if a head was evaluated on only one example."""
-    counts = np.isfinite(increases).sum(axis=0)
-    if counts.min() <= 1:
+    """Standard error of each head's importance; None if there is only one example."""
+    if len(increases) <= 1:
         return None
-    return (np.nanstd(increases, axis=0, ddof=1) / np.sqrt(counts)).reshape(grid).tolist()
+    return (increases.std(axis=0, ddof=1) / math.sqrt(len(increases))).reshape(grid).tolist()

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from transformers import PreTrainedModel
 
@@ -29,6 +30,18 @@ class HeadSweep:
 
     base_loss: float
     increase: np.ndarray
+
+    def table(self, uid: str, heads: Sequence[Head]) -> pa.Table:
+        """One row for each of `heads`, in their order."""
+        return pa.table(
+            {
+                "uid": [uid] * len(heads),
+                "layer": pa.array([layer for layer, _ in heads], pa.int32()),
+                "head": pa.array([head for _, head in heads], pa.int32()),
+                "loss_increase": pa.array([self.increase[head] for head in heads], pa.float64()),
+                "base_loss": pa.array([self.base_loss] * len(heads), pa.float64()),
+            }
+        )
 
 
 def _grow(num_rows: int) -> Callable[..., Any]:

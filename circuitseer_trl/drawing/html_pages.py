@@ -3,6 +3,8 @@
 import html
 from collections.abc import Iterable, Sequence
 
+from circuitseer_trl.terminal import visible
+
 # Colour-blind readers can tell the colours of series apart (after Okabe and Ito), on the light and the dark background.
 STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1d2330; --soft: #5b6475; --line: #dde1e8; --band: #f5f7fa;
@@ -45,11 +47,12 @@ svg { display: block; overflow: visible; } svg text { font-size: 11px; fill: var
 
 
 def html_page(title: str, body: str) -> str:
-    return (
+    page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
         f"<body><h1>{html.escape(title)}</h1>{body}</body></html>\n"
     )
+    return visible(page)  # a page may be shown in a terminal, and text may not reverse what stands beside it
 
 
 def html_table(heading: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[str] = ()) -> str:

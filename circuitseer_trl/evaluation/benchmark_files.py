@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -11,6 +12,9 @@ from circuitseer_trl.named_files import named_files
 from circuitseer_trl.yaml_files import read_yaml
 
 BENCHMARKS_DIR_VARIABLE = "CIRCUITSEER_BENCHMARKS_DIR"
+# A name is a file's name in generations/ and verdicts/. The parts of other ranks are called NAME.rank1.jsonl there.
+_NAME = re.compile(r"\w[\w-]*(\.[\w-]+)*")
+_PART = re.compile(r".*\.rank\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Benchmark:
         checksum: `content_checksum` of the copy that published results use.
         samples: Number of sampled answers to each problem if `num_samples` is not set; 0 is one greedy answer.
         paper: Position in `paper`; None for all but the paper's nine.
-        reader: One of `READERS` (evaluation/benchmarks.py). Rows that need more than their fields have their own reader.
+        reader: One of `READERS` (evaluation/benchmark_rows.py). Rows that need more than their fields have their own reader.
     """
 
     hub: str | None
@@ -44,6 +48,14 @@ class Benchmark:
     samples: int = 0
     paper: int | None = None
     reader: str = "plain"
+
+    def __post_init__(self) -> None:
+        if self.number is not None and self.number < 1:
+            raise ValueError(f"`number` must be at least 1, got {self.number}.")
+        if self.samples < 0:
+            raise ValueError(f"`samples` must be at least 0, got {self.samples}.")
+        if not self.question:
+            raise ValueError("`question` must name a field, got none.")
 
     @property
     def source(self) -> dict[str, Any]:
@@ -77,7 +89,10 @@ def read_benchmark(path: Path) -> Benchmark:
         kind = each.type.__name__ if isinstance(each.type, type) else str(each.type)
         if key in values and not _fits(values[key], kind):
             raise ValueError(f"`{key}` in {path} must be of the type {kind}, got {values[key]!r}.")
-    return Benchmark(**values)
+    try:
+        return Benchmark(**values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _fits(value: Any, kind: str) -> bool:
@@ -87,6 +102,15 @@ def _fits(value: Any, kind: str) -> bool:
     if value is None:
         return "None" in kind
     return type(value).__name__ in kind.split(" | ")
+
+
+def check_benchmark_name(name: Any) -> None:
+    """Raises if a benchmark cannot have this name."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or _PART.fullmatch(name):
+        raise ValueError(
+            f"A benchmark cannot be called {name!r}. A name has letters, digits, `_` and `-`, and dots between them. It does not "
+            "end in .rank and a number."
+        )
 
 
 def benchmark_named(name: str) -> Benchmark:
@@ -112,8 +136,11 @@ def benchmark_names(names: Iterable[str], benchmarks_dir: str | Path | None = No
     known = benchmark_specs()
     expanded = [each for name in names for each in (paper_benchmarks() if name == "paper" else (name,))]
     for name in expanded:
+        check_benchmark_name(name)
         path = rows_file(name, benchmarks_dir)
         if name not in known and not (path is not None and path.is_file()):
+            if path is not None and (others := sorted(path.parent.glob("test.*"))):
+                raise ValueError(f"{others[0]} is not read: a benchmark's rows are JSONL. Convert the file to {path}.")
             close = difflib.get_close_matches(name, known, n=1)
             advice = f"Did you mean {close[0]!r}? " if close else ""
             raise ValueError(

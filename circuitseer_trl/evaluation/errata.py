@@ -10,17 +10,12 @@ from circuitseer_trl.evaluation.benchmarks import Problem
 ERRATA_FILE = Path(__file__).with_name("errata.json")
 
 
-def with_errata(problems: Sequence[Problem]) -> tuple[list[Problem], int]:
-    """Replaces wrong references by those of `errata.json`. A reference that a copy has corrected already is kept.
-
-    Returns:
-        The problems, and the number of replaced references.
-    """
+def with_errata(problems: Sequence[Problem]) -> list[Problem]:
+    """Replaces wrong references by those of `errata.json`. A reference that a copy has corrected already is kept."""
     errata = json.loads(ERRATA_FILE.read_text(encoding="utf-8"))
-    corrected = [
-        replace(problem, gold=entry["gold"])
+    return [
+        replace(problem, gold=entry["gold"], erratum=problem.gold)
         if (entry := errata.get(problem.id)) is not None and entry["was"] == problem.gold
         else problem
         for problem in problems
     ]
-    return corrected, sum(new is not old for new, old in zip(corrected, problems, strict=True))

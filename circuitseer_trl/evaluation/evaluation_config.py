@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
-from circuitseer_trl.checks import check_choice, check_count, check_positive, check_share
+from circuitseer_trl.checks import check_choice, check_count, check_positive, check_seed, check_share
 from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, Groups, ReportTo
 from circuitseer_trl.evaluation.answering.backends.base import Backend
 from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS, backend_class, backend_keys
@@ -12,7 +12,8 @@ from circuitseer_trl.evaluation.benchmark_files import benchmark_named, benchmar
 Preset = Literal["default", "paper"]
 Vote = Literal["classes", "raw"]
 
-# The penalty and the vote over raw strings are in the evaluation code that the paper builds on, not in its text.
+# The paper has the numbers of answers (section 4.1). The rest is not in its text: the penalty, the vote over raw strings, and the
+# defaults of temperature, top-p and tokens below are those of Select2Reason's evaluation code, which is by the same group.
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {"repetition_penalty": 1.0, "vote": "classes"},
     "paper": {"repetition_penalty": 1.05, "vote": "raw"},
@@ -122,6 +123,8 @@ class EvaluationConfig:
         check_choice("dtype", self.dtype, Dtype)
         check_choice("report_to", self.report_to, ReportTo)
         names = [self.benchmarks] if isinstance(self.benchmarks, str) else self.benchmarks
+        if not isinstance(names, list):
+            raise ValueError(f"`benchmarks` must be a list of names, got {names!r}.")
         self.benchmarks = benchmark_names(names, self.benchmarks_dir)
         if not self.benchmarks:
             raise ValueError("`benchmarks` must name at least one benchmark, got none.")
@@ -130,9 +133,11 @@ class EvaluationConfig:
             check_count(name, getattr(self, name))
         if self.limit is not None:
             check_count("limit", self.limit)
+        if self.num_grading_workers is not None:
+            check_count("num_grading_workers", self.num_grading_workers)
         if self.num_samples is not None:
             check_count("num_samples", self.num_samples, smallest=0)
-        check_count("seed", self.seed, smallest=0)
+        check_seed("seed", self.seed)
         check_share("top_p", self.top_p)
         if self.repetition_penalty is None:
             self.repetition_penalty = PRESETS[self.preset]["repetition_penalty"]

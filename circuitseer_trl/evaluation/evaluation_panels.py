@@ -13,7 +13,7 @@ from circuitseer_trl.evaluation.results import RunResults
 
 METRICS = (
     *("pass_at_1", "avg_at_n", "majority_at_n", "accuracy_finished"),
-    *("truncated_ratio", "unanswered_ratio", "timeout_ratio", "mean_tokens", "tokens_per_second"),
+    *("truncated_ratio", "unanswered_ratio", "undecided_ratio", "timeout_ratio", "mean_tokens", "tokens_per_second"),
 )
 COLUMNS = ["benchmark", "id", "greedy", "sample", "verdict", "extracted", "gold", "reason", "num_tokens"]
 MAX_ROWS = 200  # rows of each benchmark in the table; the artifact has all rows

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from circuitseer_trl.answers import json_lines
 from circuitseer_trl.artifacts import atomic_path
+from circuitseer_trl.checks import check_count, check_positive
 from circuitseer_trl.grading.grader import Grader, Question
 
 logger = logging.getLogger(__name__)
@@ -21,10 +23,16 @@ class GradeConfig:
     """The keys of `circuitseer grade`."""
 
     input: str = field(
-        metadata={"help": "JSONL with `response` and `gold`, optionally `id`, `choices` and `question`."}
+        metadata={
+            "help": "JSONL with `response` and `gold`, optionally `id`, `question`, and `choices`: texts by letter, or a list of "
+            "texts, whose letters start at A."
+        }
     )
     output: str = field(
-        metadata={"help": "JSONL to write, in the same order: `id`, `verdict`, `extracted`, `reason`, `seconds`."}
+        metadata={
+            "help": "JSONL to write, in the same order: `id`, `verdict`, `extracted`, `reason`, `undecided` (no rule could "
+            "decide, and the verdict is false), `seconds`."
+        }
     )
     num_workers: int | None = field(
         default=None, metadata={"help": "Number of grading processes. By default one for each core, at most 4."}
@@ -36,8 +44,9 @@ class GradeConfig:
     def __post_init__(self) -> None:
         if not Path(self.input).is_file():
             raise FileNotFoundError(f"There is no file {self.input}. Give a JSONL of responses as `--input`.")
-        if self.timeout_seconds <= 0:
-            raise ValueError(f"`timeout_seconds` must be above 0, got {self.timeout_seconds}.")
+        check_positive("timeout_seconds", self.timeout_seconds)
+        if self.num_workers is not None:
+            check_count("num_workers", self.num_workers)
 
 
 def _read(path: str) -> Iterator[dict[str, Any]]:
@@ -45,12 +54,35 @@ def _read(path: str) -> Iterator[dict[str, Any]]:
         for name in ("response", "gold"):
             if not isinstance(row.get(name), str):
                 raise ValueError(f"{place}: `{name}` must be text, got {row.get(name)!r}.")
+        if not isinstance(row.get("question"), str | None):
+            raise ValueError(f"{place}: `question` must be text, got {row['question']!r}.")
+        row["choices"] = _choices(place, row.get("choices"))
         yield row
 
 
-def grade_file(config: GradeConfig) -> tuple[int, int]:
-    """Grades the file, and returns the number of lines and the number of right responses."""
-    num_lines = num_right = 0
+def _choices(place: str, given: Any) -> dict[str, str] | None:
+    choices = dict(zip(ascii_uppercase, given, strict=False)) if isinstance(given, list) else given
+    if choices is not None and not (
+        isinstance(choices, dict)
+        and len(choices) == len(given)
+        and all(isinstance(text, str) for text in choices.values())
+    ):
+        raise ValueError(f"{place}: `choices` must be texts by letter, or a list of texts, got {given!r}.")
+    return choices
+
+
+@dataclass(frozen=True)
+class GradedFile:
+    """How many lines of a file were graded, and with which verdicts."""
+
+    num_lines: int
+    num_right: int
+    num_undecided: int
+
+
+def grade_file(config: GradeConfig) -> GradedFile:
+    """Grades the file, and counts the verdicts."""
+    num_lines = num_right = num_undecided = 0
     rows = _read(config.input)
     with (
         atomic_path(config.output) as temporary,
@@ -58,16 +90,18 @@ def grade_file(config: GradeConfig) -> tuple[int, int]:
         Grader(config.num_workers, config.timeout_seconds) as grader,
     ):
         while chunk := list(islice(rows, _CHUNK)):
-            items = [(row["response"], Question(row["gold"], row.get("choices"), row.get("question"))) for row in chunk]
+            items = [(row["response"], Question(row["gold"], row["choices"], row.get("question"))) for row in chunk]
             for row, verdict in zip(chunk, grader.grade(items), strict=True):
                 line = {
                     "id": row.get("id", num_lines),
                     "verdict": verdict.correct,
                     "extracted": verdict.extracted,
                     "reason": verdict.reason,
+                    "undecided": verdict.undecided,
                     "seconds": round(verdict.seconds, 6),
                 }
                 output.write(json.dumps(line, ensure_ascii=False) + "\n")
                 num_lines += 1
                 num_right += verdict.correct
-    return num_lines, num_right
+                num_undecided += verdict.undecided
+    return GradedFile(num_lines, num_right, num_undecided)

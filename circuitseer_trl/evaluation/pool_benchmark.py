@@ -9,7 +9,7 @@ from pathlib import Path
 
 from circuitseer_trl.artifacts import write_text
 from circuitseer_trl.configs import PoolConfig
-from circuitseer_trl.evaluation.benchmark_files import benchmark_specs
+from circuitseer_trl.evaluation.benchmark_files import benchmark_specs, check_benchmark_name
 from circuitseer_trl.grading.extraction import extract_answer
 
 
@@ -27,8 +27,10 @@ class PoolBenchmarkConfig:
     def __post_init__(self) -> None:
         if self.name in (*benchmark_specs(), "paper"):
             raise ValueError(f"`name` must be new, but {self.name!r} is already a benchmark. Choose another name.")
-        if not self.name or Path(self.name).name != self.name:
-            raise ValueError(f"`name` must be a plain name of a folder, got {self.name!r}.")
+        try:
+            check_benchmark_name(self.name)
+        except ValueError as error:
+            raise ValueError(f"`name` must be that of a benchmark. {error}") from error
 
 
 def write_pool(pool_config: PoolConfig, config: PoolBenchmarkConfig) -> tuple[Path, int, int]:

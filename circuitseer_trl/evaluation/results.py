@@ -1,75 +1,41 @@
-"""What is the result of a benchmark's samples? The content of `verdicts/` and of `results.json`."""
+"""What is the result of a benchmark's verdicts? Its part of `results.json`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from circuitseer_trl.answers import Sample, SampleKey, VerdictLine, json_line
-from circuitseer_trl.evaluation.benchmarks import Problem
-from circuitseer_trl.evaluation.metrics import average_interval, majority, mean_interval, pass_at_k
-from circuitseer_trl.grading.grader import Grader, Question, Verdict
+from circuitseer_trl.answers import Sample, SampleKey, VerdictLine
+from circuitseer_trl.evaluation.metrics import TIE_RULES, average_interval, majority, mean_interval, pass_at_k
 
 RunResults = dict[str, Any]
 
 
 def measure_benchmark(
-    problems: list[Problem],
-    samples: Mapping[SampleKey, Sample],
-    *,
-    greedy: bool,
-    num_samples: int,
-    vote: str,
-    grader: Grader,
-) -> tuple[dict[str, Any], str]:
-    """Grades one benchmark's samples and computes its metrics.
+    lines: Sequence[VerdictLine], samples: Mapping[SampleKey, Sample], *, vote: str
+) -> dict[str, Any]:
+    """Computes the metrics of one benchmark from its verdicts, and from the lengths and ends of its answers.
 
     Pass@1 is that of the greedy answer if there is one, otherwise the mean over the sampled answers. Majority@n, avg@n and
     pass@k are over the sampled answers. The accuracy among finished answers is over the answers of Pass@1 that are not cut.
-
-    Returns:
-        The benchmark's part of `results.json`, and the lines of its verdicts file.
     """
-    keys = [(True, 0)] * greedy + [(False, number) for number in range(num_samples)]
-    wanted = [(problem, samples[problem.id, *key]) for problem in problems for key in keys]
-    questions = {problem.id: Question(problem.gold, problem.choices, problem.question) for problem in problems}
-    verdicts = grader.grade([(sample.text, questions[problem.id]) for problem, sample in wanted])
-
-    lines, by_problem = [], {problem.id: list[tuple[Sample, Verdict]]() for problem in problems}
-    for (problem, sample), verdict in zip(wanted, verdicts, strict=True):
-        by_problem[problem.id].append((sample, verdict))
-        line = VerdictLine(
-            id=sample.id,
-            greedy=sample.greedy,
-            sample=sample.sample,
-            extracted=verdict.extracted,
-            verdict=verdict.correct,
-            reason=verdict.reason,
-            question=problem.question,
-        )
-        lines.append(json_line(line))
-
-    pass_values, majority_values, sampled_correct = [], [], []
-    for problem in problems:
-        drawn = [(sample, verdict) for sample, verdict in by_problem[problem.id] if not sample.greedy]
-        correct = [verdict.correct for _, verdict in drawn]
-        first = [verdict.correct for sample, verdict in by_problem[problem.id] if sample.greedy] or correct
-        pass_values.append(sum(first) / len(first))
-        if num_samples:
-            sampled_correct.append(sum(correct))
-            answers = [verdict.extracted for _, verdict in drawn]
-            if vote == "raw":
-                majority_values.append(majority([answer or None for answer in answers], correct, ties="first"))
-            else:
-                classes = grader.classes(answers, [verdict for _, verdict in drawn], questions[problem.id])
-                majority_values.append(majority(classes, correct))
-
-    total = len(wanted)
-    finished = [
-        float(verdict.correct)
-        for (_, sample), verdict in zip(wanted, verdicts, strict=True)
-        if sample.greedy == greedy and sample.finish_reason == "stop"
-    ]
-    result: dict[str, Any] = {
-        "num_problems": len(problems),
+    greedy = any(line.greedy for line in lines)
+    by_problem: dict[str, list[VerdictLine]] = {}
+    for line in lines:
+        by_problem.setdefault(line.id, []).append(line)
+    draws = [[line for line in each if not line.greedy] for each in by_problem.values()]
+    num_samples = len(draws[0])
+    first = [[line.verdict for line in each if line.greedy == greedy] for each in by_problem.values()]
+    pass_values = [sum(each) / len(each) for each in first]
+    majority_values, sampled_correct = [], []
+    if num_samples:
+        sampled_correct = [sum(line.verdict for line in each) for each in draws]
+        majority_values = [
+            majority([line.vote_class for line in each], [line.verdict for line in each], TIE_RULES[vote])
+            for each in draws
+        ]
+    ends = {line.key: samples[line.key].finish_reason for line in lines}
+    finished = [float(line.verdict) for line in lines if line.greedy == greedy and ends[line.key] == "stop"]
+    return {
+        "num_problems": len(by_problem),
         "num_samples": num_samples,
         "pass_at_1": _mean(pass_values),
         "pass_at_1_interval": mean_interval(pass_values),
@@ -83,17 +49,16 @@ def measure_benchmark(
             for k in (1, 2, 4, 8, 16, 32, 64)
             if k <= num_samples
         },
-        "truncated_ratio": _known_mean(
-            [None if sample.finish_reason is None else sample.finish_reason != "stop" for _, sample in wanted]
-        ),
-        "unanswered_ratio": sum(verdict.extracted is None for verdict in verdicts) / total,
-        "timeout_ratio": sum(verdict.reason in ("timeout", "crash") for verdict in verdicts) / total,
-        "no_gold": sum(not problem.gold for problem in problems),
-        "mean_tokens": _known_mean([sample.num_tokens for _, sample in wanted]),
+        "truncated_ratio": _known_mean([None if end is None else end != "stop" for end in ends.values()]),
+        "unanswered_ratio": _mean([line.extracted is None for line in lines]),
+        "undecided_ratio": _mean([bool(line.undecided) for line in lines]),
+        "timeout_ratio": _mean([line.reason in ("timeout", "crash") for line in lines]),
+        "no_gold": sum(not each[0].reference for each in by_problem.values()),
+        "num_errata": sum(each[0].erratum is not None for each in by_problem.values()),
+        "mean_tokens": _known_mean([samples[line.key].num_tokens for line in lines]),
         "pass_at_1_values": pass_values,
         "majority_values": majority_values,
     }
-    return result, "".join(lines)
 
 
 def measure_average(benchmarks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -104,12 +69,13 @@ def measure_average(benchmarks: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "num_benchmarks": len(values),
         "pass_at_1": _mean([_mean(each) for each in values]),
         "pass_at_1_interval": average_interval(values),
+        "num_benchmarks_with_majority": len(voted),
         "majority_at_n": _mean([_mean(each) for each in voted]) if voted else None,
         "majority_at_n_interval": average_interval(voted) if voted else None,
     }
 
 
-def _mean(values: list[float]) -> float:
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 

@@ -6,14 +6,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from circuitseer_trl.artifacts import library_versions, read_json, write_json, write_text
+from circuitseer_trl.answers import file_digest, verdict_text
+from circuitseer_trl.artifacts import fingerprint, library_versions, sealed, write_json, write_text
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, SamplingSettings
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.schedule import Timing, answer_all, join_processes, make_requests
 from circuitseer_trl.evaluation.answering.store import SampleStore, claim_folder
-from circuitseer_trl.evaluation.benchmarks import Problem, load_benchmark
+from circuitseer_trl.evaluation.benchmarks import Problem, content_checksum, load_benchmark
 from circuitseer_trl.evaluation.errata import with_errata
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.judging import judge_samples
+from circuitseer_trl.evaluation.result_files import read_results_alone
 from circuitseer_trl.evaluation.results import RunResults, measure_average, measure_benchmark
 from circuitseer_trl.extras import require_extra
 from circuitseer_trl.grading.grader import Grader
@@ -34,16 +37,18 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
         require_extra(backend.extra, f"`backend: {config.backend}`", backend.extra)
     folder = Path(config.output_dir)
     prompts = prompt_format(config, backend)
-    benchmarks = {name: load_benchmark(name, config.benchmarks_dir)[: config.limit] for name in config.benchmarks}
-    num_errata = correct_references(benchmarks) if config.errata else dict.fromkeys(benchmarks, 0)
+    whole = {name: load_benchmark(name, config.benchmarks_dir) for name in config.benchmarks}
     settings = sample_settings(config, backend, prompts)
-    timings = answer(config, backend, prompts, benchmarks, settings)
+    timings = answer(config, backend, prompts, whole, settings)
     if timings is None:
         return None
+    benchmarks = {
+        name: (with_errata(problems) if config.errata else problems)[: config.limit] for name, problems in whole.items()
+    }
     measured = grade(config, benchmarks)
     add_times(measured, timings, folder / "results.json")
-    for name, result in measured.items():
-        result["num_errata"] = num_errata[name]
+    for name, problems in whole.items():
+        measured[name] |= {"benchmark_size": len(problems), "benchmark_checksum": content_checksum(problems)}
     results: RunResults = {
         "model": config.model_name_or_path,
         "settings": asdict(config) | settings,
@@ -55,7 +60,7 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
     for result in measured.values():
         result.pop("pass_at_1_values")
         result.pop("majority_values")
-    write_json(folder / "results.json", results)
+    write_json(folder / "results.json", sealed(results))
     if config.report_to == "wandb":
         from circuitseer_trl.evaluation.evaluation_panels import log_results  # needs the extra `wandb`
 
@@ -69,14 +74,6 @@ def prompt_format(config: EvaluationConfig, backend: Backend) -> PromptFormat | 
         return None
     check_model_folder(config.model_name_or_path)
     return PromptFormat(load_tokenizer(config.model_name_or_path, config.model_revision), config.system_prompt)
-
-
-def correct_references(benchmarks: dict[str, list[Problem]]) -> dict[str, int]:
-    """Corrects the problems by `errata.json`, in place. Returns the number of corrected references by benchmark."""
-    num_errata = {}
-    for name, problems in benchmarks.items():
-        benchmarks[name], num_errata[name] = with_errata(problems)
-    return num_errata
 
 
 def sample_settings(config: EvaluationConfig, backend: Backend, prompts: PromptFormat | None) -> dict[str, Any]:
@@ -97,15 +94,24 @@ def answer(
     config: EvaluationConfig,
     backend: Backend,
     prompts: PromptFormat | None,
-    benchmarks: Mapping[str, list[Problem]],
+    whole: Mapping[str, list[Problem]],
     settings: dict[str, Any],
 ) -> dict[str, Timing] | None:
-    """Generates the missing answers, with all processes. Returns the times on the main process, None on the others."""
+    """Generates the missing answers, with all processes.
+
+    Args:
+        whole: All problems of each benchmark, also those beyond `limit`.
+
+    Returns:
+        The times on the main process; None on the others.
+    """
     state = join_processes(config.backend)
     claim_folder(config.output_dir, settings, write=state.is_main_process)
     if state.is_main_process and prompts is not None and prompts.template_name == "plain":
         logger.warning("%s has no chat template; the plain template is used.", config.model_name_or_path)
-    requests = {name: make_requests(problems, prompts, *config.plan(name)) for name, problems in benchmarks.items()}
+    requests = {
+        name: make_requests(problems[: config.limit], prompts, *config.plan(name)) for name, problems in whole.items()
+    }
     job = Job(
         config.model_name_or_path,
         config.model_revision,
@@ -116,8 +122,10 @@ def answer(
         batch_size=config.batch_size,
         longest_prompt=max((len(each.prompt_ids) for wanted in requests.values() for each in wanted), default=0),
         local_rank=state.local_process_index,
+        made_with=fingerprint({name: value for name, value in settings.items() if value is not None}),
     )
-    timings = answer_all(Path(config.output_dir) / "generations", requests, backend, job, state)
+    known_ids = {name: {problem.id for problem in problems} for name, problems in whole.items()}
+    timings = answer_all(Path(config.output_dir) / "generations", requests, known_ids, backend, job, state)
     return timings if state.is_main_process else None
 
 
@@ -129,16 +137,22 @@ def grade(config: EvaluationConfig, benchmarks: Mapping[str, list[Problem]]) -> 
         for name, problems in benchmarks.items():
             samples = SampleStore(folder / "generations", name).read()
             greedy, num_samples = config.plan(name)
-            measured[name], verdict_lines = measure_benchmark(
-                problems, samples, greedy=greedy, num_samples=num_samples, vote=config.vote or "classes", grader=grader
-            )
-            write_text(folder / "verdicts" / f"{name}.jsonl", verdict_lines)
+            vote = config.vote or "classes"
+            lines = judge_samples(problems, samples, greedy=greedy, num_samples=num_samples, vote=vote, grader=grader)
+            path = folder / "verdicts" / f"{name}.jsonl"
+            write_text(path, verdict_text(lines))
+            measured[name] = measure_benchmark(lines, samples, vote=vote) | {"verdicts_digest": file_digest(path)}
     return measured
 
 
 def add_times(measured: Mapping[str, dict[str, Any]], timings: Mapping[str, Timing], results_path: Path) -> None:
     """Adds the time of the answers. A run that finds all answers there keeps the time of the run that generated them."""
-    before = read_json(results_path)["benchmarks"] if results_path.is_file() else {}
+    before: dict[str, Any] = {}
+    if results_path.is_file():
+        try:
+            before = read_results_alone(results_path.parent)["benchmarks"]
+        except ValueError as error:
+            logger.warning("%s It is written again, without the time of earlier answers.", error)
     for name, result in measured.items():
         spent, earlier = timings[name], before.get(name, {})
         result["seconds"] = round(spent.seconds or earlier.get("seconds") or 0.0, 3)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.evaluation.paired import PairedComparison, compare_runs
+from circuitseer_trl.evaluation.result_files import read_results
 
 Runs = Mapping[str, dict[str, Any]]  # content of results.json by the run's name
 
@@ -28,16 +28,12 @@ def run_folder(path: str | Path) -> Path:
 def read_runs(paths: Iterable[str | Path]) -> tuple[dict[str, dict[str, Any]], dict[str, Path]]:
     """Reads the results and the folders of runs, by short names for tables."""
     folders = [run_folder(path) for path in paths]
-    for folder in folders:
-        if not (folder / "results.json").is_file():
-            raise FileNotFoundError(
-                f"{folder} has no results.json. `circuitseer evaluate --output_dir {folder} ...` writes it."
-            )
+    results = {folder: read_results(folder) for folder in folders}
     depth = 1
     while len({folder.parts[-depth:] for folder in folders}) < len(set(folders)):
         depth += 1
     named = {"/".join(folder.parts[-depth:]): folder for folder in folders}
-    return {name: read_json(folder / "results.json") for name, folder in named.items()}, named
+    return {name: results[folder] for name, folder in named.items()}, named
 
 
 def find_baseline(asked: str | None, folders: Mapping[str, Path]) -> str:

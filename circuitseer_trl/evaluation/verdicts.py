@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from circuitseer_trl.answers import read_verdict_lines
-from circuitseer_trl.evaluation.metrics import pass_at_k
+from circuitseer_trl.answers import VerdictLine, read_verdict_lines
+from circuitseer_trl.evaluation.metrics import TIE_RULES, majority, pass_at_k
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,12 @@ class ProblemVerdicts:
     Attributes:
         greedy: Verdict on the greedy answer; None if there is none.
         sampled: Verdicts on the sampled answers, in their order.
+        vote_classes: Classes of the sampled answers; None if the file does not have them, as those of version 0.1.0.
     """
 
     greedy: bool | None
     sampled: tuple[bool, ...]
+    vote_classes: tuple[int | None, ...] | None = None
 
     @property
     def pass_at_1(self) -> float:
@@ -26,6 +28,16 @@ class ProblemVerdicts:
         if self.greedy is not None:
             return float(self.greedy)
         return sum(self.sampled) / len(self.sampled)
+
+    def majority(self, vote: str) -> float | None:
+        """Whether the vote of the sampled answers is right; None if there is no vote.
+
+        Args:
+            vote: Setting of the evaluation.
+        """
+        if not self.sampled or self.vote_classes is None:
+            return None
+        return majority(self.vote_classes, self.sampled, TIE_RULES[vote])
 
 
 def read_verdicts(folder: str | Path, benchmark: str) -> dict[str, ProblemVerdicts]:
@@ -36,17 +48,21 @@ def read_verdicts(folder: str | Path, benchmark: str) -> dict[str, ProblemVerdic
             f"There is no {path}. `circuitseer evaluate` with the run's own settings writes it again from generations/."
         )
     greedy: dict[str, bool] = {}
-    sampled: dict[str, dict[int, bool]] = {}
+    sampled: dict[str, dict[int, VerdictLine]] = {}
     for line in read_verdict_lines(path):
         draws = sampled.setdefault(line.id, {})
         if line.greedy:
             greedy[line.id] = line.verdict
         else:
-            draws[line.sample] = line.verdict
-    return {
-        problem: ProblemVerdicts(greedy.get(problem), tuple(draws[sample] for sample in sorted(draws)))
-        for problem, draws in sampled.items()
-    }
+            draws[line.sample] = line
+    found = {}
+    for problem, draws in sampled.items():
+        lines = [draws[sample] for sample in sorted(draws)]
+        classes = tuple(line.vote_class for line in lines)
+        known = all(line.vote_class is not None or not (line.extracted or "").strip() for line in lines)
+        verdicts = tuple(line.verdict for line in lines)
+        found[problem] = ProblemVerdicts(greedy.get(problem), verdicts, classes if known else None)
+    return found
 
 
 def mean_pass_at_k(verdicts: Mapping[str, ProblemVerdicts], k: int) -> float:

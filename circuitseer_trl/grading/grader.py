@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,6 +12,8 @@ from circuitseer_trl.grading.extraction import extract_answer
 from circuitseer_trl.grading.workers import WorkerPool
 
 _CACHED_PAIRS = 1 << 16
+_ENDED = ("timeout", "crash")  # the comparison's process was killed, or died
+_UNDECIDED = (*_ENDED, "not_understood", "too_costly", "too_deep", "too_long")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Verdict:
     extracted: str | None
     reason: str
     seconds: float = 0.0
+
+    @property
+    def undecided(self) -> bool:
+        """Whether no rule could decide. The answer then counts as wrong."""
+        return not self.correct and (self.reason in _UNDECIDED or self.reason.startswith("error:"))
 
 
 class Grader:
@@ -119,33 +126,49 @@ class Grader:
 
         All right answers are one class. Wrong ones are compared with each class's first answer, under the question's
         own rules.
+
+        An answer whose comparison with the reference did not end in time is a class of its own. So is one whose comparisons
+        with two classes do not end, and the first answer of a class is left out after two such comparisons. Each answer then
+        costs the time limit three times at most.
         """
-        representatives: list[str] = []
         class_of: dict[str, int] = {}
         result: list[int | None] = []
         right: int | None = None
+        firsts: dict[str, int] = {}  # the first answer of each class of wrong answers
+        slow = Counter[str]()
         for answer, verdict in zip(answers, verdicts, strict=True):
             if answer is None or not answer.strip():
                 result.append(None)
                 continue
             if answer not in class_of:
+                number = len(set(class_of.values()))
                 if verdict.correct:
-                    if right is None:
-                        right = len(representatives)
-                        representatives.append(answer)
-                    class_of[answer] = right
-                else:
-                    others = [number for number in range(len(representatives)) if number != right]
-                    pairs = [
-                        (answer, Question(representatives[number], question.choices, question.text))
-                        for number in others
-                    ]
-                    same = [n for n, verdict in zip(others, self.grade_answers(pairs), strict=True) if verdict.correct]
-                    class_of[answer] = same[0] if same else len(representatives)
-                    if not same:
-                        representatives.append(answer)
+                    right = number if right is None else right
+                    number = right
+                elif verdict.reason not in _ENDED:
+                    same, too_slow = self._first_equal(answer, firsts, question)
+                    if same is not None:
+                        number = firsts[same]
+                    elif len(too_slow) < 2:
+                        firsts[answer] = number
+                    slow.update(too_slow if len(too_slow) < 2 else ())
+                    firsts = {first: of for first, of in firsts.items() if slow[first] < 2}
+                class_of[answer] = number
             result.append(class_of[answer])
         return result
+
+    def _first_equal(self, answer: str, firsts: Iterable[str], question: Question) -> tuple[str | None, list[str]]:
+        """The first text that equals an answer, if any; and up to two texts whose comparison did not end in time."""
+        too_slow: list[str] = []
+        for first in firsts:
+            (verdict,) = self.grade_answers([(answer, Question(first, question.choices, question.text))])
+            if verdict.correct:
+                return first, too_slow
+            if verdict.reason in _ENDED:
+                too_slow.append(first)
+                if len(too_slow) == 2:
+                    break
+        return None, too_slow
 
 
 def grade_all(items: Iterable[tuple[str, Question]], **options: Any) -> list[Verdict]:

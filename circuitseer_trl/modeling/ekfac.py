@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from circuitseer_trl.artifacts import read_json, write_json
 from circuitseer_trl.distributed.processes import on_main_rank, process_state
-from circuitseer_trl.distributed.shards import check_manifest
+from circuitseer_trl.distributed.shard_folders import check_manifest
 from circuitseer_trl.extras import require_extra
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.gradients import Gradients

@@ -31,9 +31,9 @@ LOSS_COLUMNS = pa.schema(
 )
 
 
-def check_finite(num_not_finite: int, num_rows: int, first: str, max_share: float = MAX_ERROR_SHARE) -> None:
-    """Raises if the share of rows whose response loss is not finite is above `max_share`."""
-    if num_not_finite > max_share * num_rows:
+def check_finite(num_not_finite: int, num_rows: int, first: str) -> None:
+    """Raises if the share of rows whose response loss is not finite is above `MAX_ERROR_SHARE`."""
+    if num_not_finite > MAX_ERROR_SHARE * num_rows:
         raise ValueError(
             f"The response losses of {num_not_finite} of {num_rows} rows are not finite, for instance of {first}. Are the "
             "model's weights complete? If its dtype is float16, set `reference_dtype: float32`."
@@ -82,6 +82,7 @@ def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.
         lambda examples: loss_table(examples, reference),
         "Response losses",
         ROWS_PER_SHARD,
+        LOSS_COLUMNS,
     )
     # Null is not NaN: a row without a completion left has no loss, which is not an error.
     bad = table.filter(pc.invert(pc.is_finite(table["loss_nats"])))

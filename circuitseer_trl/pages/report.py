@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.artifacts import read_card
 from circuitseer_trl.drawing.charts import Axis, figure, head_map, heading, linear_axis, row, whisker
 from circuitseer_trl.drawing.html_pages import html_page, html_table
 from circuitseer_trl.evaluation.paired import Difference, PairedComparison
@@ -19,8 +19,8 @@ from circuitseer_trl.pages.result_tables import (
     probability,
     results_rows,
 )
+from circuitseer_trl.selection.step_cards import CARDS, EXAMPLE_GROUPS, read_step_cards
 
-STEP_CARDS = ("heads.json", "scores.json", "selection.json")
 STEPS = ("select", "train", "evaluate")
 SETTINGS = (
     *("backend", "preset", "temperature", "top_p", "repetition_penalty", "max_new_tokens", "vote", "prompt_template"),
@@ -46,8 +46,8 @@ def report_page(
     """
     parts = [
         '<p class="note">Percent right, with 95% intervals over problems: Wilson\'s if each is right or wrong, otherwise '
-        "from resampling them. They show how much results would vary on other problems of this kind, not with another "
-        "seed of training.</p>",
+        "from resampling them; the average's interval is computed from those of its benchmarks. They show how much results "
+        "would vary on other problems of this kind, not with another seed of training.</p>",
         "<h2>Pass@1</h2>",
         _results_chart(runs),
         html_table(results_rows(runs)[0], results_rows(runs)[1:]),
@@ -99,9 +99,9 @@ def _differences(baseline: str, comparisons: Mapping[str, PairedComparison], ord
     if not rows:
         return f"<h2>Differences to {html.escape(baseline)}</h2>{sentences}"
     note = (
-        "Pass@1 minus that of the baseline, in percentage points, on the same problems. An interval without 0 is a "
-        "difference that remains when problems are resampled. Better and worse count problems; p is the exact two-sided "
-        "sign test on the two counts, for the average over all problems together. "
+        "Pass@1 (in the chart) or Majority@n minus that of the baseline, in percentage points, on the same problems. An "
+        "interval without 0 is a difference that remains when problems are resampled. Better and worse count problems; "
+        "p is the exact two-sided sign test on the two counts, for the average over all problems together. "
         f"Of comparisons without a true difference, here {len(rows)} at most, one in twenty has a p below 0.05."
     )
     table = html_table(DIFFERENCE_HEADING, rows)
@@ -139,24 +139,25 @@ def _answers(runs: Runs) -> str:
         "problems",
         "truncated %",
         "no answer %",
-        "not gradable %",
+        "undecided %",
         "right of finished %",
         "avg@n %",
     ]
     rows = []
     for name, run in runs.items():
         for benchmark, values in run["benchmarks"].items():
-            ratios = ("truncated_ratio", "unanswered_ratio", "timeout_ratio", "accuracy_finished", "avg_at_n")
+            ratios = ("truncated_ratio", "unanswered_ratio", "undecided_ratio", "accuracy_finished", "avg_at_n")
             cells = [percent(values.get(key)) for key in ratios]
             tokens = "-" if values["mean_tokens"] is None else f"{values['mean_tokens']:.0f}"
             problems = str(values["num_problems"])
-            if values.get("num_errata"):
-                problems += f" ({values['num_errata']} references corrected)"
+            notes = {"num_errata": "references corrected", "no_gold": "without a reference"}
+            problems += "".join(f" ({values[key]} {note})" for key, note in notes.items() if values.get(key))
             rows.append([name, benchmark, problems, *cells, tokens])
     note = (
-        '<p class="note">Truncated answers reach the limit on new tokens; they have no answer if their last box is cut. Not '
-        "gradable are answers whose comparison takes too long; they count as wrong. Right of finished is Pass@1 "
-        "among the answers that are not truncated; avg@n is the mean over sampled answers.</p>"
+        '<p class="note">Truncated answers reach the limit on new tokens; they have no answer if their last box is cut. '
+        "Undecided are answers that the grader cannot read, or whose comparison takes too long; they count as wrong, as do all "
+        "answers to problems without a reference. Right of finished is Pass@1 among the answers that are not truncated; avg@n is "
+        "the mean over sampled answers.</p>"
     )
     return note + html_table([*heading, "mean tokens"], rows)
 
@@ -179,8 +180,8 @@ def _times(runs: Runs, folders: Mapping[str, Path]) -> str:
     rows = []
     for name, run in runs.items():
         path = folders[name] / "steps.json"
-        record = read_json(path) if path.is_file() else {}
-        seconds = [record[step]["seconds"] if step in record else None for step in STEPS]
+        record = read_card(path, "reproduce") if path.is_file() else {}
+        seconds = [record.get(step, {}).get("seconds") for step in STEPS]
         cells = ["-" if each is None else f"{each:,.1f}" for each in seconds]
         known = [each for each in seconds if each is not None]
         generating = sum(values["seconds"] for values in run["benchmarks"].values())
@@ -205,7 +206,7 @@ def _selections(folders: Mapping[str, Path], more: Iterable[str | Path]) -> str:
     seen: set[Path] = set()
     sections = []
     for name, folder in candidates:
-        if folder.resolve() not in seen and any((folder / file).is_file() for file in STEP_CARDS):
+        if folder.resolve() not in seen and any((folder / file).is_file() for file in CARDS):
             seen.add(folder.resolve())
             sections.append(f"<h3>{html.escape(name)}</h3>{_selection(folder)}")
     return f"<h2>Selection</h2>{''.join(sections)}" if sections else ""
@@ -214,19 +215,19 @@ def _selections(folders: Mapping[str, Path], more: Iterable[str | Path]) -> str:
 def _selection(folder: Path) -> str:
     """Shows heads.json, examples.json, scores.json and selection.json of a folder."""
     parts = []
-    if (folder / "heads.json").is_file():
-        heads = read_json(folder / "heads.json")
-        if "importance" in heads:
-            parts.append(
-                f"<p>{len(heads['selected'])} of {sum(map(len, heads['importance']))} heads selected (framed). Colour: "
-                "increase of the response loss without the head, in nats per token; the warm colour is more.</p>"
-                f"{head_map(heads['importance'], heads['selected'])}"
-            )
-    if (folder / "examples.json").is_file():
-        parts.append(_examples(read_json(folder / "examples.json")))
+    cards = read_step_cards(folder)
+    heads = cards.get("heads.json", {})
+    if "importance" in heads:
+        parts.append(
+            f"<p>{len(heads['selected'])} of {sum(map(len, heads['importance']))} heads selected (framed). Colour: "
+            "increase of the response loss without the head, in nats per token; the warm colour is more.</p>"
+            f"{head_map(heads['importance'], heads['selected'])}"
+        )
+    if "examples.json" in cards:
+        parts.append(_examples({group: cards["examples.json"][group] for group in EXAMPLE_GROUPS}))
     for file in ("scores.json", "selection.json"):
-        if (folder / file).is_file():
-            facts = html_table(["", ""], _facts(read_json(folder / file)))
+        if file in cards:
+            facts = html_table(["", ""], _facts(cards[file]))
             parts.append(f"<details><summary>{file}</summary>{facts}</details>")
     return "".join(parts)
 

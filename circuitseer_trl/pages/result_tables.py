@@ -43,14 +43,22 @@ def columns_of(runs: Runs) -> list[tuple[str, str, str]]:
 
 
 def cells_of(run: dict[str, Any], runs: Runs, columns: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Formats a run's values. If runs have different benchmarks, an average shows the number of its benchmarks."""
+    """Formats a run's values. An average shows over how many benchmarks it is, if these are not the same for all averages."""
     alike = len({tuple(sorted(each["benchmarks"])) for each in runs.values()}) == 1
     cells = []
     for _, name, key in columns:
         values = run["benchmarks"].get(name, {}) if name else run["average"]
         text = percent(values.get(key), values.get(f"{key}_interval"))
-        cells.append(text if name or alike or text == "-" else f"{text} of {len(run['benchmarks'])}")
+        total, measured = len(run["benchmarks"]), num_measured(run, key)
+        if not name and text != "-" and not (alike and measured == total):
+            text += f" over {measured} of {total} benchmarks" if measured < total else f" over {total} benchmarks"
+        cells.append(text)
     return cells
+
+
+def num_measured(run: dict[str, Any], key: str) -> int:
+    """Number of a run's benchmarks that have a value: a benchmark with greedy answers alone has no majority."""
+    return sum(values.get(key) is not None for values in run["benchmarks"].values())
 
 
 def results_rows(runs: Runs) -> list[list[str]]:
@@ -68,18 +76,26 @@ def results_table(runs: Runs) -> str:
     return text_table(heading, rows)
 
 
-DIFFERENCE_HEADING = ["run", "benchmark", "Pass@1", "95% interval", "better", "worse", "p"]
+DIFFERENCE_HEADING = ["run", "benchmark", "measure", "difference", "95% interval", "better", "worse", "p"]
 
 
 def difference_rows(comparisons: Mapping[str, PairedComparison]) -> list[list[str]]:
-    """One row under `DIFFERENCE_HEADING` for each run and benchmark that has a difference."""
+    """One row under `DIFFERENCE_HEADING` for each run, benchmark and measure that has a difference."""
     rows = []
     for name, comparison in comparisons.items():
-        for benchmark, found in {**comparison.benchmarks, "average": comparison.average}.items():
-            if isinstance(found, Difference):
-                interval = "[{}, {}]".format(*map(points, found.interval))
-                counts = [str(found.num_better), str(found.num_worse)]
-                rows.append([name, benchmark, points(found.value), interval, *counts, probability(found.p_value)])
+        of_all, of_voted = len(comparison.benchmarks), len(comparison.majority)
+        average = "average" if of_voted == of_all else f"average of {of_voted}"
+        measures: dict[str, dict[str, Difference | str | None]] = {
+            "Pass@1": {**comparison.benchmarks, "average": comparison.average},
+            "Maj@n": {**comparison.majority, average: comparison.majority_average},
+        }
+        for measure, differences in measures.items():
+            for benchmark, found in differences.items():
+                if isinstance(found, Difference):
+                    interval = "[{}, {}]".format(*map(points, found.interval))
+                    counts = [str(found.num_better), str(found.num_worse)]
+                    numbers = [points(found.value), interval, *counts, probability(found.p_value)]
+                    rows.append([name, benchmark, measure, *numbers])
     return rows
 
 

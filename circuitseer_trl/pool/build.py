@@ -8,9 +8,10 @@ import datasets
 import numpy as np
 
 from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.pool.converted import READER_VERSION
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.pool.sources import read_dataset
-from circuitseer_trl.pool.texts import content_uid, difficulty_number, usable_text
+from circuitseer_trl.pool.texts import content_uid, usable_labels, usable_text
 
 POOL_COLUMNS = {
     "row": "int64",
@@ -23,23 +24,21 @@ POOL_COLUMNS = {
 }
 
 
-def _normalise(batch: dict[str, list[Any]], rows: list[int], columns: dict[str, str | None]) -> dict[str, list[Any]]:
-    """One batch of the dataset in the pool's columns. It is a function of the module, so that `datasets` can cache it."""
+def _normalise(
+    batch: dict[str, list[Any]], rows: list[int], columns: dict[str, str | None], reader_version: int
+) -> dict[str, list[Any]]:
+    """One batch of the dataset in the pool's columns. It is a function of the module, so that `datasets` can cache it.
+
+    The cache knows the code of this function, but not the code that it calls: `reader_version` stands for that.
+    """
     names = list(batch)
     output: dict[str, list[Any]] = {key: [] for key in POOL_COLUMNS}
     for row, values in zip(rows, zip(*batch.values(), strict=True), strict=True):
         record = dict(zip(names, values, strict=True))
         text = usable_text(record, columns["prompt"], columns["completion"], columns["correct"])  # type: ignore[arg-type]
-        uid = record[columns["id"]] if columns["id"] else content_uid(text["problem"], text["completion"])
-        category = record[columns["category"]] if columns["category"] else None
-        for key, value in {
-            "row": row,
-            "uid": str(uid),
-            "category": None if category is None else str(category),
-            "difficulty": difficulty_number(record[columns["difficulty"]]) if columns["difficulty"] else None,
-        }.items():
-            output[key].append(value)
-        for key, value in text.items():
+        content = content_uid(text["problem"], text["completion"])
+        labels = usable_labels(record, columns, content)
+        for key, value in (labels | text | {"row": row, "reason": text["reason"] or labels["reason"]}).items():
             output[key].append(value)
     return output
 
@@ -58,7 +57,9 @@ def build_pool(
     """Makes a pool of a dataset; the columns are those of `PoolConfig`.
 
     Rows without a problem or completion, chats of more than one turn, and lists of traces without a correct one are dropped
-    with a reason. Rows of equal content have the same hash; the second one gets `-2` after it, the third `-3`, and so on.
+    with a reason. So are rows whose problem or completion is not text, whose id is not text or a whole number, and whose
+    category or difficulty is not text or a number. Rows of equal content have the same hash; the second one gets `-2` after
+    it, the third `-3`, and so on.
 
     Raises:
         ValueError: A column does not exist, an id stands in two rows, or no row is usable.
@@ -95,7 +96,7 @@ def build_pool(
             _normalise,
             batched=True,
             with_indices=True,
-            fn_kwargs={"columns": columns},
+            fn_kwargs={"columns": columns, "reader_version": READER_VERSION},
             remove_columns=needed.column_names,
             features=features,
         )

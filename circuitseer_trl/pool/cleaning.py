@@ -12,6 +12,7 @@ import numpy as np
 from circuitseer_trl.distributed.processes import on_main_rank
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.pool.sources import read_dataset
+from circuitseer_trl.pool.texts import texts_of
 
 DEDUP_NGRAM_SIZE = 5  # words, as in FineWeb's search for near-duplicates (Penedo et al. 2024)
 TEXT_COLUMNS = ("problem", "question", "prompt")
@@ -104,7 +105,7 @@ def read_texts(source: Mapping[str, Any]) -> list[str]:
             f"{source['dataset_name']} (`decontaminate_against`) has no column {named or ' or '.join(TEXT_COLUMNS)}; its columns "
             f"are {', '.join(dataset.column_names)}. Set `column` to one of them."
         )
-    return [str(text) if text is not None else "" for text in dataset[column]]
+    return texts_of(dataset, column, source["dataset_name"])
 
 
 def clean_pool(

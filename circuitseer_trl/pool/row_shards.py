@@ -19,6 +19,7 @@ def run_row_shards(
     compute: Callable[[list[Example]], pa.Table],
     description: str,
     rows_per_shard: int | None = None,
+    columns: pa.Schema | None = None,
 ) -> pa.Table:
     """Computes what `compute` makes of every row of the pool, in its order; see `run_shards`.
 
@@ -26,10 +27,14 @@ def run_row_shards(
         made_from: Everything the result depends on, the pool too.
         compute: Makes the table of some rows; must depend on nothing else.
         rows_per_shard: By default `ROWS_PER_SHARD`.
+        columns: The columns of the table; None if they are not known.
     """
     size = rows_per_shard or ROWS_PER_SHARD
 
     def compute_shard(shard: int) -> pa.Table:
         return compute(pool.take(range(shard * size, min((shard + 1) * size, len(pool)))))
 
-    return run_shards(folder, -(-len(pool) // size), made_from, compute_shard, description)
+    def uids(shard: int) -> list[str]:
+        return pool.uids[shard * size : (shard + 1) * size]
+
+    return run_shards(folder, -(-len(pool) // size), made_from, compute_shard, description, uids, columns)

@@ -91,6 +91,13 @@ class Pool:
     def dropped_counts(self) -> dict[str, int]:
         return dict(sorted(Counter(self.dropped["reason"]).items()))
 
+    def dropped_sentence(self) -> str:
+        """Says how many rows cannot be used, and why; an empty text if there are none. It begins with a space."""
+        if not len(self.dropped):
+            return ""
+        counts = ", ".join(f"{reason} ({count})" for reason, count in self.dropped_counts().items())
+        return f" {len(self.dropped)} more cannot be used: {counts}."
+
     def describe(self) -> dict[str, Any]:
         """The pool's entry on a card."""
         return {

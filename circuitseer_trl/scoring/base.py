@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedModel
 
-from circuitseer_trl.artifacts import fingerprint, library_versions, write_card
+from circuitseer_trl.artifacts import library_versions, sealed, write_card
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.distributed.processes import on_main_rank
 from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE
@@ -197,7 +197,7 @@ def score_pool(
     def compute(examples: list[Example]) -> pa.Table:
         return score_table(examples, bound.score_batch(examples), schema)
 
-    table = run_row_shards(pool, output_dir / "scores", made_from, compute, "Scores")
+    table = run_row_shards(pool, output_dir / "scores", made_from, compute, "Scores", columns=schema)
     check_scores(table)
     card = score_card(table, pool, made_from, bound.summary(table)) | {"seconds": round(time.monotonic() - started, 2)}
     on_main_rank(lambda: write_card(output_dir / "scores.json", card))
@@ -258,4 +258,4 @@ def score_card(
         **(summary or {}),
         "versions": library_versions(),
     }
-    return card | {"fingerprint": fingerprint(card)}
+    return sealed(card)

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from circuitseer_trl.artifacts import read_table
-from circuitseer_trl.checks import check_count
+from circuitseer_trl.checks import check_count, check_seed
 from circuitseer_trl.extras import require_extra
+from circuitseer_trl.finished import content_digest
 from circuitseer_trl.modeling.loading import local_device, model_path
 from circuitseer_trl.pool.row_shards import run_row_shards
 from circuitseer_trl.pool.rows import Example, Pool
@@ -63,7 +64,7 @@ class CategoryScorer(Scorer):
     cluster_seed: int = 0
 
     def __post_init__(self) -> None:
-        check_count("cluster_seed", self.cluster_seed, smallest=0)
+        check_seed("cluster_seed", self.cluster_seed, bits=32)  # as scikit-learn takes
         if self.num_clusters is not None:
             check_count("num_clusters", self.num_clusters)
             check_extra()
@@ -77,11 +78,25 @@ class CategoryScorer(Scorer):
         if self.num_clusters is not None and self.num_clusters > len(pool):
             raise ValueError(f"`num_clusters` is {self.num_clusters}, but the pool has only {len(pool)} usable rows.")
 
+    @cached_property
+    def _embedding_digest(self) -> dict[str, str]:
+        """The content of a model in a folder, which may change under its name; empty for a model of the Hub."""
+        folder = Path(self.embedding_model).expanduser()
+        used = self.num_clusters is not None and folder.is_dir()
+        return {"embedding_model_digest": content_digest(folder)} if used else {}
+
+    def parameters(self) -> dict[str, Any]:
+        return super().parameters() | self._embedding_digest
+
     def fit(self, pool: Pool, output_dir: Path) -> None:
         number = self.num_clusters
         if number is None:
             return
-        made_from: dict[str, Any] = {"pool": pool.fingerprint, "embedding_model": self.embedding_model}
+        made_from: dict[str, Any] = {
+            "pool": pool.fingerprint,
+            "embedding_model": self.embedding_model,
+            **self._embedding_digest,
+        }
         table = run_row_shards(pool, output_dir / "embeddings", made_from, self._embeddings, "Embeddings")
         embedder.cache_clear()  # frees the memory before the rows are scored
         made_from |= {"num_clusters": number, "cluster_seed": self.cluster_seed}

@@ -31,7 +31,8 @@ class CircuitSeerScorer(Scorer):
             "output").
         score_format: `plain` is the text alone, as in the paper; `chat` puts it into the chat template.
         statistic: `variance` is the paper's; `entropy` is 1 - H(p) / log(m), in [0, 1].
-        sink_tokens: Number of first tokens that the statistic leaves out; 0 in the paper.
+        sink_tokens: Number of first tokens that the statistic leaves out; 0 in the paper. A text without further tokens has no
+            score and the status `too_short`.
     """
 
     needs: ClassVar[Needs] = "heads"
@@ -59,12 +60,13 @@ class CircuitSeerScorer(Scorer):
         longest = self.reference.max_length
         for index, example in enumerate(batch):
             tokens = self.encode(example)
-            rows[index] = {
-                "status": "truncated" if len(tokens) > longest else "ok" if tokens else "empty",
-                "num_tokens": min(len(tokens), longest),
-            }
-            if tokens:
-                ids[index] = tokens[:longest]
+            status = "truncated" if len(tokens) > longest else "ok" if tokens else "empty"
+            kept = tokens[:longest]
+            if kept and len(kept) <= self.sink_tokens:
+                status = "too_short"
+            elif kept:
+                ids[index] = kept
+            rows[index] = {"status": status, "num_tokens": len(kept)}
         indices = list(ids)
         for positions in length_batches([len(ids[index]) for index in indices], self.reference.batch_tokens):
             members = [indices[position] for position in positions]

@@ -60,6 +60,10 @@ def explain(example: Example, scorer: CircuitSeerScorer) -> Explanation:
     ids = scorer.encode(example)[: reference.max_length]
     if not ids:
         raise ValueError(f"Row {example.row} has no token in its {scorer.score_on}, so it has no score.")
+    if len(ids) <= scorer.sink_tokens:
+        raise ValueError(
+            f"Row {example.row} has {len(ids)} tokens, which `sink_tokens: {scorer.sink_tokens}` leaves out, so it has no score."
+        )
     received = np.stack([attention_received(scorer.model, [ids], [head])[0] for head in heads])
     score = attention_variance(received.mean(axis=0), scorer.sink_tokens)
     tokens = reference.tokenizer.batch_decode([[token] for token in ids])

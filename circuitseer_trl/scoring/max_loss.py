@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from circuitseer_trl.artifacts import read_table
+from circuitseer_trl.distributed.shard_folders import read_shards
 from circuitseer_trl.modeling.stored_losses import MIN_TRUNCATED_TOKENS, losses_folder, pool_losses
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Needs, Row, Scorer
@@ -34,7 +34,7 @@ class MaxLossScorer(Scorer):
     @cached_property
     def losses(self) -> dict[str, dict[str, Any]]:
         """The rows of `losses/`, by uid."""
-        return {row["uid"]: row for row in read_table(self._folder).to_pylist()}
+        return {row["uid"]: row for row in read_shards(self._folder, "score-pool").to_pylist()}
 
     def score_batch(self, batch: Sequence[Example]) -> list[Row]:
         return [loss_row(self.losses[example.uid]) for example in batch]

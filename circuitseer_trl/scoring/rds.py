@@ -17,6 +17,7 @@ from circuitseer_trl.modeling.encoding import encode_prompt
 from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, length_batches, pad_right
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.pool.sources import read_dataset
+from circuitseer_trl.pool.texts import texts_of
 from circuitseer_trl.scoring.base import Needs, Row, Scorer
 from circuitseer_trl.scoring.fitted import fitted_file
 
@@ -83,7 +84,7 @@ class RDSScorer(Scorer):
                 f"The queries have no column {self.query_column!r} (`query_column`); their columns are "
                 f"{', '.join(dataset.column_names)}."
             )
-        texts = [str(text) for text in dataset[self.query_column] if text is not None and str(text).strip()]
+        texts = [text for text in texts_of(dataset, self.query_column, self.queries) if text.strip()]
         if not texts:
             raise ValueError(f"The queries {self.queries} have no text in their column {self.query_column!r}.")
         return texts

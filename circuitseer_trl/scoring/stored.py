@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.checks import check_choice, is_number
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Row, Scorer
 from circuitseer_trl.scoring.combination import Normalisation, weighted_scores
+from circuitseer_trl.scoring.score_folder import read_score_folder
 
 
 @dataclass(frozen=True)
@@ -27,14 +26,10 @@ class StoredScores:
 
 def read_scores(folder: str) -> StoredScores:
     """Reads the scores in an output folder of `score-pool` or `select-data`: those in `scores/`, before any combination."""
-    path = Path(folder).expanduser()
-    for name in ("scores.json", "scores"):
-        if not (path / name).exists():
-            raise FileNotFoundError(f"There is no {name} in {folder} (`folders`). `circuitseer score-pool` writes it.")
-    table = read_table(path / "scores")
-    uids = table["uid"].to_pylist()
+    found = read_score_folder(folder)
+    table, uids = found.table, found.table["uid"].to_pylist()
     return StoredScores(
-        read_json(path / "scores.json"),
+        found.card,
         dict(zip(uids, table["score"].to_numpy().tolist(), strict=True)),
         dict(zip(uids, table["num_tokens"].to_pylist(), strict=True)),
     )

@@ -6,20 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from circuitseer_trl.command_line import run_command
-from circuitseer_trl.evaluation.benchmark_files import benchmark_specs, rows_file
+from circuitseer_trl.distributed.finishing import is_launched, say_if_finished
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.finished_evaluation import PRODUCTS, evaluation_step
 from circuitseer_trl.extras import require_extra
-from circuitseer_trl.finished import FinishedStep
 from circuitseer_trl.recipe import parse_recipe
-
-
-def evaluation_step(config: EvaluationConfig) -> FinishedStep:
-    """The step, with what its results depend on: the model, and each benchmark's rows and file."""
-    local = [str(rows_file(name, config.benchmarks_dir) or "") for name in config.benchmarks]  # "" is on the Hub
-    described = [str(path) for name, path in benchmark_specs().items() if name in config.benchmarks]
-    model = None if config.backend == "replay" else config.model_name_or_path
-    inputs = [config.replay_from, config.base_url, described]
-    return FinishedStep("evaluate", config.output_dir, [config], [model, *local], inputs)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -29,8 +20,8 @@ def main(args: Sequence[str] | None = None) -> None:
     )
     finished = evaluation_step(config)
     made_from = finished.made_from()
-    if config.report_to == "none" and (text := finished.text(made_from)):
-        print(text)
+    # In a launch the processes of some backends do not join each other.
+    if config.report_to == "none" and not is_launched() and say_if_finished(finished, made_from):
         return
     require_extra("eval", "Evaluation", "math_verify")
     from circuitseer_trl.distributed.only_writer import only_writer
@@ -48,7 +39,7 @@ def main(args: Sequence[str] | None = None) -> None:
         if results is not None:
             text = results_table({Path(config.output_dir).name: results})
             print(text)
-            finished.record(made_from, text, ["results.json", "generations", "verdicts"])
+            finished.record(made_from, text, PRODUCTS)
 
 
 if __name__ == "__main__":

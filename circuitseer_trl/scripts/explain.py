@@ -60,7 +60,7 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_SCORES,
     )
-    check_names(config)
+    check_names(pool_config, config)
     from circuitseer_trl.distributed.only_writer import only_writer
     from circuitseer_trl.distributed.processes import say
     from circuitseer_trl.pages.explanation import render, render_influence

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import UNUSED_BY_HEADS, DryRunConfig, PoolConfig, SelectionConfig
-from circuitseer_trl.finished import selection_step
+from circuitseer_trl.distributed.finishing import say_if_finished
+from circuitseer_trl.finished import SELECTION_PRODUCTS, selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
+from circuitseer_trl.selection.methods import check_names
 
 if TYPE_CHECKING:
     from circuitseer_trl.circuits.heads import HeadSet
@@ -28,9 +30,12 @@ def describe(heads: "HeadSet") -> str:
         for (layer, head), note in zip(heads.selected, notes or [""] * len(heads.selected), strict=True)
     ]
     if race:
+        chance = race["confidence"]["error"]
+        sure = (
+            f"the chance that it dropped a head of the top is at most {chance:.0%}" if chance else "no head was dropped"
+        )
         lines.append(
-            f"By a race, with {race['row_tokens_ratio']:.0%} of the work of all heads on the whole probe; the chance "
-            f"that it dropped a head of the top is at most {race['confidence']['error']:.2g}, by the normal approximation."
+            f"By a race, with {race['row_tokens_ratio']:.0%} of the work of all heads on the whole probe; {sure}."
         )
     return "\n".join(lines)
 
@@ -45,10 +50,10 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_HEADS,
     )
+    check_names(pool_config, config)
     finished = selection_step("find-heads", pool_config, config)
     made_from = finished.made_from()
-    if not run.dry_run and (text := finished.text(made_from)):
-        print(text)
+    if not run.dry_run and say_if_finished(finished, made_from):
         return
     from circuitseer_trl.distributed.only_writer import check_only_writer
     from circuitseer_trl.distributed.processes import on_main_rank, say
@@ -65,7 +70,7 @@ def main(args: Sequence[str] | None = None) -> None:
     heads = detect_heads(config, pool, reference)
     text = f"{describe(heads)}\nWritten to {config.output_dir}/heads.json. {spent(started)}"
     say(text)
-    on_main_rank(lambda: finished.record(made_from, text, ["heads.json", "importance.parquet", "probe.parquet"]))
+    on_main_rank(lambda: finished.record(made_from, text, SELECTION_PRODUCTS[finished.name]))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ def main(args: Sequence[str] | None = None) -> None:
     require_extra("eval", "Grading", "math_verify")
     output = Path(config.output)
     with writing_to(output.parent, output.name):
-        num_lines, num_right = grade_file(config)
-    print(f"{num_right} of {num_lines} right; verdicts in {config.output}")
+        graded = grade_file(config)
+    undecided = f", {graded.num_undecided} undecided" if graded.num_undecided else ""
+    print(f"{graded.num_right} of {graded.num_lines} right{undecided}; verdicts in {config.output}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "compares evaluations, as tables and as a page",
     "pool-benchmark": "writes a pool as a benchmark",
     "reproduce": "selects, trains, evaluates and reports, from four recipes; skips what is finished",
+    "doctor": "checks that this machine computes right and fast",
     "demo": "runs all of this on word problems, on two CPU cores, in minutes",
     "recipes": "lists, shows and copies the recipes that come with the package",
 }

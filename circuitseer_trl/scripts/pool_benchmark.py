@@ -8,6 +8,7 @@ from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.evaluation.pool_benchmark import PoolBenchmarkConfig, write_pool
 from circuitseer_trl.locks import writing_to
+from circuitseer_trl.pool.file_names import check_dataset_file
 from circuitseer_trl.recipe import parse_recipe
 
 
@@ -19,6 +20,7 @@ def main(args: Sequence[str] | None = None) -> None:
         description=__doc__,
         kinds=("data",),
     )
+    check_dataset_file(pool_config.dataset_name)
     with writing_to(Path(config.benchmarks_dir) / config.name):
         path, written, left_out = write_pool(pool_config, config)
     print(f"{written} problems written to {path}; {left_out} without an answer left out.")

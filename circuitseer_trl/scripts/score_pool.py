@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import UNUSED_BY_SCORES, DryRunConfig, PoolConfig, SelectionConfig
-from circuitseer_trl.finished import selection_step
+from circuitseer_trl.distributed.finishing import say_if_finished
+from circuitseer_trl.finished import SELECTION_PRODUCTS, selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.methods import check_names
@@ -25,7 +26,8 @@ def describe(scores: "ScoreTable", pool: "Pool") -> str:
     card = scores.card
     correlation = card["rank_correlation_with_length"]
     shown = "-" if correlation is None else f"{correlation:+.3f}"
-    lines = [f"{len(scores.table)} rows scored: {card['counts']}. Rank correlation of score and length: {shown}."]
+    scored = f"{len(scores.table)} rows scored: {card['counts']}.{pool.dropped_sentence()}"
+    lines = [f"{scored} Rank correlation of score and length: {shown}."]
     if warning := length_warning(correlation):
         lines.append(f"WARNING: {warning}")
     lines.append(as_text(example_rows(scores.table, pool)))
@@ -42,11 +44,10 @@ def main(args: Sequence[str] | None = None) -> None:
         kinds=SELECTION_KINDS,
         hidden=UNUSED_BY_SCORES,
     )
-    check_names(config)
+    check_names(pool_config, config)
     finished = selection_step("score-pool", pool_config, config)
     made_from = finished.made_from()
-    if not run.dry_run and (text := finished.text(made_from)):
-        print(text)
+    if not run.dry_run and say_if_finished(finished, made_from):
         return
     from circuitseer_trl.distributed.only_writer import check_only_writer
     from circuitseer_trl.distributed.processes import on_main_rank, say
@@ -63,7 +64,7 @@ def main(args: Sequence[str] | None = None) -> None:
     scores = steps.score(pool)
     text = f"{describe(scores, pool)}\nWritten to {config.output_dir}/scores. {spent(started)}"
     say(text)
-    on_main_rank(lambda: finished.record(made_from, text, ["scores", "scores.json"]))
+    on_main_rank(lambda: finished.record(made_from, text, SELECTION_PRODUCTS[finished.name]))
 
 
 if __name__ == "__main__":

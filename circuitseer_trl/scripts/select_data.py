@@ -7,19 +7,11 @@ from collections.abc import Sequence
 
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
-from circuitseer_trl.finished import selection_step
+from circuitseer_trl.distributed.finishing import say_if_finished
+from circuitseer_trl.finished import SELECTION_PRODUCTS, selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.methods import check_names
-
-SELECTION_PRODUCTS = (
-    "selection.parquet",
-    "selection.json",
-    "examples.json",
-    "dropped.parquet",
-    "scores",
-    "scores.json",
-)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -32,18 +24,17 @@ def main(args: Sequence[str] | None = None) -> None:
         description=__doc__,
         kinds=SELECTION_KINDS,
     )
-    check_names(config)
+    check_names(pool_config, config)
     finished = selection_step("select-data", pool_config, config)
     made_from = finished.made_from()
-    if not run.dry_run and config.report_to == "none" and (text := finished.text(made_from)):
-        print(text)
+    if not run.dry_run and config.report_to == "none" and say_if_finished(finished, made_from):
         return
-    from circuitseer_trl.artifacts import write_json
+    from circuitseer_trl.artifacts import write_card
     from circuitseer_trl.distributed.only_writer import check_only_writer
     from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
-    from circuitseer_trl.selection.examples import as_text, example_rows
+    from circuitseer_trl.selection.examples import as_text, example_rows, stored_examples
     from circuitseer_trl.selection.steps import SelectionSteps
     from circuitseer_trl.tracking import check_tracker, start_run
 
@@ -63,12 +54,13 @@ def main(args: Sequence[str] | None = None) -> None:
         log_selection(config.output_dir, pool)
     selection, card = selected.selection, selected.card
     examples = example_rows(selected.scores.table, pool, set(selection.uids))
-    on_main_rank(lambda: write_json(f"{config.output_dir}/examples.json", examples))
+    on_main_rank(lambda: write_card(f"{config.output_dir}/examples.json", stored_examples(examples, card)))
     correlation = card["rank_correlation_with_length"]
     tokens = card["mean_tokens"]
     text = (
         f"Selected {len(selection)} of {len(pool)} rows by {card['method']} ({card['sampling']}, seed {card['seed']}), "
         f"by {process_state().num_processes} process(es)."
+        + pool.dropped_sentence()
         + (f" Rank correlation of score and length: {correlation:+.3f}." if correlation is not None else "")
         + (
             f" Mean tokens: {tokens['pool']:.0f} in the pool, {tokens['selected']:.0f} selected."
@@ -79,7 +71,7 @@ def main(args: Sequence[str] | None = None) -> None:
         + f"\n{as_text(examples)}\n(* is selected.) Written to {config.output_dir}/selection.parquet. {spent(started)}"
     )
     say(text)
-    on_main_rank(lambda: finished.record(made_from, text, SELECTION_PRODUCTS))
+    on_main_rank(lambda: finished.record(made_from, text, SELECTION_PRODUCTS[finished.name]))
 
 
 if __name__ == "__main__":

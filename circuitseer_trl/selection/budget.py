@@ -27,6 +27,14 @@ class TokenBudget:
     most: int
     tokens: np.ndarray
 
+    def check(self) -> None:
+        """Raises if the whole pool has fewer tokens than the budget."""
+        if self.tokens.sum() < self.most:
+            raise ValueError(
+                f"Cannot choose {self.most} tokens: the pool's {len(self.tokens)} rows have only {self.tokens.sum()}. "
+                "Lower `budget_tokens`."
+            )
+
     def kept(self, selection: Selection, pool: Pool) -> dict[str, int]:
         """Makes the card's entry: training tokens of the selection and of the pool."""
         of = dict(zip(pool.uids, self.tokens.tolist(), strict=True))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitseer_trl.artifacts import fingerprint, library_versions
+from circuitseer_trl.artifacts import fingerprint, library_versions, sealed, table_fingerprint
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.sampling.base import Selection
 from circuitseer_trl.scoring.base import ScoreTable
@@ -45,9 +45,10 @@ def selection_card(
         "mean_tokens": {"pool": nan_mean(tokens), "selected": nan_mean(tokens[chosen])},
         "categories": category_shift(pool, chosen),
         "uids": fingerprint(sorted(selection.uids)),
+        "rows": table_fingerprint(selection.to_table()),
         "versions": library_versions(),
     }
-    return card | {"fingerprint": fingerprint(card)}
+    return sealed(card)
 
 
 def category_shift(pool: Pool, chosen: np.ndarray) -> dict[str, dict[str, int]] | None:

@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from circuitseer_trl.circuits.heads import HeadSet, configured_grid
-from circuitseer_trl.circuits.race import sweep_cost
+from circuitseer_trl.circuits.model_race import sweep_cost
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.distributed.allocator import reuse_freed_memory

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.scoring.diagnostics import rank_correlation
+from circuitseer_trl.scoring.score_folder import read_score_folder
+from circuitseer_trl.selection.step_cards import read_step_cards
+from circuitseer_trl.selection.stored_selection import read_selection
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,17 @@ def read_folder(path: str | Path, name: str | None = None) -> SelectionFolder:
     """Reads the selection in a folder, or in the folder `selection` of a run of `circuitseer reproduce`."""
     path = Path(path)
     folder = path if (path / "selection.json").is_file() else path / "selection"
-    for file in ("selection.json", "selection.parquet", "scores.json", "scores"):
-        if not (folder / file).exists():
-            raise FileNotFoundError(f"There is no {file} in {path}. `circuitseer select-data` writes it.")
-    table = read_table(folder / "scores").select(["uid", "score", "num_tokens"]).to_pylist()
-    heads = folder / "heads.json"
-    seconds = read_json(folder / "scores.json")["seconds"] + (
-        read_json(heads).get("seconds", 0) if heads.is_file() else 0
+    selection, scores, cards = (
+        read_selection(folder / "selection.parquet"),
+        read_score_folder(folder),
+        read_step_cards(folder),
     )
+    table = scores.table.select(["uid", "score", "num_tokens"]).to_pylist()
+    seconds = scores.card["seconds"] + cards.get("heads.json", {}).get("seconds", 0)
     return SelectionFolder(
         name=name or path.name,
-        card=read_json(folder / "selection.json"),
-        chosen=frozenset(read_table(folder / "selection.parquet")["uid"].to_pylist()),
+        card=selection.card,
+        chosen=frozenset(selection.uids),
         scores={row["uid"]: row["score"] for row in table if row["score"] is not None},
         lengths={row["uid"]: row["num_tokens"] for row in table if row["num_tokens"] is not None},
         seconds=seconds,
@@ -103,9 +104,13 @@ def compare(folders: Sequence[SelectionFolder]) -> SelectionDifferences:
     pools = {folder.card["pool"]["fingerprint"] for folder in folders}
     if len(pools) > 1:
         of = ", ".join(f"{folder.name}: {folder.card['pool']['fingerprint']}" for folder in folders)
-        raise ValueError(
-            f"These selections are of {len(pools)} different pools (fingerprints: {of}). Give selections of one pool."
-        )
+        advice = "Give selections of one pool."
+        if len({frozenset({*folder.scores, *folder.lengths}) for folder in folders}) == 1:
+            advice = (
+                "The ids of their rows are the same, so their data recipes may differ in `category_column`, which belongs to a "
+                "pool. Select again with one data recipe."
+            )
+        raise ValueError(f"These selections are of {len(pools)} different pools (fingerprints: {of}). {advice}")
     size = folders[0].card["pool"]["num_usable"]
     # Methods read different texts, so the lengths of one selection are used for all.
     source = next((folder for folder in folders if folder.lengths), None)

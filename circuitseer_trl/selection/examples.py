@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from circuitseer_trl.artifacts import sealed
 from circuitseer_trl.pool.rows import Pool
 
 NUM_ROWS = 10
@@ -51,6 +52,11 @@ def example_rows(
                 line["selected"] = line["uid"] in selected
             line["problem"] = pool[position].problem[:MAX_TEXT]
     return found
+
+
+def stored_examples(examples: Examples, selection_card: dict[str, Any]) -> dict[str, Any]:
+    """The content of `examples.json`: the rows, and which selection they are of."""
+    return sealed({**examples, "selection": selection_card["fingerprint"]})
 
 
 def as_text(examples: Examples, max_text: int = 90) -> str:

@@ -4,13 +4,16 @@ Classes are named as strings, so that reading the names imports no method.
 """
 
 import difflib
+import importlib.util
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from circuitseer_trl.configs import Sampling, SelectionConfig
+from circuitseer_trl.configs import PoolConfig, Sampling, SelectionConfig
 from circuitseer_trl.modeling.model_folders import check_model_folder
+from circuitseer_trl.pool.file_names import check_dataset_file
 
 # Rows of comparisons without a selection: training on the whole pool, and no training.
 WITHOUT_SELECTION = ("full", "zero_shot")
@@ -89,12 +92,36 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 
 
-def check_names(config: SelectionConfig) -> None:
-    """Raises for a method or a model's folder that is not there, before anything slow is imported."""
+def check_names(pool_config: PoolConfig, config: SelectionConfig) -> None:
+    """Raises for a file, method, class or model's folder that is not there, before anything slow is imported."""
+    for name in [pool_config.dataset_name, *(source["dataset_name"] for source in pool_config.text_sources())]:
+        check_dataset_file(name)
+    for key, path in (("scorer", config.scorer), ("sampler", config.sampler)):
+        if path is not None:
+            split_class_path(key, path)
     if config.scorer is None:
         get_method(config.method)
     if config.reference_model is not None:
         check_model_folder(config.reference_model)
+
+
+def split_class_path(key: str, path: str) -> tuple[str, str]:
+    """Splits a `module:Class` into its two names. Raises if it is none, or there is no such module."""
+    module_name, _, name = path.partition(":")
+    if not module_name or not name or module_name.startswith("."):
+        raise ValueError(f"`{key}` must be a `module:Class` such as my_package.my_module:MyClass, got {path!r}.")
+    missing: str | None = None
+    try:
+        missing = None if module_name in sys.modules or importlib.util.find_spec(module_name) else module_name
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the package exists, but one of its own imports does not
+        missing = error.name
+    if missing is not None:
+        raise ValueError(
+            f"`{key}: {path}`: there is no module {missing!r}. Is it installed, or its folder on PYTHONPATH?"
+        )
+    return module_name, name
 
 
 def get_method(name: str) -> Method:

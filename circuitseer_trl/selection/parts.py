@@ -11,7 +11,7 @@ from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.sampling.base import Sampler
 from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.scoring.combination import Combination
-from circuitseer_trl.selection.methods import SAMPLERS, Method, NamedSampler, get_method
+from circuitseer_trl.selection.methods import SAMPLERS, Method, NamedSampler, get_method, split_class_path
 
 # Keys of the recipe for the reference model. They were fields of scorers in early versions.
 READING = ("probe_format", "system_prompt", "max_batch_tokens")
@@ -44,17 +44,8 @@ def load_class(key: str, path: str, kind: type) -> Any:
     Raises:
         ValueError: There is no such class, or it is not a subclass of `kind`.
     """
-    module_name, _, name = path.partition(":")
-    if not module_name or not name:
-        raise ValueError(f"`{key}` must be a `module:Class` such as my_package.my_module:MyClass, got {path!r}.")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module exists, but one of its own imports does not
-        raise ValueError(
-            f"`{key}: {path}`: there is no module {error.name!r}. Is it installed, or its folder on PYTHONPATH?"
-        ) from None
+    module_name, name = split_class_path(key, path)
+    module = importlib.import_module(module_name)
     found = getattr(module, name, None)
     if found is None:
         close = difflib.get_close_matches(name, vars(module), n=1)

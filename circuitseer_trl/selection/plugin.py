@@ -16,6 +16,7 @@ from circuitseer_trl.sampling.base import Sampler, Selection
 from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.selection.steps import SelectionSteps, shared_temporary_folder
 from circuitseer_trl.selection.trainable_rows import trainable_rows
+from circuitseer_trl.selection.trained_on import mark_trained
 
 
 class CircuitSeerDataSelector(TrainerCallback, ExportableState):
@@ -53,6 +54,10 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         selecting = {item.name for item in fields(SelectionConfig)} - {"output_dir"}
         if unknown := sorted(set(options) - columns - selecting):
             raise TypeError(f"Unknown options {unknown}. Options are the keys of `PoolConfig` and `SelectionConfig`.")
+        if "dataset_name" in options:
+            raise ValueError(
+                "`dataset_name` is what `select` is called with, as a name or a dataset. Leave it out here."
+            )
         self.pool_options = {key: value for key, value in options.items() if key in columns}
         if scorer is not None and method:
             raise ValueError(
@@ -116,6 +121,13 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         """The callback's state for `trainer_state.json`: the card of the selection."""
         return {"args": {}, "attributes": {"card": self.card}}
 
+    def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if args.restore_callback_states_from_checkpoint:
+            raise ValueError(
+                "`restore_callback_states_from_checkpoint` makes every callback anew from a checkpoint, and this selector would "
+                "lose its selection. Leave it out: on a resume the selector itself compares its rows with the checkpoint's."
+            )
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.card is not None and state.is_world_process_zero:
             write_card(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / "selection.json", self.card)
@@ -127,6 +139,8 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         if self.card is None or not state.is_world_process_zero:
             return
         write_card(Path(str(args.output_dir)) / "selection.json", self.card)
+        if self._kept is not None:
+            mark_trained(self._kept[0], str(args.output_dir), self.card["rows"])
         if self._kept is not None and "wandb" in (args.report_to or []):
             from circuitseer_trl.selection.selection_panels import log_selection  # needs the extra `wandb`
 

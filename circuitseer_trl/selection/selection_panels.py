@@ -7,9 +7,11 @@ import numpy as np
 import pyarrow as pa
 import wandb
 
-from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.distributed.shard_folders import read_shards
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.selection.examples import ranked
+from circuitseer_trl.selection.step_cards import read_step_cards
+from circuitseer_trl.selection.stored_selection import read_selection
 
 FILES = ("selection.parquet", "selection.json", "heads.json", "importance.parquet", "scores.json", "dropped.parquet")
 PIXELS = 12  # a cell of the heat map; a model has tens of layers and heads
@@ -87,24 +89,25 @@ def log_selection(folder: str | Path, pool: Pool, *, num_rows: int = 20) -> None
     run, folder = wandb.run, Path(folder)
     if run is None:
         return
-    card = read_json(folder / "selection.json")
-    chosen = read_table(folder / "selection.parquet")
+    selection = read_selection(folder / "selection.parquet")
+    card, chosen = selection.card, selection.table
     run.config.update({"selection": card}, allow_val_change=True)
     panels: dict[str, Any] = {"selection/scores_selected": wandb.Histogram(list(finite(chosen["score"])))}
     if (folder / "scores").is_dir():
-        scores = read_table(folder / "scores")
+        scores = read_shards(folder / "scores", "score-pool")
         panels["selection/scores_pool"] = wandb.Histogram(list(finite(scores["score"])))
         panels |= length_panels(scores, set(chosen["uid"].to_pylist()))
         panels["selection/extremes"] = extremes(scores, set(chosen["uid"].to_pylist()), pool, num_rows)
-    if (folder / "heads.json").is_file():
-        panels |= head_panels(read_json(folder / "heads.json"))
+    cards = read_step_cards(folder)
+    if "heads.json" in cards:
+        panels |= head_panels(cards["heads.json"])
     if card.get("categories"):
         panels["selection/categories"] = category_table(card["categories"])
     run.log(panels, commit=False)
 
     run.summary["selection/num_selected"] = len(chosen)
     for name in ("heads", "scores"):
-        if (folder / f"{name}.json").is_file() and "seconds" in (step := read_json(folder / f"{name}.json")):
+        if "seconds" in (step := cards.get(f"{name}.json", {})):
             run.summary[f"selection/{name}_seconds"] = step["seconds"]
 
     artifact = wandb.Artifact(f"selection-{card['fingerprint']}", type="selection", metadata=card)

@@ -25,6 +25,7 @@ from circuitseer_trl.scoring.combination import control_length
 from circuitseer_trl.selection.budget import TokenBudget, check_nested, sample_tokens, training_tokens
 from circuitseer_trl.selection.card import length_warning, selection_card
 from circuitseer_trl.selection.parts import Parts, make_parts
+from circuitseer_trl.selection.trained_on import check_not_trained_on
 
 logger = get_logger(__name__)
 
@@ -159,14 +160,16 @@ class SelectionSteps:
             raise ValueError(
                 f"Cannot choose {size} examples: the pool has only {len(pool)} usable rows. Lower `budget_size`."
             )
-        scores = self.score(pool)
         output_dir = Path(config.output_dir)
         tokens = None
         if config.budget_tokens is not None and self.reference is not None:
             tokens = TokenBudget(config.budget_tokens, training_tokens(pool, self.reference, output_dir))
+            tokens.check()  # before the expensive scores
+        scores = self.score(pool)
 
         def choose() -> tuple[Selection, dict[str, Any]]:
             selection, card = self._choose(pool, scores, size, tokens)
+            check_not_trained_on(output_dir, card["rows"])
             write_table(output_dir / "selection.parquet", selection.to_table())
             pool.write_dropped(output_dir / "dropped.parquet")
             write_card(output_dir / "selection.json", card)

@@ -1,21 +1,34 @@
 """Which steps does a run have, and which are finished? Plans and runs the steps of four recipes."""
 
 import argparse
+import logging
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from circuitseer_trl.artifacts import fingerprint, read_json, write_json
+from circuitseer_trl.artifacts import read_json, write_json
 from circuitseer_trl.children import run_child
+from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.evaluation.answering.backends.registry import backend_class
+from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.finished_evaluation import evaluation_step
+from circuitseer_trl.finished import FinishedStep, selection_step
 from circuitseer_trl.modeling.model_folders import check_model_folder
-from circuitseer_trl.named_files import SHIPPED, find_file
-from circuitseer_trl.recipe import read_recipe
+from circuitseer_trl.named_files import SELECTION_KINDS, find_file
+from circuitseer_trl.recipe import parse_recipe, read_recipe
 from circuitseer_trl.redaction import redact_command
-from circuitseer_trl.selection.methods import WITHOUT_SELECTION, get_method
+from circuitseer_trl.selection.methods import WITHOUT_SELECTION, check_names, get_method
+from circuitseer_trl.selection.step_cards import CARDS
+from circuitseer_trl.training.finished_training import training_step
+from circuitseer_trl.yaml_files import read_yaml
+
+logger = logging.getLogger(__name__)
+
+PAGE = "report.html"
 
 PREFIXES = ("data", "select", "train", "evaluate")
 KINDS = {
@@ -24,8 +37,6 @@ KINDS = {
     "sft": ("sft",),
     "eval": ("eval",),
 }  # kinds among which the name of each flag is searched
-# Earlier names of steps, which fingerprints keep, so that runs of earlier versions stay finished.
-RECORDED_NAMES = {"circuitseer_trl.scripts.evaluate": "eval.run", "circuitseer_trl.scripts.report": "eval.report"}
 
 
 @dataclass(frozen=True)
@@ -36,23 +47,24 @@ class Step:
         name: Name of the step in `steps.json`.
         module: Module that is run with `-m`.
         arguments: Its arguments on the command line.
-        product: File that exists when the step is finished.
-        inputs: Files whose content the step depends on.
+        finished: Gives what the step depends on, as of now. The step itself records that it has ended.
         launch: Whether the step starts with `accelerate launch` if that is asked for.
+        check: Module that checks the arguments; None if they were checked when the step was planned.
     """
 
     name: str
     module: str
     arguments: list[str]
-    product: Path
-    inputs: list[Path]
+    finished: Callable[[], FinishedStep]
     launch: bool = True
+    check: str | None = None
 
-    def fingerprint(self) -> str:
-        texts = [path.read_text(encoding="utf-8") for path in self.inputs]
-        # As in a checkout: another place of the same package leaves a run finished.
-        arguments = [word.removeprefix(f"{SHIPPED}/") for word in self.arguments]
-        return fingerprint([RECORDED_NAMES.get(self.module, self.module), arguments, texts])
+    def seconds_before(self, record: dict[str, Any]) -> float | None:
+        """The seconds that the step took when it ended; None if it has to run."""
+        finished, seconds = self.finished(), record.get(self.name, {}).get("seconds")
+        if seconds is None or finished.text(finished.made_from(), trust_hub=True) is None:
+            return None
+        return float(seconds)
 
 
 def read_overrides(words: list[str]) -> dict[str, dict[str, str]]:
@@ -100,48 +112,64 @@ def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> l
     if method not in WITHOUT_SELECTION:
         arguments = ["--config", str(recipes["data"]), "--config", str(recipes["selection"])]
         arguments += ["--output_dir", str(selection_dir), *tracked, *flags(overrides["data"] | overrides["select"])]
-        steps.append(
-            Step(
-                "select",
-                "circuitseer_trl.scripts.select_data",
-                arguments,
-                selection_dir / "selection.json",
-                [recipes["data"], recipes["selection"]],
-            )
-        )
+        steps.append(selecting_step(arguments))
     if method != "zero_shot":
         arguments = ["--config", str(recipes["data"]), "--config", str(recipes["sft"]), "--output_dir", str(model_dir)]
         if steps:
             arguments += ["--selection_file", str(selection_dir / "selection.parquet")]
-        inputs = [recipes["data"], recipes["sft"], *([recipes["selection"]] if steps else [])]
-        steps.append(
-            Step(
-                "train",
-                "circuitseer_trl.scripts.train_sft",
-                [*arguments, *tracked, *flags(overrides["data"] | overrides["train"])],
-                model_dir / "training.json",
-                inputs,
-            )
-        )
+        arguments += [*tracked, *flags(overrides["data"] | overrides["train"])]
+        steps.append(training_process(arguments, options))
     model = training["model_name_or_path"] if method == "zero_shot" else str(model_dir)
     arguments = ["--config", str(recipes["eval"]), "--model_name_or_path", model, "--output_dir", str(output)]
     if "system_prompt" in data:
         arguments += ["--system_prompt", str(data["system_prompt"])]
-    steps.append(
-        Step(
-            "evaluate",
-            "circuitseer_trl.scripts.evaluate",
-            [*arguments, *tracked, *flags(overrides["evaluate"])],
-            output / "results.json",
-            [recipes["eval"]],
-            launch=backend_class(evaluating.get("backend", "transformers")).one_process_a_gpu(evaluating),
-        )
+    arguments += [*tracked, *flags(overrides["evaluate"])]
+    launch = backend_class(evaluating.get("backend", "transformers")).one_process_a_gpu(evaluating)
+    return [*steps, evaluating_step(arguments, launch), reporting_step(output)]
+
+
+def selecting_step(arguments: list[str]) -> Step:
+    pool_config, config, _ = parse_recipe(
+        *(PoolConfig, SelectionConfig, DryRunConfig), args=arguments, prog="select-data", kinds=SELECTION_KINDS
     )
-    page = output / "report.html"
-    steps.append(
-        Step("report", "circuitseer_trl.scripts.report", [str(output), "--output", str(page)], page, [], launch=False)
+    check_names(pool_config, config)
+    return Step(
+        "select",
+        "circuitseer_trl.scripts.select_data",
+        arguments,
+        lambda: selection_step("select-data", pool_config, config),
     )
-    return steps
+
+
+def training_process(arguments: list[str], options: argparse.Namespace) -> Step:
+    launch = read_yaml(options.accelerate_config) if options.accelerate_config is not None else {}
+    num_processes = options.num_processes or launch.get("num_processes") or 1
+    return Step(
+        "train",
+        "circuitseer_trl.scripts.train_sft",
+        arguments,
+        lambda: training_step(arguments, num_processes),
+        check="circuitseer_trl.training.training_keys",
+    )
+
+
+def evaluating_step(arguments: list[str], launch: bool) -> Step:
+    config = parse_recipe(EvaluationConfig, args=arguments, prog="evaluate", kinds=("eval",))
+    return Step(
+        "evaluate", "circuitseer_trl.scripts.evaluate", arguments, lambda: evaluation_step(config), launch=launch
+    )
+
+
+def reporting_step(output: Path) -> Step:
+    page = output / PAGE
+
+    def finished() -> FinishedStep:
+        drawn = [output / "results.json", output / "verdicts", *(output / "selection" / name for name in CARDS)]
+        return FinishedStep("report", str(output), {}, [str(path) for path in drawn if path.exists()])
+
+    return Step(
+        "report", "circuitseer_trl.scripts.report", [str(output), "--output", str(page)], finished, launch=False
+    )
 
 
 def command(step: Step, accelerate_config: Path | None, num_processes: int | None) -> list[str]:
@@ -153,18 +181,26 @@ def command(step: Step, accelerate_config: Path | None, num_processes: int | Non
     return [*launch, "-m", step.module, *step.arguments]
 
 
+def check_arguments(steps: list[Step]) -> int:
+    """Checks the arguments of the steps that were not checked before. Returns the exit status of the first mistake, or 0."""
+    for step in steps:
+        if step.check is not None and (status := run_child([sys.executable, "-m", step.check, *step.arguments])):
+            return status
+    return 0
+
+
 def run(steps: list[Step], output_dir: Path, accelerate_config: Path | None, num_processes: int | None) -> int:
     """Runs the steps that are not finished. Returns the exit status of the first step that fails, or 0."""
     record_path = output_dir / "steps.json"
-    record = read_json(record_path) if record_path.is_file() else {}
-    again = False  # after a step that runs again, all later steps run again
-    for step in steps:
-        asked = step.fingerprint()
-        finished = record.get(step.name, {}).get("fingerprint") == asked and step.product.exists()
-        if finished and not again:
-            print(f"[{step.name}] finished before, in {record[step.name]['seconds']:.1f} s", flush=True)
+    record = read_seconds(record_path)
+    checked = False
+    for index, step in enumerate(steps):
+        if (before := step.seconds_before(record)) is not None:
+            print(f"[{step.name}] finished before, in {before:.1f} s", flush=True)
             continue
-        again = True
+        if not checked and (status := check_arguments(steps[index + 1 :])):
+            return status
+        checked = True
         words = command(step, accelerate_config, num_processes)
         shown = redact_command(words)
         print(f"[{step.name}] {shlex.join(shown)}", flush=True)
@@ -176,7 +212,24 @@ def run(steps: list[Step], output_dir: Path, accelerate_config: Path | None, num
                 f"[{step.name}] failed with status {status} after {seconds:.1f} s: {shlex.join(shown)}", file=sys.stderr
             )
             return status
-        record[step.name] = {"fingerprint": asked, "command": shown, "seconds": round(seconds, 1)}
+        if step.name == "report":  # it depends on what the steps before it wrote
+            finished = step.finished()
+            finished.record(finished.made_from(), "The page is drawn.", [PAGE])
+        record[step.name] = {"command": shown, "seconds": round(seconds, 1)}
         write_json(record_path, record)
         print(f"[{step.name}] took {seconds:.1f} s", flush=True)
     return 0
+
+
+def read_seconds(path: Path) -> dict[str, Any]:
+    """Reads `steps.json`. A broken one is written again, since a step that is finished then takes seconds."""
+    if not path.is_file():
+        return {}
+    try:
+        record = read_json(path)
+        if isinstance(record, dict) and all(isinstance(step, dict) for step in record.values()):
+            return record
+        logger.warning("%s is broken. It is written again.", path)
+    except ValueError as error:
+        logger.warning("%s It is written again.", error)
+    return {}

@@ -2,21 +2,14 @@
 
 import importlib.util
 import os
-from pathlib import Path
-from typing import Any
 
 import torch
-from accelerate.logging import get_logger
 from accelerate.utils import DistributedType
 from trl import ModelConfig, SFTConfig, SFTTrainer
 
-from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.extras import require_extra
+from circuitseer_trl.training.target import model_init_kwargs
 
-logger = get_logger(__name__)
-
-SETTINGS_FILE = "training_settings.json"
-RESULT_FILE = "training.json"
 FLASH_PACKAGES = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface"}
 
 
@@ -31,6 +24,11 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
         ImportError: A package is missing.
         ValueError: The engine cannot run with these settings on this machine.
     """
+    if args.hub_token or "token" in model_init_kwargs(args):
+        raise ValueError(
+            "A token of the Hub in the settings (`hub_token`, or `token` in `model_init_kwargs`) would be written into the "
+            "model's folder. Leave it out, and set the environment variable HF_TOKEN."
+        )
     attention = model_config.attn_implementation or ""
     package = FLASH_PACKAGES.get(attention)
     if package is not None and importlib.util.find_spec(package) is None:
@@ -115,79 +113,3 @@ def check_engine(trainer: SFTTrainer) -> str:
             "config, as accelerate_configs/zero3.yaml does."
         )
     return f"DEEPSPEED ZeRO-{stage}"
-
-
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    keys = sorted(old.keys() | new.keys())
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
-
-
-def is_finished(output_dir: str | Path, settings: dict[str, Any]) -> bool:
-    """Whether the folder holds a finished run of these settings."""
-    result = Path(output_dir) / RESULT_FILE
-    return result.is_file() and not differences(read_json(result)["settings"], settings)
-
-
-def last_checkpoint(output_dir: str | Path) -> str | None:
-    """The last complete checkpoint: transformers 5.23 writes the trainer's state as its last file."""
-    whole = [path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda path: int(path.name.split("-")[1]))) if whole else None
-
-
-def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | bool | None) -> str | None:
-    """The checkpoint to continue from; None starts a new run.
-
-    Args:
-        asked: The key `resume_from_checkpoint`: a folder, or true for the last checkpoint. If it is not set, a run of the
-            same settings continues from its last checkpoint, so that a killed command can be given again.
-
-    Raises:
-        FileNotFoundError: `resume_from_checkpoint` is not a checkpoint folder.
-        ValueError: The folder holds a run of other settings, or another model, and no checkpoint was asked for; or it has no
-            checkpoint although one was asked for.
-    """
-    folder = Path(output_dir)
-    last, file = last_checkpoint(folder), folder / SETTINGS_FILE
-    changed = differences(read_json(file), settings) if file.is_file() else []
-    if asked and changed:
-        logger.warning("Going on with other settings than before: %s.", "; ".join(changed))
-    if str(asked).lower() == "true":
-        if last is None:
-            raise ValueError(f"`resume_from_checkpoint` is true, but {folder} has no checkpoint. Leave it out.")
-        return last
-    if asked and str(asked).lower() not in ("false", "none"):
-        if not (Path(str(asked)) / "trainer_state.json").is_file():
-            raise FileNotFoundError(f"`resume_from_checkpoint` is {asked}, which is no checkpoint folder.")
-        return str(asked)
-    if file.is_file():
-        if changed:
-            raise ValueError(
-                f"The folder {folder} holds a run of other settings ({'; '.join(changed)}). Choose another "
-                "`output_dir`, delete that one, or go on from its last checkpoint with `resume_from_checkpoint: true`."
-            )
-        return last
-    if any(folder.glob("checkpoint-*")) or any(folder.glob("*.safetensors")) or (folder / RESULT_FILE).exists():
-        raise ValueError(
-            f"The folder {folder} holds a model or checkpoints that this command did not write. "
-            "Choose another `output_dir`."
-        )
-    return None
-
-
-def check_world_size(checkpoint: str | Path, world_size: int) -> None:
-    """Checks that a DeepSpeed checkpoint was written by as many processes as this launch has.
-
-    Raises:
-        ValueError: The number of processes differs.
-    """
-    latest = Path(checkpoint) / "latest"
-    if not latest.is_file():
-        return  # not a DeepSpeed checkpoint: the optimizer's state is whole
-    shards = len(list((Path(checkpoint) / latest.read_text().strip()).glob("*_optim_states.pt")))
-    if shards != world_size:
-        raise ValueError(
-            f"The checkpoint {checkpoint} holds the optimizer in {shards} shards, one a process, and this launch has "
-            f"{world_size} processes: DeepSpeed can only resume with as many. Launch with "
-            f"`--num_processes {shards}`, or start a new run from the weights with `--model_name_or_path {checkpoint}` "
-            "and another `output_dir`."
-        )

@@ -1,15 +1,30 @@
 """Which rows was this model trained on? Every checkpoint and the model card record it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTTrainer
+from trl.trainer.utils import get_config_model_id
 
-from circuitseer_trl.artifacts import write_json
+from circuitseer_trl.artifacts import write_json, write_text
+from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.terminal import visible
+from circuitseer_trl.training.checkpoints import write_record
 from circuitseer_trl.training.rope_scaling import write_legacy_rope
 from circuitseer_trl.training.selected_rows import ChosenRows
+
+HUB_ID = re.compile(r"(?:[\w.-]+/)?[\w.-]+")
+NO_BASE = "[None](https://huggingface.co/None)"
+
+
+def code_span(text: str) -> str:
+    """Text as Markdown's code, whatever characters it has."""
+    text = visible(" ".join(text.split())) or " "
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
 
 
 class Provenance(TrainerCallback):
@@ -20,8 +35,9 @@ class Provenance(TrainerCallback):
 
     @property
     def hub_dataset(self) -> str | None:
-        """The pool's name on the Hub; None for local files, because their path is private."""
-        return None if Path(self.pool.name).expanduser().exists() else self.pool.name
+        """The pool's name on the Hub; None for files, because their path is private."""
+        local = Path(self.pool.name).expanduser().exists()
+        return self.pool.name if not local and HUB_ID.fullmatch(self.pool.name) else None
 
     def finish(self, folder: Path) -> None:
         """Completes the folder of a saved model; one process calls this."""
@@ -31,18 +47,20 @@ class Provenance(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
-            self.finish(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+            checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            self.finish(checkpoint)
+            write_record(checkpoint, process_state().num_processes)
 
     def describe(self) -> str:
         """The model card's section on the training data."""
         name = self.hub_dataset or Path(self.pool.name).name
         text = (
-            f"\n\n## Training data\n\n{len(self.chosen.indices)} rows of the pool `{name}`, which has {len(self.pool)} "
+            f"\n\n## Training data\n\n{len(self.chosen.indices)} rows of the pool {code_span(name)}, which has {len(self.pool)} "
             f"usable rows (fingerprint `{self.pool.fingerprint}`).\n"
         )
         if self.chosen.card is not None:
             text += (
-                f"\nThey were selected by the method `{self.chosen.card.get('method')}` of circuitseer_trl "
+                f"\nThey were selected by the method {code_span(str(self.chosen.card.get('method')))} of circuitseer_trl "
                 "([CircuitSeer](https://arxiv.org/abs/2510.18470)); its settings are in "
                 "[selection.json](selection.json).\n"
             )
@@ -69,9 +87,14 @@ class DocumentedTrainer(SFTTrainer):
     def create_model_card(  # type: ignore[override]  # TRL's own departs from transformers'
         self, model_name: str | None = None, dataset_name: str | None = None, tags: str | list[str] | None = None
     ) -> None:
+        model_name = visible(" ".join((model_name or "").split())) or None
         super().create_model_card(model_name, dataset_name or self.provenance.hub_dataset, tags)
         if self.is_world_process_zero():
             folder = Path(str(self.args.output_dir))
-            with open(folder / "README.md", "a", encoding="utf-8") as card:
-                card.write(self.provenance.describe())
+            # Of a folder, whose path is private. The model is typed as a module, which has no config.
+            base = Path(get_config_model_id(self.model.config)).name  # type: ignore[union-attr, arg-type]
+            text = (folder / "README.md").read_text(encoding="utf-8")
+            # TRL names no model that is a local folder, and none that is not pushed.
+            text = text.replace(NO_BASE, f"{code_span(base)} (a local folder)").replace('model="None"', 'model="."')
+            write_text(folder / "README.md", text + self.provenance.describe())
             self.provenance.finish(folder)

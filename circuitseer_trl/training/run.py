@@ -13,25 +13,19 @@ from accelerate.logging import get_logger
 from transformers import TrainerCallback
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
-from circuitseer_trl.artifacts import library_versions, write_json
+from circuitseer_trl.artifacts import format_record, library_versions, write_json
 from circuitseer_trl.configs import PoolConfig
-from circuitseer_trl.distributed.processes import process_state, say
+from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
 from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.selection.trained_on import mark_trained
 from circuitseer_trl.tracking import check_tracker, start_run
+from circuitseer_trl.training.checkpoints import weights_digests
 from circuitseer_trl.training.decisive_settings import settings_of
 from circuitseer_trl.training.launch_selection import select_in_launch
-from circuitseer_trl.training.preflight import (
-    RESULT_FILE,
-    SETTINGS_FILE,
-    check_engine,
-    check_environment,
-    check_world_size,
-    find_resume,
-    is_finished,
-    set_total_batch,
-)
+from circuitseer_trl.training.preflight import check_engine, check_environment, set_total_batch
 from circuitseer_trl.training.provenance import DocumentedTrainer, Provenance
+from circuitseer_trl.training.resume import RESULT_FILE, SETTINGS_FILE, check_world_size, find_resume, is_finished
 from circuitseer_trl.training.rope_scaling import check_length
 from circuitseer_trl.training.selected_rows import (
     ChosenRows,
@@ -43,6 +37,7 @@ from circuitseer_trl.training.selected_rows import (
 )
 from circuitseer_trl.training.target import Target, check_keeps_reasoning, inspect_target, warn_of_surprises
 from circuitseer_trl.training.training_config import TrainingConfig
+from circuitseer_trl.training.training_values import check_training_values
 
 logger = get_logger(__name__)
 
@@ -148,10 +143,10 @@ def train(
     """
     start, state, output_dir = time.perf_counter(), process_state(), Path(str(args.output_dir))
     settings = settings_of(args, target, pool, chosen, system_prompt, state.num_processes)
-    if is_finished(output_dir, settings):
+    if on_main_rank(lambda: is_finished(output_dir, settings)):
         say(f"{output_dir} is finished with these settings.")
         return output_dir
-    checkpoint = find_resume(output_dir, settings, args.resume_from_checkpoint)
+    checkpoint = on_main_rank(lambda: find_resume(output_dir, settings, args.resume_from_checkpoint))
     if checkpoint is not None:
         check_world_size(checkpoint, state.num_processes)
         say(f"Going on from {checkpoint}.")
@@ -173,7 +168,9 @@ def train(
     )
     if state.is_main_process:
         warn_of_surprises(args, target)
-        write_json(output_dir / SETTINGS_FILE, settings)
+        if chosen.folder is not None and chosen.card is not None:
+            mark_trained(chosen.folder, output_dir, chosen.card.get("rows"))
+        write_json(output_dir / SETTINGS_FILE, {"settings": settings} | format_record())
 
     trainer = make_trainer(rows, target, args, Provenance(pool, chosen), callbacks)
     engine = check_engine(trainer)
@@ -198,6 +195,7 @@ def train(
             output_dir / RESULT_FILE,
             {
                 "settings": settings,
+                "weights": weights_digests(output_dir),
                 "format": "chat" if target.chat else "plain",
                 "engine": engine,
                 "world_size": schedule.world_size,
@@ -237,6 +235,7 @@ def run_training(
     system_prompt = pool_config.system_prompt
     tracked = "wandb" in (args.report_to or [])
     check_tracker("wandb" if tracked else "none")
+    check_training_values(args)
     check_environment(args, model_config)
     set_total_batch(args, training_config.total_batch_size, process_state().num_processes)
     target = inspect_target(

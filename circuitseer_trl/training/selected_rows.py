@@ -8,11 +8,12 @@ import datasets
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.modeling.encoding import chat_text
 from circuitseer_trl.pool.chat import conversation
 from circuitseer_trl.pool.rows import Pool
+from circuitseer_trl.selection.stored_selection import read_selection
+from circuitseer_trl.training.selection_files import selection_files
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,10 @@ def read_chosen_rows(selection_file: str | Path, pool: Pool) -> ChosenRows:
         FileNotFoundError: The selection or its card does not exist.
         ValueError: The selection was made from another pool, or a weight is not a whole number.
     """
-    path = Path(selection_file).expanduser()
-    path = path / "selection.parquet" if path.is_dir() else path
-    card_path = path.with_suffix(".json")
-    for needed in (path, card_path):
-        if not needed.is_file():
-            raise FileNotFoundError(
-                f"There is no {needed}. `selection_file` names the selection.parquet, with its selection.json beside "
-                "it, that `circuitseer select-data` writes."
-            )
-    card, table = read_json(card_path), read_table(path)
+    path, _ = selection_files(selection_file)
+    selection = read_selection(path)
+    card, table, uids = selection.card, selection.table, selection.uids
     position = {uid: index for index, uid in enumerate(pool.uids)}
-    uids = table["uid"].to_pylist()
     missing = [uid for uid in uids if uid not in position]
     made_from = card["pool"]["fingerprint"]
     if missing or made_from != pool.fingerprint:
@@ -62,6 +55,8 @@ def read_chosen_rows(selection_file: str | Path, pool: Pool) -> ChosenRows:
             f"({pool.name}) is {pool.fingerprint}; {len(missing)} of the selection's {len(uids)} rows are not in it. "
             "Give the data recipe that the selection was made with, or select again."
         )
+    if pool.rows[[position[uid] for uid in uids]].tolist() != table["row"].to_pylist():
+        raise ValueError(f"{path} has other positions in the dataset than the pool's rows. Select again.")
     weights = np.asarray(table["weight"].to_pylist(), dtype=np.float64)
     whole = np.rint(weights)
     if not np.array_equal(weights, whole) or (whole < 0).any():

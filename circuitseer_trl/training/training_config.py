@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from circuitseer_trl.checks import check_count
+from circuitseer_trl.checks import check_count, check_positive
 
 
 @dataclass
@@ -46,7 +46,7 @@ class TrainingConfig:
             )
         if self.total_batch_size is not None:
             check_count("total_batch_size", self.total_batch_size)
-        for name in ("rope_theta", "max_position_embeddings"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
-                raise ValueError(f"`{name}` must be a number above 0, got {value!r}.")
+        if self.rope_theta is not None:
+            check_positive("rope_theta", self.rope_theta)
+        if self.max_position_embeddings is not None:
+            check_count("max_position_embeddings", self.max_position_embeddings)

@@ -39,14 +39,45 @@ def test_attributions_are_the_slope_towards_ablation(arch):
         registry = dict(AttentionInterface._global_mapping)
         estimates = head_attributions(model, EXAMPLE)
         assert AttentionInterface._global_mapping == registry
-        assert estimates.increase.shape == (NUM_LAYERS, NUM_HEADS)
+        assert estimates.estimate.shape == (NUM_LAYERS, NUM_HEADS)
         assert estimates.base_loss == pytest.approx(response_losses(model, [EXAMPLE])[0], abs=1e-9)
         for layer, head in ((0, 1), (NUM_LAYERS - 1, 3)):
             # Not smaller: norms round to float32, also in float64 models.
             step = 2e-3
             slope = (blended_loss(model, layer, head, step) - blended_loss(model, layer, head, -step)) / (2 * step)
-            assert estimates.increase[layer, head] == pytest.approx(slope, rel=1e-2, abs=1e-4)
-        assert np.abs(estimates.increase).max() > 1e-3, "ablation does nothing here, so the test shows nothing"
+            assert estimates.estimate[layer, head] == pytest.approx(slope, rel=1e-2, abs=1e-4)
+        assert (estimates.reach >= np.abs(estimates.estimate)).all()
+        assert np.abs(estimates.estimate).max() > 1e-3, "ablation does nothing here, so the test shows nothing"
+
+
+def test_the_reach_is_the_steepest_slope_of_changes_of_the_same_length():
+    model, layer, head, step = tiny_model("llama", torch.float64), 1, 2, 2e-3  # not smaller, as above
+    lengths: list[torch.Tensor] = []
+
+    def loss(change: torch.Tensor) -> float:
+        """The loss with `change`, of shape `(T, D)`, added to the head's output."""
+
+        def attend(_, call, kernel):
+            output, weights = kernel(call.query)
+            silenced, _ = kernel(torch.zeros_like(call.query))
+            lengths[:] = (silenced - output)[0, :, head].norm(dim=1).unbind()
+            output = output.clone()
+            output[0, :, head] += change
+            return output, weights
+
+        with intercept(model, [layer], attend):
+            return response_losses(model, [EXAMPLE])[0]
+
+    num_tokens, size = len(EXAMPLE.input_ids), 8
+    gradient = torch.zeros(num_tokens, size, dtype=torch.float64)
+    for token in range(num_tokens):
+        for place in range(size):
+            change = torch.zeros_like(gradient)
+            change[token, place] = step
+            gradient[token, place] = (loss(change) - loss(-change)) / (2 * step)
+    expected = sum(float(length * row.norm()) for length, row in zip(lengths, gradient, strict=True))
+    assert expected > 0.1
+    assert head_attributions(model, EXAMPLE).reach[layer, head] == pytest.approx(expected, rel=1e-2)
 
 
 class Kept:
@@ -100,4 +131,4 @@ def test_memory_in_bfloat16_does_not_grow_with_the_chunks_of_the_head(monkeypatc
     for found in values[1:]:
         assert found.base_loss == pytest.approx(values[0].base_loss, abs=1e-6)
         # Gradients are rounded to bfloat16, by at most 2^-8 of their size.
-        assert found.increase == pytest.approx(values[0].increase, abs=2e-2 * np.abs(values[0].increase).max())
+        assert found.estimate == pytest.approx(values[0].estimate, abs=2e-2 * np.abs(values[0].estimate).max())

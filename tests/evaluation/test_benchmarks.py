@@ -10,7 +10,8 @@ from circuitseer_trl.evaluation.benchmark_files import (
     paper_benchmarks,
     read_benchmark,
 )
-from circuitseer_trl.evaluation.benchmarks import READERS, Problem, content_checksum, load_benchmark
+from circuitseer_trl.evaluation.benchmark_rows import READERS
+from circuitseer_trl.evaluation.benchmarks import Problem, content_checksum, load_benchmark
 from circuitseer_trl.evaluation.errata import ERRATA_FILE, with_errata
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 
@@ -67,11 +68,12 @@ def test_bad_input_is_named(tmp_path: Path):
     with pytest.raises(ValueError, match="has 1 rows, but aime24 has 30"):
         load_benchmark("aime24", tmp_path)
     file.write_text('{"text": "p", "answer": "1"}\n' * 30)
-    with pytest.raises(ValueError, match=r"Row 0 of .* is not a row of aime24"):
+    with pytest.raises(ValueError, match=r"Line 1 of .* is not a row of aime24: no text in any of the fields"):
         load_benchmark("aime24", tmp_path)
-    file.write_text("{")
-    with pytest.raises(ValueError, match=r"Line 1 of .* is not JSON"):
-        load_benchmark("aime24", tmp_path)
+    for text in ("{", '{"problem": "p", "problem": "q", "answer": "1"}'):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=r"Line 1 of .* is not a row in JSON"):
+            load_benchmark("aime24", tmp_path)
 
 
 def test_paper_stands_for_the_nine_once():
@@ -145,6 +147,9 @@ def test_a_plain_benchmark_of_ones_own_is_one_file(tmp_path: Path, monkeypatch: 
         ({"number": True}, "`number` in .* got True"),
         ({"samples": None}, "`samples` in .* must be of the type int, got None"),
         ({"configs": ["a", 1]}, "`configs` in .* got"),
+        ({"number": 0}, r"mine\.yaml: `number` must be at least 1, got 0"),
+        ({"samples": -1}, r"mine\.yaml: `samples` must be at least 0, got -1"),
+        ({"question": []}, r"mine\.yaml: `question` must name a field"),
         ({"answer": ["a", "b"]}, "`answer` in .* must be of the type str, got"),
     ],
 )
@@ -191,9 +196,90 @@ def test_checksums_are_of_questions_and_references_alone(
 def test_errata_replace_what_is_wrong_and_nothing_else(shared: Path):
     problems = [problem for name in paper_benchmarks() for problem in load_benchmark(name, shared / "benchmarks")]
     entries = json.loads(ERRATA_FILE.read_text(encoding="utf-8"))
-    corrected, count = with_errata(problems)
-    assert count == len(entries) >= 6  # every entry meets the reference it corrects
+    corrected = with_errata(problems)
+    assert sum(each.erratum is not None for each in corrected) == len(entries) >= 6  # every entry meets its reference
     changed = {new.id: new.gold for old, new in zip(problems, corrected, strict=True) if new != old}
     assert changed == {key: entry["gold"] for key, entry in entries.items()}
+    assert {each.id: each.erratum for each in corrected if each.erratum} == {
+        key: entry["was"] for key, entry in entries.items()
+    }
     mended = [Problem("gaokao2023en-107", "?", "145")]
-    assert with_errata(mended) == (mended, 0)
+    assert with_errata(mended) == mended
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"answer": [1, 2]}, r"the answer must be text or a number, got \[1, 2\]"),
+        ({"answer": float("nan")}, "the answer must be text or a number, got nan"),
+        ({"answer": float("inf")}, "the answer must be text or a number, got inf"),
+        ({"answer": True}, "the answer must be text or a number, got True"),
+        ({"answer": {"a": [1]}}, r"the answer must be text or a number, got \[1\]"),
+        ({"answer": {"a": None}}, "the answer must be text or a number, got None"),
+        ({"answer": "\ud800"}, "surrogates not allowed"),
+        ({"problem": ["a"]}, r"`problem` must be text, got \['a'\]"),
+        ({"problem": 5, "question": "How many?"}, "`problem` must be text, got 5"),
+        ({"problem": None}, "no text in any of the fields problem, question"),
+        ({"problem": " "}, "no text in any of the fields"),
+        ({"uid": None}, "`uid` must be text or a whole number, got None"),
+        ({"uid": 1.5}, "`uid` must be text or a whole number, got 1.5"),
+        ({"uid": ""}, "`uid` must be text or a whole number, got ''"),
+    ],
+)
+def test_rows_of_wrong_types_are_named_by_their_line(tmp_path: Path, row: dict, message: str):
+    write_rows(tmp_path, [{"problem": "p", "answer": "1"}, {"problem": "p", "answer": "1"} | row])
+    with pytest.raises(ValueError, match=f"Line 2 of .*test.jsonl is not a row of quiz: .*{message}"):
+        load_benchmark("quiz", tmp_path)
+
+
+def write_rows(folder: Path, rows: list[dict], name: str = "quiz") -> Path:
+    (folder / name).mkdir(exist_ok=True)
+    path = folder / name / "test.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+def test_names_and_references_of_ones_own_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    answers = ["1", 2, 3.0, 0.5, 10**20, {"a": 1, "b": "2"}]
+    write_rows(tmp_path, [{"uid": number, "problem": "p", "answer": answer} for number, answer in enumerate(answers)])
+    problems = load_benchmark("quiz", tmp_path)
+    assert [problem.id for problem in problems] == ["0", "1", "2", "3", "4", "5"]
+    assert [problem.gold for problem in problems] == ["1", "2", "3", "0.5", f"1{'0' * 20}", "a=1, b=2"]
+    assert not caplog.records
+    # No reference is a problem that no answer solves, and it is said.
+    write_rows(tmp_path, [{"problem": "p", "answer": answer} for answer in ("1", None, "")])
+    assert [problem.gold for problem in load_benchmark("quiz", tmp_path)] == ["1", "", ""]
+    assert "quiz: 2 of 3 problems have no reference, such as Line 2 of" in caplog.text
+    path = write_rows(tmp_path, [{"uid": uid, "problem": "p", "answer": "1"} for uid in (1, "a", "1")])
+    with pytest.raises(ValueError, match=rf"Line 3 of {path} has the `uid` '1' of Line 1 of {path}"):
+        load_benchmark("quiz", tmp_path)
+
+
+def test_a_file_of_another_kind_is_named(tmp_path: Path):
+    (tmp_path / "quiz").mkdir()
+    for suffix in ("csv", "parquet"):
+        (tmp_path / "quiz" / f"test.{suffix}").write_text("problem,answer\n1,2\n")
+        with pytest.raises(ValueError, match=r"test.csv is not read: .*JSONL. Convert the file to .*quiz/test.jsonl"):
+            load_benchmark("quiz", tmp_path)
+    write_rows(tmp_path, [{"problem": "p", "answer": "1"}], "quiz")
+    assert len(load_benchmark("quiz", tmp_path)) == 1
+    (tmp_path / "quiz" / "test.jsonl").write_text("\n")
+    with pytest.raises(ValueError, match=r"test.jsonl has no rows"):
+        load_benchmark("quiz", tmp_path)
+
+
+def test_readers_name_answers_that_they_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for reader, row, message in [
+        ("first_of_list", {"result": "42"}, "must be a list of texts, got '42'"),  # was "4"
+        ("first_of_list", {"result": [4]}, "the first answer must be text, got 4"),
+        ("options", {"result": "A"}, "`options` must be texts by letter, got None"),
+        ("options", {"result": None, "options": {"A": "1"}}, "the answer must be text, got None"),
+        ("letter_and_option", {"result": "A. 1", "choice_answer": 1}, "`choice_answer` must be text, got 1"),
+        ("after_hashes", {"result": "1"}, "the answer has no `####`"),
+        ("plain", {}, "there is no field `result`; the row has task"),
+    ]:
+        write_spec(tmp_path, reader=reader, number=1)
+        write_rows(tmp_path, [{"task": "t"} | row], "mine")
+        with pytest.raises(ValueError, match=f"Line 1 of .* is not a row of mine: .*{message}"):
+            load_benchmark("mine", tmp_path)

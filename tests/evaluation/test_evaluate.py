@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from circuitseer_trl.answers import Sample
-from circuitseer_trl.evaluation.answering.store import SampleStore
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.run import evaluate
 from circuitseer_trl.scripts.report import main as report
@@ -56,7 +54,10 @@ def test_results_of_a_tiny_model(finished: Path):
     ]
     assert [(line["id"], line["greedy"], line["sample"]) for line in samples] == keys
     assert [(line["id"], line["greedy"], line["sample"]) for line in verdicts] == keys
-    assert set(verdicts[0]) == {"id", "greedy", "sample", "extracted", "verdict", "reason", "question"}
+    of_all = {"id", "greedy", "sample", "extracted", "verdict", "reason", "undecided", "vote_class"}
+    assert set(verdicts[0]) == of_all | {"question", "reference"}
+    assert set(verdicts[1]) == of_all
+    assert (measured["benchmark_size"], results["format"], results["settings"]["limit"]) == (6, 2, None)
 
 
 def test_progress_tells_answers_tokens_and_the_time_left(
@@ -82,6 +83,45 @@ def test_resume_after_a_torn_line(finished: Path, tiny_model: str, benchmarks_di
         assert file.read_bytes() == whole
 
 
+def test_what_is_damaged_is_made_again(
+    finished: Path, tiny_model: str, benchmarks_dir: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    generations, results = folder / "generations" / "word_problems.jsonl", folder / "results.json"
+    whole, measured = generations.read_bytes(), json.loads(results.read_text())["benchmarks"]
+    lines = whole.splitlines(keepends=True)
+    generations.write_bytes(
+        b"".join([*lines[:7], lines[7].replace(b'"seed": 42', b'"seed": 43'), lines[8][:30], *lines[9:]])
+    )
+    results.write_text(results.read_text()[:200])
+    (folder / "verdicts" / "word_problems.jsonl").write_bytes(b"")
+    evaluate(config(tiny_model, benchmarks_dir, folder, batch_size=3))
+    assert generations.read_bytes() == whole
+    assert f"{generations}: 2 lines are left out, and their answers are generated again. Line 8 of" in caplog.text
+    assert "results.json is not JSON that can be read" in caplog.text
+    again = json.loads(results.read_text())["benchmarks"]
+    times = {"seconds": 0, "tokens_per_second": 0}
+    assert again["word_problems"] | times == measured["word_problems"] | times
+    assert (folder / "verdicts" / "word_problems.jsonl").read_bytes() == (
+        finished / "verdicts" / "word_problems.jsonl"
+    ).read_bytes()
+    # Another limit changes the verdicts, and keeps the time of the answers.
+    evaluate(config(tiny_model, benchmarks_dir, folder, limit=4))
+    fewer = json.loads(results.read_text())["benchmarks"]["word_problems"]
+    assert (fewer["num_problems"], fewer["benchmark_size"]) == (4, 6)
+    assert fewer["seconds"] == again["word_problems"]["seconds"] > 0
+    assert generations.read_bytes() == whole
+
+
+def test_answers_of_another_folder_are_refused(finished: Path, other_model: str, benchmarks_dir: str, tmp_path: Path):
+    other = config(other_model, benchmarks_dir, tmp_path / "other", num_samples=0)
+    evaluate(other)
+    shutil.copy(finished / "generations" / "word_problems.jsonl", tmp_path / "other" / "generations")
+    with pytest.raises(ValueError, match=r"Line 1 of .* is an answer of an evaluation with other settings"):
+        evaluate(other)
+
+
 def test_a_finished_run_generates_nothing_again(
     finished: Path, tiny_model: str, benchmarks_dir: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -104,7 +144,7 @@ def test_other_settings_are_refused_by_name(finished: Path, tiny_model: str, oth
 def test_another_benchmark_file_is_refused(finished: Path, tiny_model: str, tmp_path: Path):
     (tmp_path / "word_problems").mkdir()
     (tmp_path / "word_problems" / "test.jsonl").write_text('{"problem": "What is 1 - 1?", "answer": "0"}\n')
-    with pytest.raises(ValueError, match="answers other prompts"):
+    with pytest.raises(ValueError, match="another prompt than it has now"):
         evaluate(config(tiny_model, str(tmp_path), finished))
 
 
@@ -160,21 +200,14 @@ def test_presets_and_plans():
         ({"preset": "papers"}, "preset"),
         ({"limit": 0}, "limit"),
         ({"batch_size": "8"}, "batch_size"),
+        ({"num_grading_workers": 0}, "num_grading_workers"),
+        ({"benchmarks": None}, "`benchmarks` must be a list of names, got None"),
+        ({"benchmarks": [5]}, "A benchmark cannot be called 5"),
     ],
 )
 def test_bad_values_are_named(changes: dict, message: str):
     with pytest.raises(ValueError, match=message):
         EvaluationConfig(model_name_or_path="m", output_dir="o", **changes)
-
-
-def test_store_names_a_broken_line(tmp_path: Path):
-    store = SampleStore(tmp_path, "x")
-    store.append([Sample("x-0", True, 0, "a\u2028b\ud800", 3, "stop", 42, "")])
-    assert store.read()["x-0", True, 0].text.startswith("a\u2028b")
-    with open(store.path, "ab") as file:
-        file.write(b"{}\n")
-    with pytest.raises(ValueError, match="Line 2 of"):
-        store.read()
 
 
 def test_a_model_without_a_chat_template_is_told_everywhere(

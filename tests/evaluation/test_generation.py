@@ -146,6 +146,26 @@ def test_context_limit_cuts_and_is_told(tiny_model: str, tokenizer: PreTrainedTo
     assert "context of 512 tokens" in caplog.text
 
 
+@pytest.mark.parametrize("greedy", [True, False])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_are_named(
+    tiny_model: str, tokenizer: PreTrainedTokenizerFast, greedy: bool, value: float
+):
+    """`argmax` takes the first NaN for the most likely token."""
+    model = load_model(tiny_model, dtype="float32")
+    ids = tuple(PromptFormat(tokenizer).token_ids("What is 2 + 2?"))
+    wanted = [Request(f"x-{number}", ids, "", greedy, 0) for number in range(2)]
+    model.lm_head.weight.data[7] = value
+    with pytest.raises(ValueError, match="The model's logits for token 0 of the answer to x-0 are NaN or infinite"):
+        list(Decoder(model, tokenizer, SamplingSettings(4), set()).generate(wanted, batch_size=2))
+
+
+def test_tokens_that_cannot_come_are_allowed():
+    logits = torch.tensor([[0.0, 1.0, -torch.inf]])
+    key = torch.tensor([sample_key(0, "problem", 0)])
+    assert all(int(draw_tokens(logits, key, step, temperature=1.0)) < 2 for step in range(50))
+
+
 def test_prompts(tokenizer: PreTrainedTokenizerFast):
     chat = tokenizer.decode(PromptFormat(tokenizer, "Think.").token_ids("2 + 2?"))
     turns = [

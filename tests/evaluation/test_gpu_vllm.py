@@ -39,7 +39,10 @@ def run(folder: Path, backend: str, name: str) -> dict[tuple, dict]:
     )  # fmt: skip
     evaluate(config)
     lines = (folder / name / "generations" / "word_problems.jsonl").read_text().split("\n")[:-1]
-    return {(line["id"], line["greedy"], line["sample"]): line for line in map(json.loads, lines)}
+    rows = [json.loads(line) for line in lines]
+    for row in rows:
+        del row["made_with"], row["check"]  # of the settings, which name the backend
+    return {(row["id"], row["greedy"], row["sample"]): row for row in rows}
 
 
 def test_answers_of_vllm(folder: Path):

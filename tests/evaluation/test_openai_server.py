@@ -82,7 +82,10 @@ def config(model: str, benchmarks_dir: str, folder: Path, url: str, **changes) -
 
 def answers(folder: Path) -> dict[tuple, dict]:
     lines = (folder / "generations" / "word_problems.jsonl").read_text().split("\n")[:-1]
-    return {(line["id"], line["greedy"], line["sample"]): line for line in map(json.loads, lines)}
+    rows = [json.loads(line) for line in lines]
+    for row in rows:
+        del row["made_with"], row["check"]  # of the settings, which name the backend
+    return {(row["id"], row["greedy"], row["sample"]): row for row in rows}
 
 
 def asked(proxy: FaultyServer) -> list[dict]:

@@ -36,7 +36,8 @@ def test_a_hand_case():
     assert (found.num_better, found.num_worse) == (3, 1)
     assert found.p_value == pytest.approx(10 / 16)
     same = benchmark_difference(problem_differences(run, run))
-    assert (same.value, same.interval, same.p_value) == (0, (0, 0), 1)
+    # Five problems without a difference, and half a problem of each kind: 1.96 sqrt(1) / 7.
+    assert (same.value, same.interval, same.p_value) == (0, pytest.approx((-0.28, 0.28), abs=1e-4), 1)
 
 
 def loop_bootstrap(benchmarks: list[list[float]], num_resamples: int = 4000) -> tuple[float, float]:
@@ -75,6 +76,9 @@ def test_runs_on_disk(tmp_path: Path):
     base = write_run(tmp_path / "base", {"x": ["+", "-", "-"], "y": [".++--", ".----"]}, {"seed": 1, "batch_size": 8})
     run = write_run(tmp_path / "run", {"x": ["+", "+", "-"], "y": [".+++-", ".---+"]}, {"seed": 2, "batch_size": 9})
     found = compare_runs(*run, *base)
+    # Of y the first problem's vote is a tie in the baseline, and won in the run; the second is lost in both. x has no vote.
+    assert {name: each.value for name, each in found.majority.items()} == {"y": (1 - 1 / 2) / 2}
+    assert (found.majority["y"].num_better, found.majority["y"].num_worse, found.majority_average) == (1, 0, None)
     assert found.benchmarks["x"].value == pytest.approx(1 / 3)
     assert found.benchmarks["y"].value == pytest.approx(1 / 4)
     assert (found.benchmarks["y"].num_better, found.benchmarks["y"].num_worse) == (2, 0)
@@ -99,7 +103,7 @@ def test_what_cannot_be_paired_is_said(tmp_path: Path):
     (tmp_path / "other" / "verdicts" / "y.jsonl").unlink()
     assert "There is no" in str(compare_runs(*other, *base).benchmarks["y"])
     other[1]["benchmarks"]["x"]["pass_at_1"] = 0.5
-    assert "0.3333, and results.json 0.5000: they are not of one evaluation" in str(
+    assert "0.3333, and results.json 0.5: they are not of one evaluation" in str(
         compare_runs(*other, *base).benchmarks["x"]
     )
     (tmp_path / "other" / "verdicts" / "y.jsonl").write_text('{"id": "y-0"}\n')

@@ -1,11 +1,10 @@
 """What a benchmark's samples come to: a case small enough to count by hand, and the paper's average."""
 
-import json
-
 import pytest
 
-from circuitseer_trl.answers import Sample
+from circuitseer_trl.answers import Sample, VerdictLine
 from circuitseer_trl.evaluation.benchmarks import Problem
+from circuitseer_trl.evaluation.judging import judge_samples
 from circuitseer_trl.evaluation.results import measure_average, measure_benchmark
 from circuitseer_trl.grading.grader import Grader, Verdict
 
@@ -16,7 +15,7 @@ ANSWERS = {
 }
 
 
-def measured(grader: Grader, *, greedy: bool, vote: str = "classes") -> tuple[dict, list[dict]]:
+def measured(grader: Grader, *, greedy: bool, vote: str = "classes") -> tuple[dict, list[VerdictLine]]:
     problems = [Problem("x-0", "?", "1", benchmark="x"), Problem("x-1", "?", "2", benchmark="x")]
     samples = {}
     for problem, answers in ANSWERS.items():
@@ -24,8 +23,8 @@ def measured(grader: Grader, *, greedy: bool, vote: str = "classes") -> tuple[di
             text = "no answer" if answer is None else f"\\boxed{{{answer}}}"
             sample = Sample(problem, number == 0, max(0, number - 1), text, 10 * (number + 1), finish, 0, "")
             samples[sample.key] = sample
-    result, lines = measure_benchmark(problems, samples, greedy=greedy, num_samples=4, vote=vote, grader=grader)
-    return result, [json.loads(line) for line in lines.splitlines()]
+    lines = judge_samples(problems, samples, greedy=greedy, num_samples=4, vote=vote, grader=grader)
+    return measure_benchmark(lines, samples, vote=vote), lines
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,8 @@ def test_greedy_and_samples_by_hand(grader: Grader):
     assert result["unanswered_ratio"] == 1 / 10
     assert result["timeout_ratio"] == 0
     assert result["mean_tokens"] == 30
-    assert len(lines) == 10
+    assert [line.vote_class for line in lines] == [None, 0, 0, 1, None, None, 0, 1, 1, 0]
+    assert {line.reference for line in lines[:5]} == {"1"}
 
 
 def test_samples_alone_by_hand(grader: Grader):
@@ -57,8 +57,9 @@ def test_samples_alone_by_hand(grader: Grader):
     assert len(lines) == 8
 
 
-def test_the_papers_vote_is_over_raw_strings(grader: Grader):
-    result, _ = measured(grader, greedy=False, vote="raw")
+def test_the_vote_of_the_papers_preset_is_over_raw_strings(grader: Grader):
+    result, lines = measured(grader, greedy=False, vote="raw")
+    assert [line.vote_class for line in lines] == [0, 1, 2, None, 0, 1, 2, 0]
     # x-0: 1, 1.0 and 7 have a vote each, and 1 was first. x-1: two votes for 2, one each for 5 and 5.0.
     assert result["majority_at_n"] == 1
 
@@ -66,23 +67,34 @@ def test_the_papers_vote_is_over_raw_strings(grader: Grader):
 def test_nothing_finished_has_no_accuracy(grader: Grader):
     problem = Problem("x-0", "?", "1", benchmark="x")
     sample = Sample("x-0", True, 0, "\\boxed{1}", 5, "length", 0, "")
-    result, _ = measure_benchmark(
-        [problem], {sample.key: sample}, greedy=True, num_samples=0, vote="raw", grader=grader
-    )
+    samples = {sample.key: sample}
+    lines = judge_samples([problem], samples, greedy=True, num_samples=0, vote="raw", grader=grader)
+    result = measure_benchmark(lines, samples, vote="raw")
     assert (result["pass_at_1"], result["accuracy_finished"], result["truncated_ratio"]) == (1, None, 1)
     assert (result["avg_at_n"], result["majority_at_n"], result["pass_at_k"]) == (None, None, {})
 
 
 def test_answers_that_the_grader_gave_up_are_counted(monkeypatch: pytest.MonkeyPatch):
-    reasons = {"a": "timeout", "b": "crash", "c": "number", "d": "no_answer"}
+    reasons = {
+        "a": "timeout",
+        "b": "crash",
+        "c": "number",
+        "d": "no_answer",
+        "e": "not_understood",
+        "f": "error: KeyError",
+    }
+    reasons |= {"g": "too_long", "h": "too_costly"}
     verdicts = [Verdict(text == "c", text, reason) for text, reason in reasons.items()]
     grader = Grader(num_workers=1)
     monkeypatch.setattr(grader, "grade", lambda items: verdicts)
     problems = [Problem(f"x-{text}", "?", "1", benchmark="x") for text in reasons]
     samples = [Sample(problem.id, True, 0, "", 5, "stop", 0, "") for problem in problems]
     by_key = {sample.key: sample for sample in samples}
-    result, _ = measure_benchmark(problems, by_key, greedy=True, num_samples=0, vote="classes", grader=grader)
-    assert (result["timeout_ratio"], result["pass_at_1"]) == (2 / 4, 1 / 4)
+    lines = judge_samples(problems, by_key, greedy=True, num_samples=0, vote="classes", grader=grader)
+    result = measure_benchmark(lines, by_key, vote="classes")
+    assert (result["timeout_ratio"], result["undecided_ratio"], result["pass_at_1"]) == (2 / 8, 6 / 8, 1 / 8)
+    assert [line.id for line in lines if line.undecided] == ["x-a", "x-b", "x-e", "x-f", "x-g", "x-h"]
+    assert not Verdict(True, "1", "too_long").undecided  # the texts are the same
 
 
 @pytest.mark.parametrize(
@@ -103,4 +115,4 @@ def test_the_average_is_the_papers(values: list[float], average: float):
     }
     found = measure_average(benchmarks)
     assert round(100 * found["pass_at_1"], 1) == average
-    assert (found["num_benchmarks"], found["majority_at_n"]) == (9, 1)
+    assert (found["num_benchmarks"], found["num_benchmarks_with_majority"], found["majority_at_n"]) == (9, 3, 1)

@@ -2,16 +2,17 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from circuitseer_trl.evaluation.benchmark_files import paper_benchmarks
 from circuitseer_trl.evaluation.benchmarks import load_benchmark
+from circuitseer_trl.evaluation.grade_file import GradeConfig, grade_file
 from circuitseer_trl.evaluation.metrics import majority
 from circuitseer_trl.grading.extraction import extract_answer
-from circuitseer_trl.grading.grader import Grader, Question
+from circuitseer_trl.grading.grader import Grader, Question, Verdict
 
 ROOT = Path(__file__).parents[2]
 
@@ -184,15 +185,74 @@ def test_grade_command(tmp_path: Path):
         {"response": r"\boxed{\frac12}", "gold": "0.5", "question": "Half?"},
         {"id": "c", "response": "nothing", "gold": "1"},
         {"id": "d", "response": r"\boxed{7}", "gold": "B", "choices": {"A": "6", "B": "7"}},
+        {"id": "e", "response": r"\boxed{7}", "gold": "B", "choices": ["6", "7"]},
+        {"id": "f", "response": r"\boxed{\qux{(}}", "gold": "1"},
     ]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [sys.executable, "-m", "eval.grade", "--input", str(tmp_path / "in.jsonl")]
     done = subprocess.run(
         [*command, "--output", str(tmp_path / "out.jsonl")], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert "3 of 4 right" in done.stdout
+    assert "4 of 6 right, 1 undecided" in done.stdout
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [line["id"] for line in lines] == ["a", 1, "c", "d"]
-    assert [line["verdict"] for line in lines] == [True, True, False, True]
-    assert [line["extracted"] for line in lines] == ["4", r"\frac12", None, "7"]
-    assert all(set(line) == {"id", "verdict", "extracted", "reason", "seconds"} for line in lines)
+    assert [line["id"] for line in lines] == ["a", 1, "c", "d", "e", "f"]
+    assert [line["verdict"] for line in lines] == [True, True, False, True, True, False]
+    assert [line["undecided"] for line in lines] == [False] * 5 + [True]
+    assert [line["extracted"] for line in lines] == ["4", r"\frac12", None, "7", "7", r"\qux{(}"]
+    assert all(set(line) == {"id", "verdict", "extracted", "reason", "undecided", "seconds"} for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"choices": "AB"}, "`choices` must be texts by letter, or a list of texts, got 'AB'"),
+        ({"choices": ["6", 7]}, "`choices` must be"),
+        ({"choices": {"A": None}}, "`choices` must be"),
+        ({"choices": ["x"] * 27}, "`choices` must be"),
+        ({"question": 5}, "`question` must be text, got 5"),
+        ({"gold": None}, "`gold` must be text, got None"),
+    ],
+)
+def test_bad_lines_to_grade_are_named(tmp_path: Path, changes: dict, message: str):
+    row = {"response": r"\boxed{7}", "gold": "B"}
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (row, row | changes)))
+    with pytest.raises(ValueError, match=f"Line 2 of .*in.jsonl: {message}"):
+        grade_file(GradeConfig(str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")))
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+class SlowAnswers(Grader):
+    """Stands in for the grader: comparisons with a text that begins with `slow` end at the time limit, and are counted."""
+
+    num_slow = 0
+
+    def grade_answers(self, items: Sequence[tuple[str | None, Question]]) -> list[Verdict]:
+        verdicts = []
+        for answer, question in items:
+            slow = "slow" in f"{answer} {question.gold}"
+            self.num_slow += slow
+            same = not slow and str(answer).lower() == question.gold.lower()
+            verdicts.append(Verdict(same, answer, "timeout" if slow else "text"))
+        return verdicts
+
+
+def test_votes_do_not_compare_slow_answers_again_and_again():
+    answers = ["slow 1", "A", "1", "slow 2", "a", "slow 1", "slow 3", None, "B", "b", "slow 4"]
+    grader, question = SlowAnswers(num_workers=1), Question("1")
+    verdicts = grader.grade_answers([(answer, question) for answer in answers])
+    grader.num_slow = 0
+    assert grader.classes(answers, verdicts, question) == [0, 1, 2, 3, 1, 0, 4, None, 5, 5, 6]
+    assert grader.num_slow == 0  # each was compared once, with the reference
+
+
+@pytest.mark.parametrize("first", ["slow", "A"])
+def test_one_slow_answer_leaves_the_votes_of_the_others(first: str):
+    """Comparisons with the reference end in time here, and those with each other do not."""
+    others = ["B", "slow 2", "b", "C", "c", "slow 3", "a", "A", "slow 4"]
+    answers = [first, *others, *(f"slow {number}" for number in range(5, 25))]
+    grader = SlowAnswers(num_workers=1)
+    classes = grader.classes(answers, [Verdict(False, answer, "text") for answer in answers], Question("1"))
+    of = dict(zip(answers, classes, strict=True))
+    assert (of["B"], of["C"], of["A"]) == (of["b"], of["c"], of["a"])
+    assert len(set(classes)) == len({answer.lower() for answer in answers})
+    assert grader.num_slow <= 2 * len(answers)  # of 435 pairs

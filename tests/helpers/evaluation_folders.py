@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from circuitseer_trl.answers import Sample
+from circuitseer_trl.answers import Sample, verdict_text
 from circuitseer_trl.evaluation.benchmarks import Problem
+from circuitseer_trl.evaluation.judging import judge_samples
 from circuitseer_trl.evaluation.results import measure_average, measure_benchmark
 from circuitseer_trl.grading.grader import Grader, Question, Verdict
 
@@ -71,13 +72,14 @@ def write_run(
                 sample = Sample(problem.id, number == 0, max(0, number - 1), mark, 7, "stop", 0, "")
                 samples[sample.key] = sample
         greedy, num_samples = words[0][0] != ".", len(words[0]) - 1
-        result, lines = measure_benchmark(
-            problems, samples, greedy=greedy, num_samples=num_samples, vote="classes", grader=Marks()
-        )
-        shuffled = lines.splitlines(keepends=True)
+        lines = judge_samples(problems, samples, greedy=greedy, num_samples=num_samples, vote="classes", grader=Marks())
+        result = measure_benchmark(lines, samples, vote="classes")
+        shuffled = verdict_text(lines).splitlines(keepends=True)
         random.Random(0).shuffle(shuffled)  # samples may stand in any order
         (folder / "verdicts" / f"{name}.jsonl").write_text("".join(shuffled))
         measured[name] = result | {"seconds": 2.0, "tokens_per_second": 700.0}
     results = {"model": "m", "settings": settings or {}, "benchmarks": measured, "average": measure_average(measured)}
+    for result in measured.values():
+        del result["pass_at_1_values"], result["majority_values"]
     (folder / "results.json").write_text(json.dumps(results))
     return folder, results

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from trl import ModelConfig, SFTConfig
 
-from circuitseer_trl.artifacts import write_json, write_table
+from circuitseer_trl.artifacts import fingerprint, sealed, table_fingerprint, write_json, write_table
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Pool
@@ -57,8 +57,9 @@ def write_selection(folder: Path, pool: Pool, indices: list[int], weights: list[
         }
     )
     write_table(folder / "selection.parquet", table)
-    card: dict[str, Any] = {"method": "circuitseer", "pool": pool.describe(), "fingerprint": "0123456789abcdef"}
-    write_json(folder / "selection.json", card)
+    card: dict[str, Any] = {"method": "circuitseer", "pool": pool.describe(), "num_selected": len(indices)}
+    card |= {"uids": fingerprint(sorted(table["uid"].to_pylist())), "rows": table_fingerprint(table)}
+    write_json(folder / "selection.json", sealed(card))
     return folder / "selection.parquet"
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from circuitseer_trl.artifacts import sealed
 from circuitseer_trl.evaluation.run_folders import read_runs
 from circuitseer_trl.pages.result_tables import columns_of, probability, results_rows, results_table
 from circuitseer_trl.scripts.report import main
 from tests.helpers.evaluation_folders import write_run
 from tests.helpers.pages import check_width, read_page
 
-HEADS = {"importance": [[0.5, -0.1], [0.01, 0.2]], "selected": [[0, 0]], "num_probe": 4, "mode": "exact"}
+HEADS = {"importance": [[0.5, -0.1], [0.01, 0.2]], "selected": [[0, 0]], "num_probe": 4, "mode": "exact", "model": {}}
 LINE = {"row": 3, "uid": "u", "score": 2.25, "num_tokens": 9, "selected": True, "problem": "What is <b> + 1?"}
 
 
@@ -25,7 +26,8 @@ def folders(tmp_path: Path) -> list[str]:
     selection = tmp_path / "second" / "selection"
     selection.mkdir()
     (selection / "heads.json").write_text(json.dumps(HEADS))
-    (selection / "scores.json").write_text(json.dumps({"scorer": "circuitseer", "length_correlation": 0.8125}))
+    card = {"scorer": "circuitseer", "length_correlation": 0.8125, "pool": {}}
+    (selection / "scores.json").write_text(json.dumps(sealed(card)))
     (selection / "examples.json").write_text(json.dumps({"highest": [LINE], "lowest": [], "random": []}))
     steps = {"select": {"seconds": 61.5}, "train": {"seconds": 1234.0}, "evaluate": {"seconds": 20.0}}
     (tmp_path / "second" / "steps.json").write_text(json.dumps(steps))
@@ -45,18 +47,22 @@ def test_differences_are_printed_and_on_the_page(
     text, _ = report(folders, tmp_path / "page.html")
     printed = capsys.readouterr().out
     lines = {
-        tuple(line.split()[:2]): line.split()[2:]
+        tuple(line.split()[:3]): line.split()[3:]
         for line in printed.splitlines()
         if line.startswith(("second", "third"))
     }
     # On x one problem of three is won; on y two samples of eight, on two problems; the average is between.
-    assert lines["second", "x"][0] == "+33.3"
-    assert lines["second", "y"][0] == "+25.0"
-    assert lines["second", "y"][-3:] == ["2", "0", "0.500"]
-    assert lines["second", "average"][0] == "+29.2"
-    assert lines["second", "average"][-3:] == ["3", "0", "0.250"]
-    assert lines["third", "x"][0] == "-33.3"
-    assert lines["third", "y"] == ["+0.0", "[+0.0,", "+0.0]", "0", "0", "1.000"]
+    assert lines["second", "x", "Pass@1"][0] == "+33.3"
+    assert lines["second", "y", "Pass@1"][0] == "+25.0"
+    assert lines["second", "y", "Pass@1"][-3:] == ["2", "0", "0.500"]
+    assert lines["second", "average", "Pass@1"][0] == "+29.2"
+    assert lines["second", "average", "Pass@1"][-3:] == ["3", "0", "0.250"]
+    assert lines["third", "x", "Pass@1"][0] == "-33.3"
+    # Two problems without a difference are no proof: 1.96 / 4.
+    assert lines["third", "y", "Pass@1"] == ["+0.0", "[-49.0,", "+49.0]", "0", "0", "1.000"]
+    # Votes are on y alone: on the first problem a tie is won, on the second one right answer of four loses as before.
+    assert lines["second", "y", "Maj@n"][:1] + lines["second", "y", "Maj@n"][-3:] == ["+25.0", "1", "0", "1.000"]
+    assert not any(key[2] == "Maj@n" and key[1] != "y" for key in lines)
     assert "second was measured with other settings than first: seed 1, here 2." in printed
     for words in ("Differences to first", "+29.2", "p 0.250", "seed 1, here 2"):
         assert words in text
@@ -81,7 +87,8 @@ def test_other_problems_are_refused(folders: list[str], tmp_path: Path, capsys: 
     assert "short is not compared with first on average: no difference of x, y, z." in text
     assert "percentage points" not in printed
     # Their averages are of other benchmarks, and no column of numbers to compare.
-    assert re.search(r"29\.2 \[.*?\] of 2", printed)
+    assert re.search(r"29\.2 \[.*?\] over 2 benchmarks", printed)
+    assert re.search(r"25\.0 \[.*?\] over 1 of 2 benchmarks", printed)  # of first's majority
 
 
 def test_one_benchmark_has_no_average(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -181,6 +181,11 @@ def test_bad_cleaning_is_refused(tmp_path: Path, dirty: PoolConfig):
         ValueError, match=r"has no column text; its columns are question, solution\. Set `column` to one of them"
     ):
         read_texts({"dataset_name": str(tmp_path / "bench.jsonl"), "column": "text"})
+    (tmp_path / "odd.jsonl").write_text('{"problem": "a"}\n{"problem": ["b"]}\n')
+    with pytest.raises(
+        ValueError, match=r"Row 1 of .*odd\.jsonl has \['b'\] in its column 'problem', which is not text"
+    ):
+        read_texts({"dataset_name": str(tmp_path / "odd.jsonl")})
     with pytest.raises(ValueError, match=r"is left: all 15 overlap .* Check that the pool is not one of them"):
         pool_from_config(PoolConfig(dirty.dataset_name, decontaminate_against=[dirty.dataset_name]))
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
 
 from circuitseer_trl.artifacts import read_table
@@ -54,6 +55,8 @@ def test_dropped_rows_are_written_with_their_reasons(tmp_path: Path):
     assert written["row"].to_pylist() == [1, 2, 3]
     assert written["reason"].to_pylist() == ["blank problem", "no problem", "no completion"]
     assert pool.describe()["num_rows"] == 4
+    assert pool.dropped_sentence() == " 3 more cannot be used: blank problem (1), no completion (1), no problem (1)."
+    assert build_pool(dataset.select([0])).dropped_sentence() == ""
 
 
 def test_uids_name_content_and_are_distinct(pool_file: str):
@@ -65,6 +68,93 @@ def test_uids_name_content_and_are_distinct(pool_file: str):
     shuffled = build_pool(dataset.select([2, 0, 1]))
     assert set(shuffled.uids) == set(twice.uids)
     assert shuffled.fingerprint != twice.fingerprint
+
+
+def usable(folder: Path, rows: list[dict], **columns: str) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    """What a JSONL file of rows gives: the usable texts, and the counts of the reasons."""
+    path = folder / "pool.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pool = load_pool(str(path), **columns)
+    return [(example.problem, example.completion) for example in pool], pool.dropped_counts()
+
+
+NOT_TEXT = [7, 1.5, float("nan"), True, ["p"], [["p"]], {"p": 1}, ["p", {"role": "user", "content": "p"}]]
+
+
+@pytest.mark.parametrize("value", NOT_TEXT, ids=str)
+def test_what_is_not_text_is_dropped(tmp_path: Path, value: object):
+    good = {"problem": "p", "solution": "s"}
+    texts, dropped = usable(tmp_path, [good, good | {"problem": value}])
+    assert (texts, sum(dropped.values())) == ([("p", "s")], 1)
+    texts, dropped = usable(tmp_path, [good, good | {"solution": value}])
+    assert (texts, sum(dropped.values())) == ([("p", "s")], 1)
+    # Alone, so that the file's column has one type.
+    with pytest.raises(ValueError, match=r"No row of the pool .* can be used: (problem is not text|no problem) \(1\)"):
+        usable(tmp_path, [good | {"problem": value}])
+
+
+def test_reasons_of_texts_that_are_none(tmp_path: Path):
+    good = {"problem": "p", "solution": "s"}
+    user, assistant = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
+    rows = [
+        good,
+        good | {"problem": 5},
+        good | {"solution": {"text": "s"}},
+        good | {"problem": "p\0"},
+        good | {"problem": [{"role": "user"}]},
+        good | {"problem": [{"role": "user", "content": [{"type": "text", "text": "q"}]}]},
+        good | {"problem": [user, assistant], "solution": [user, assistant]},
+        good | {"problem": [user], "solution": [user, assistant | {"content": None}]},
+    ]
+    assert usable(tmp_path, rows) == (
+        [("p", "s"), ("q", "a")],
+        {
+            "completion is not text": 1,
+            "no completion": 1,
+            "no problem": 1,
+            "problem has a NUL character": 1,
+            "problem is not text": 2,
+        },
+    )
+
+
+def test_traces_and_their_marks_are_checked(tmp_path: Path):
+    rows = [
+        {"problem": "a", "traces": ["x", "y"], "correct": [False, True]},
+        {"problem": "b", "traces": ["x", "y"], "correct": [0, 1]},
+        {"problem": "c", "traces": [5, "y"], "correct": [True, True]},
+        {"problem": "d", "traces": ["x"], "correct": ["false"]},
+        {"problem": "e", "traces": ["x"], "correct": True},
+    ]
+    assert usable(tmp_path, rows, completion_column="traces", correct_column="correct") == (
+        [("a", "y"), ("b", "y")],
+        {"completion is not text": 1, "no trace marked correct": 2},
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "reason", "bad"),
+    [
+        ("id", "id is not text or a whole number", [1.5, True, ["a"], {"a": 1}]),
+        ("id", "no id", [None, "", float("nan")]),
+        ("category", "category is not text or a number", [["a"], {"a": 1}, False]),
+        ("difficulty", "difficulty is not text or a number", [["5"], {"a": 1}, True]),
+    ],
+)
+def test_labels_that_are_none_drop_the_row(tmp_path: Path, key: str, reason: str, bad: list):
+    row = {"problem": "p", "solution": "s"}
+    rows = [row | {"label": "x"}, row | {"label": 5}, *(row | {"label": value} for value in bad)]
+    texts, dropped = usable(tmp_path, rows, **{f"{key}_column": "label"})
+    assert (texts, dropped) == ([("p", "s"), ("p", "s")], {reason: len(bad)})
+
+
+def test_a_missing_category_or_difficulty_is_none(tmp_path: Path):
+    dataset = datasets.Dataset.from_dict(
+        {"problem": ["a"] * 4, "solution": ["s"] * 4, "label": [3.0, 1e-05, None, np.nan]}
+    )
+    pool = build_pool(dataset, category_column="label", difficulty_column="label")
+    assert [example.category for example in pool] == ["3.0", "1e-05", None, None]
+    assert [example.difficulty for example in pool] == [3.0, 1e-05, None, None]
 
 
 def test_id_column_must_name_the_rows():
@@ -106,12 +196,6 @@ def test_bad_pools_are_answered_with_what_was_wrong(tmp_path: Path):
         load_pool(str(tmp_path / "none.jsonl"))
     with pytest.raises(ValueError, match="No row of the pool"):
         build_pool(datasets.Dataset.from_dict({"problem": ["a"], "solution": [""]}))
-
-
-def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path):
-    (tmp_path / "torn.jsonl").write_text('{"problem": "a", "solution": "b"}\n{"problem":\n')
-    with pytest.raises(ValueError, match=r"torn\.jsonl is not a json file that can be read: .*JSON"):
-        load_pool(str(tmp_path / "torn.jsonl"))
 
 
 def test_a_stream_is_refused(pool_file: str):

@@ -21,8 +21,8 @@ def die(*args: Any, **kwargs: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_after_a_score(path: Path, table: Any) -> None:
-    write_table(path, table)
+def die_after_a_score(path: Path, table: Any, of: str | None = None) -> None:
+    write_table(path, table, of)
     if path.parent.name == "scores":
         die()
 

@@ -18,9 +18,9 @@ from circuitseer_trl.pool import row_shards
 from circuitseer_trl.scripts import select_data
 
 
-def write_slowly(path: str | Path, table: pa.Table) -> None:
+def write_slowly(path: str | Path, table: pa.Table, of: str | None = None) -> None:
     time.sleep(float(os.environ.get("SHARD_SECONDS", "0")))
-    write_table(path, table)
+    write_table(path, table, of)
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ def test_folders_that_cannot_be_combined_are_refused(tmp_path: Path, tiny_model:
     ]:
         with pytest.raises(ValueError, match=message):
             CircuitSeerDataSelector(method="combine", method_args=arguments)
-    with pytest.raises(FileNotFoundError, match=r"There is no scores\.json in none \(`folders`\)"):
+    with pytest.raises(FileNotFoundError, match=r"There is no none/scores\.json. `circuitseer score-pool`"):
         CircuitSeerDataSelector(method="combine", method_args={"folders": [folders[0], "none"]})
     with pytest.raises(ValueError, match="are of another pool"):
         combined(tmp_path / "run", {"folders": folders}, str(smaller))

@@ -58,6 +58,23 @@ def test_clusters_take_the_place_of_a_column(
         select_rows(settings, SYSTEM, pool)
 
 
+def test_an_embedder_that_was_changed_in_its_folder_is_another_one(
+    tmp_path: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("circuitseer_trl.extras.find_spec", lambda name: name)
+    monkeypatch.setattr("circuitseer_trl.scoring.category.embed", lambda texts, model: np.zeros((len(texts), 1)))
+    monkeypatch.setattr("circuitseer_trl.scoring.category.cluster", lambda vectors, number, seed: [0] * len(vectors))
+    (tmp_path / "embedder").mkdir()
+    (tmp_path / "embedder" / "model.safetensors").write_text("a")
+    arguments = {"num_clusters": 2, "embedding_model": str(tmp_path / "embedder")}
+    settings = config(tmp_path / "run", tiny_model, "diversity", budget_size=4, method_args=arguments)
+    select_rows(settings, SYSTEM, load_pool(pool_file))
+    select_rows(settings, SYSTEM, load_pool(pool_file))
+    (tmp_path / "embedder" / "model.safetensors").write_text("b")
+    with pytest.raises(ValueError, match=r"holds results of other inputs .* embedding_model_digest: "):
+        select_rows(settings, SYSTEM, load_pool(pool_file))
+
+
 def embedding_model(folder: Path, tokenizer: PreTrainedTokenizerFast) -> Path:
     """A random encoder of two layers, in the form of the models that sentence-transformers loads."""
     library = pytest.importorskip("sentence_transformers")

@@ -40,6 +40,19 @@ def test_parts_of_a_real_row_add_up_to_its_score(tmp_path: Path, tiny_model: str
     assert explanation.head_parts().sum() == pytest.approx(1)
 
 
+def test_a_text_of_nothing_but_sink_tokens_has_no_score(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool, reference = load_pool(pool_file), Reference(tiny_model)
+    lengths = [len(reference.tokenizer(problem)["input_ids"]) for problem in pool.examples["problem"]]
+    middle = sorted(lengths)[6]
+    scorer = CircuitSeerScorer(sink_tokens=middle).bind(pool, reference, undetected_heads(reference, "all"), tmp_path)
+    for length, row in zip(lengths, scorer.score_batch(list(pool)), strict=True):
+        assert row["num_tokens"] == length
+        assert row["status"] == ("ok" if length > middle else "too_short")
+        assert ("score" in row) == (length > middle)
+    with pytest.raises(ValueError, match=rf"has {middle} tokens, which `sink_tokens: {middle}` leaves out"):
+        explain(pool[lengths.index(middle)], scorer)
+
+
 def test_bars():
     assert bar(1, 1) == "\u2588" * 30
     assert bar(0.5, 1) == "\u2588" * 15

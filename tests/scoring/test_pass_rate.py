@@ -174,7 +174,7 @@ def test_from_a_pool_over_an_evaluation_to_its_pass_rates(tmp_path: Path, tiny_m
     counts = read_json(tmp_path / "s" / "scores.json")["counts"]
     assert counts == {"ok": 12}
     path.write_text('{"uid": "a", "problem": "p", "answer": "1"}\n' * 2)
-    with pytest.raises(ValueError, match=r"Two rows of .* have the same `uid`"):
+    with pytest.raises(ValueError, match=r"Line 2 of .* has the `uid` 'a' of Line 1"):
         load_benchmark("mine", tmp_path / "benchmarks")
 
 

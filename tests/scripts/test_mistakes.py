@@ -77,7 +77,7 @@ def test_a_value_of_the_wrong_type_is_a_mistake(tmp_path: Path, capsys):
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump({"temperature": [1], "model_name_or_path": "m", "output_dir": "x"}))
     assert main(["evaluate", "--config", str(path)]) == 2
-    assert "`temperature` must be a number above 0, got [1]" in capsys.readouterr().err
+    assert f"`temperature` in recipe {path} must be a number, got [1]" in capsys.readouterr().err
 
 
 def test_debug_keeps_the_traceback():

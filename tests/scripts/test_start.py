@@ -52,15 +52,23 @@ def test_a_typo_in_a_flag_is_found_before_anything_is_loaded():
     assert "Did you mean `budget_ratio`?" in printed
 
 
-@pytest.mark.parametrize("command", ["select-data", "score-pool", "explain"])
 @pytest.mark.parametrize(
-    ("flag", "value", "message"),
-    [("method", "max_los", "Did you mean `max_loss`?"), ("reference_model", "./nowhere", "no model folder ./nowhere")],
+    ("command", "flag", "value", "message"),
+    [
+        ("score-pool", "method", "max_los", "Did you mean `max_loss`?"),
+        ("explain", "method", "max_los", "Did you mean `max_loss`?"),
+        ("score-pool", "reference_model", "./nowhere", "no model folder ./nowhere"),
+        ("find-heads", "dataset_name", "nowhere.jsonl", "There is no dataset file nowhere.jsonl"),
+        ("pool-benchmark", "dataset_name", "nowhere.jsonl", "There is no dataset file nowhere.jsonl"),
+        ("select-data", "decontaminate_against", "nowhere.csv", "There is no dataset file nowhere.csv"),
+        ("select-data", "scorer", "nowhere.mine:X", "there is no module 'nowhere'"),
+        ("select-data", "sampler", "nowhere", "must be a `module:Class`"),
+    ],
 )
 def test_a_wrong_name_is_found_before_anything_is_loaded(command: str, flag: str, value: str, message: str):
-    words = ["--dataset_name", "d", "--output_dir", "x", "--row", "0", f"--{flag}", value]
-    words = words if command == "explain" else [word for word in words if word not in ("--row", "0")]
-    status, printed, loaded = after_command(command, *words)
+    output = ["--benchmarks_dir", "x"] if command == "pool-benchmark" else ["--output_dir", "x"]
+    row = ["--row", "0"] if command == "explain" else []
+    status, printed, loaded = after_command(command, "--dataset_name", "d", *output, *row, f"--{flag}", value)
     assert (status, loaded) == (2, [])
     assert message in printed
 

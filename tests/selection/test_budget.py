@@ -125,6 +125,15 @@ def test_tokens_are_kept_and_read_again(tmp_path: Path, tiny_model: str, other_m
         select_rows(config(tmp_path, other_model, method="random", budget_tokens=200), "", pool)
 
 
+def test_a_budget_above_the_pool_is_refused_before_scoring(tmp_path: Path, tiny_model: str, pool_file: str):
+    pool, total = load_pool(pool_file), sum(token_counts(tiny_model, pool_file).values())
+    with pytest.raises(ValueError, match=f"Cannot choose {total + 1} tokens: the pool's 12 rows have only {total}"):
+        select_rows(config(tmp_path, tiny_model, budget_tokens=total + 1), "", pool)
+    with pytest.raises(ValueError, match="Cannot choose 13 examples: the pool has only 12 usable rows"):
+        select_rows(config(tmp_path, tiny_model, budget_size=13), "", pool)
+    assert not (tmp_path / "scores").exists()
+
+
 @pytest.mark.thorough
 def test_rows_that_cannot_be_drawn_count_for_nothing(tmp_path: Path, tiny_model: str):
     rows = [{"problem": "?" if number % 2 else f"Add {number}.", "solution": "So 1."} for number in range(8)]

@@ -19,7 +19,7 @@ def train(output_dir: Path, model: str, pool: str, **launcher: Any) -> None:
 def test_two_lines_in_a_training_script(tmp_path: Path, tiny_model: str, pool_file: str):
     train(tmp_path / "alone", tiny_model, pool_file)
     train(tmp_path / "zero3", tiny_model, pool_file, num_processes=2, engine="zero3")
-    for name in ("scores/part-00000.parquet", "importance.parquet", "selection.parquet"):
+    for name in ("scores/part-000000000.parquet", "importance.parquet", "selection.parquet"):
         alone, together = ((tmp_path / run / "selection" / name).read_bytes() for run in ("alone", "zero3"))
         assert alone == together, name
     for run in ("alone", "zero3"):

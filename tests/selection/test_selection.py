@@ -151,7 +151,12 @@ def test_top_k_takes_the_highest_scores(tmp_path: Path, tiny_model: str, pool_fi
 @pytest.mark.thorough
 def test_a_killed_run_goes_on_and_gives_the_same_files(tmp_path: Path, plain: Path, tiny_model: str, pool_file: str):
     shutil.copytree(plain, tmp_path / "killed")
-    for lost in ("importance/part-00001.parquet", "heads.json", "scores/part-00000.parquet", "selection.parquet"):
+    for lost in (
+        "importance/part-000000001.parquet",
+        "heads.json",
+        "scores/part-000000000.parquet",
+        "selection.parquet",
+    ):
         (tmp_path / "killed" / lost).unlink()
     select_rows(config(tmp_path / "killed", tiny_model), SYSTEM, load_pool(pool_file))
     for path in plain.rglob("*.parquet"):
@@ -195,7 +200,7 @@ def test_plugin_leaves_conversational_columns_alone(tiny_model: str):
 def test_resuming_on_other_rows_is_refused(tmp_path: Path, tiny_model: str, pool_file: str):
     dataset = datasets.load_dataset("json", data_files=pool_file, split="train")
 
-    def train(seed: int, steps: int, resume: bool) -> None:
+    def train(seed: int, steps: int, resume: bool, **more: bool) -> None:
         selector = CircuitSeerDataSelector(method="random", budget_ratio=0.5, seed=seed)
         args = SFTConfig(
             output_dir=str(tmp_path / "model"),
@@ -204,6 +209,7 @@ def test_resuming_on_other_rows_is_refused(tmp_path: Path, tiny_model: str, pool
             use_cpu=True,
             bf16=False,
             report_to="none",
+            **more,
         )
         selected = selector.select(dataset, output_dir=tmp_path / f"seed-{seed}")
         trainer = SFTTrainer(model=tiny_model, args=args, train_dataset=selected, callbacks=[selector])
@@ -213,6 +219,8 @@ def test_resuming_on_other_rows_is_refused(tmp_path: Path, tiny_model: str, pool
     train(1, steps=2, resume=True)
     with pytest.raises(ValueError, match="trained on another selection"):
         train(2, steps=3, resume=True)
+    with pytest.raises(ValueError, match=r"this selector would lose its selection\. Leave it out"):
+        train(1, steps=3, resume=True, restore_callback_states_from_checkpoint=True)
 
 
 def test_bad_requests_are_answered_before_any_work(tmp_path: Path, tiny_model: str, pool_file: str):
@@ -227,6 +235,8 @@ def test_bad_requests_are_answered_before_any_work(tmp_path: Path, tiny_model: s
         CircuitSeerDataSelector(tiny_model, method="ifd", method_args={"probe_format": "plain"})
     with pytest.raises(ValueError, match="selects nothing"):
         CircuitSeerDataSelector(method="full")
+    with pytest.raises(ValueError, match="`dataset_name` is what `select` is called with"):
+        CircuitSeerDataSelector(tiny_model, dataset_name="gsm8k")
     with pytest.raises(TypeError, match=r"Unknown options \['budjet'\]"):
         CircuitSeerDataSelector(tiny_model, budjet=1)
     with pytest.raises(ValueError, match=r"`budget_ratio` must be a number in \(0, 1\], got 0"):

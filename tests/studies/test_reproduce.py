@@ -1,6 +1,8 @@
 """The driver: its plan of steps, its flags, what it skips, and where it stops."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from circuitseer_trl.artifacts import fingerprint, read_json
+from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.finished import FinishedStep
 from circuitseer_trl.scripts.main import main as circuitseer
 from circuitseer_trl.scripts.reproduce import parser
-from circuitseer_trl.studies.reproduce import Step, command, plan, read_overrides, run
+from circuitseer_trl.studies.reproduce import Step, command, plan, read_overrides, read_seconds, run
 from tests.conftest import ROOT
 from tests.helpers.launch import launch
+from tests.programs.recording_step import step as recorded
 
 
 def recipes(folder: Path, pool_file: str, model: str, method: str = "circuitseer") -> list[str]:
@@ -101,7 +105,7 @@ def test_evaluation_is_launched_where_a_process_has_a_gpu(
 
 
 def test_launch_only_where_it_is_asked_for(tmp_path: Path):
-    step = Step("x", "some.module", ["--a"], tmp_path / "p", [])
+    step = Step("x", "some.module", ["--a"], lambda: FinishedStep("x", str(tmp_path), {}, []))
     assert command(step, None, None) == [sys.executable, "-m", "some.module", "--a"]
     words = command(step, Path("zero3.yaml"), 2)
     assert words[1:] == [
@@ -110,38 +114,137 @@ def test_launch_only_where_it_is_asked_for(tmp_path: Path):
     ]
 
 
-def test_a_run_of_before_stays_finished(tmp_path: Path, pool_file: str, tiny_model: str):
-    """Version 0.1.0 ran `eval.run` and `eval.report`; their names are in the fingerprints of its steps."""
-    *_, evaluate, report = steps_of(recipes(tmp_path, pool_file, tiny_model))
-    recipe = (tmp_path / "eval.yaml").read_text()
-    assert evaluate.fingerprint() == fingerprint(["eval.run", evaluate.arguments, [recipe]])
-    assert report.fingerprint() == fingerprint(["eval.report", report.arguments, []])
-
-
-def test_a_shipped_recipe_has_one_name_wherever_the_package_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_shipped_recipe_is_the_same_wherever_the_package_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A run goes on with the package in another virtual environment, and was begun with a path in the checkout."""
     words = ["--data", "gsm8k", "--selection", "random", "--sft", "qwen2.5-math-7b", "--eval", "paper"]
     words += ["--output_dir", "runs/x"]
     monkeypatch.chdir(ROOT)
-    inside = [step.fingerprint() for step in steps_of(words)]
+    inside = [step.finished().made_from() for step in steps_of(words)[::2]]
     assert "recipes/data/gsm8k.yaml" in steps_of(words)[0].arguments
     monkeypatch.chdir(tmp_path)
     assert str(ROOT / "recipes/data/gsm8k.yaml") in steps_of(words)[0].arguments
-    assert [step.fingerprint() for step in steps_of(words)] == inside
+    assert [step.finished().made_from() for step in steps_of(words)[::2]] == inside
 
 
-def test_a_finished_run_loads_nothing(tmp_path: Path, pool_file: str, tiny_model: str):
-    words = recipes(tmp_path, pool_file, tiny_model)
-    record = {}
+PRODUCTS = {
+    "select": ("selection/selection.parquet", "selection/selection.json", "selection/scores/part-000000000.parquet"),
+    "train": ("model/config.json", "model/model.safetensors", "model/training.json"),
+    "evaluate": ("results.json", "generations/word_problems.jsonl", "verdicts/word_problems.jsonl"),
+    "report": ("report.html",),
+}
+
+
+def write_finished_run(tmp_path: Path, words: list[str]) -> None:
+    """A run as its steps leave it, with short texts as products."""
+    run, record = tmp_path / "run", {}
     for step in steps_of(words):
-        step.product.parent.mkdir(parents=True, exist_ok=True)
-        step.product.write_text("{}")
-        record[step.name] = {"fingerprint": step.fingerprint(), "seconds": 1.0}
-    (tmp_path / "run" / "steps.json").write_text(json.dumps(record))
+        for name in PRODUCTS[step.name]:
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).write_text(f"the content of {name}")
+        finished = step.finished()
+        folder = Path(finished.output_dir).relative_to(run)
+        recorded = [str(Path(name).relative_to(folder)) for name in PRODUCTS[step.name]]
+        finished.record(finished.made_from(), "Done.", recorded)
+        record[step.name] = {"seconds": 1.0}
+    (run / "steps.json").write_text(json.dumps(record))
+
+
+def to_do(words: list[str]) -> list[str]:
+    """The steps that run."""
+    record = read_seconds(Path(words[-1]) / "steps.json")
+    return [step.name for step in steps_of(words) if step.seconds_before(record) is None]
+
+
+def own_benchmark(folder: Path) -> list[str]:
+    (folder / "rows" / "word_problems").mkdir(parents=True)
+    (folder / "rows" / "word_problems" / "test.jsonl").write_text(
+        json.dumps({"problem": "1 + 1?", "answer": "2"}) + "\n"
+    )
+    return ["--evaluate.benchmarks_dir", str(folder / "rows")]
+
+
+@pytest.fixture
+def finished_run(tmp_path: Path, pool_file: str, tiny_model: str) -> list[str]:
+    """The words of a finished run, with a pool, a model and a benchmark of its own."""
+    shutil.copy(pool_file, tmp_path / "pool.jsonl")
+    shutil.copytree(tiny_model, tmp_path / "base")
+    words = recipes(tmp_path, str(tmp_path / "pool.jsonl"), str(tmp_path / "base"))
+    words = [*own_benchmark(tmp_path), *words]
+    write_finished_run(tmp_path, words)
+    assert to_do(words) == []
+    return words
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "flipped": flip,
+    "emptied": lambda path: path.write_bytes(b""),
+    "empty object": lambda path: path.write_text("{}"),
+    "deleted": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(("step", "product"), [(step, name) for step, names in PRODUCTS.items() for name in names])
+def test_a_step_whose_product_is_not_what_it_wrote_runs_again(
+    tmp_path: Path, finished_run: list[str], step: str, product: str, damage: str
+):
+    DAMAGE[damage](tmp_path / "run" / product)
+    assert step in to_do(finished_run)
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ("pool.jsonl", ["select", "train"]),
+        ("base/model.safetensors", ["select", "train"]),
+        ("rows/word_problems/test.jsonl", ["evaluate"]),
+        ("run/selection/selection.parquet", ["select", "train"]),
+        ("run/model/model.safetensors", ["train", "evaluate"]),
+        ("run/results.json", ["evaluate", "report"]),
+    ],
+)
+def test_a_changed_input_runs_the_steps_that_read_it(
+    tmp_path: Path, finished_run: list[str], changed: str, again: list[str]
+):
+    file = tmp_path / changed
+    stat = file.stat()
+    flip(file)
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert to_do(finished_run) == again
+
+
+def test_changed_keys_run_the_steps_that_have_them(tmp_path: Path, finished_run: list[str]):
+    assert to_do(["--train.seed", "3", *finished_run]) == ["train"]
+    assert to_do(["--select.budget_ratio", "0.25", *finished_run]) == ["select"]
+    assert to_do(["--data.system_prompt", "Hm.", *finished_run]) == ["select", "train", "evaluate"]
+    assert to_do(["--num_processes", "2", *finished_run]) == ["train"]  # a step then sees twice as many rows
+    for content in ("", "[]", '{"select": 3}'):
+        (tmp_path / "run" / "steps.json").write_text(content)
+        assert len(to_do(finished_run)) == 4
+
+
+def test_a_run_that_was_moved_is_still_finished(tmp_path: Path, finished_run: list[str]):
+    (tmp_path / "run").rename(tmp_path / "moved")
+    (tmp_path / "base").rename(tmp_path / "model")
+    (tmp_path / "pool.jsonl").rename(tmp_path / "rows.jsonl")
+    words = [*finished_run[:-1], str(tmp_path / "moved")]
+    keys = ["--data.dataset_name", str(tmp_path / "rows.jsonl")]
+    keys += ["--select.reference_model", str(tmp_path / "model"), "--train.model_name_or_path", str(tmp_path / "model")]
+    assert to_do([*keys, *words]) == []
+
+
+def test_a_finished_run_loads_nothing(tmp_path: Path, finished_run: list[str]):
     program = f"""
 import sys
 from circuitseer_trl.scripts.main import main
-assert main({["reproduce", *words]!r}) == 0
+assert main({["reproduce", *finished_run]!r}) == 0
 print([name for name in ("torch", "transformers", "pyarrow", "datasets", "accelerate") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
@@ -150,17 +253,14 @@ print([name for name in ("torch", "transformers", "pyarrow", "datasets", "accele
 
 
 def test_finished_steps_are_skipped_and_a_failure_stops(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    recipe = tmp_path / "r.yaml"
-    recipe.write_text("a: 1")
+    source = tmp_path / "source"
+    source.write_text("a: 1")
 
-    def step(name: str, target: Path) -> Step:
-        return Step(name, "zipfile", ["-c", str(target), str(recipe)], target, [recipe])
+    def step(name: str, product: str) -> Step:
+        words = [name, str(tmp_path), str(source)]
+        return Step(name, "tests.programs.recording_step", [*words, product], lambda: recorded(*words))
 
-    steps = [
-        step("first", tmp_path / "one"),
-        step("second", tmp_path / "no" / "two"),
-        step("third", tmp_path / "three"),
-    ]
+    steps = [step("first", "one"), step("second", "no/two"), step("third", "three")]
     assert run(steps, tmp_path, None, None) == 1
     assert "[second] failed with status 1 after" in capfd.readouterr().err
     assert not (tmp_path / "three").exists()
@@ -170,9 +270,23 @@ def test_finished_steps_are_skipped_and_a_failure_stops(tmp_path: Path, capfd: p
     assert "[first] finished before" in capfd.readouterr().out
     assert (tmp_path / "three").exists()
 
-    recipe.write_text("a: 2")
+    source.write_text("a: 2")
     assert run(steps, tmp_path, None, None) == 0
     assert "finished before" not in capfd.readouterr().out
+
+
+def test_keys_of_training_are_checked_before_the_first_step(
+    tmp_path: Path, pool_file: str, tiny_model: str, capfd: pytest.CaptureFixture[str]
+):
+    words = recipes(tmp_path, pool_file, tiny_model)
+    steps = steps_of(words, "--train.learning_rat", "3", *own_benchmark(tmp_path))
+    assert run(steps, tmp_path / "run", None, None) == 2
+    said = capfd.readouterr()
+    assert "Did you mean `learning_rate`?" in said.err
+    assert "[select]" not in said.out
+    for key in ("select", "evaluate"):
+        with pytest.raises(ValueError, match="Unknown key `limi`"):
+            steps_of(words, f"--{key}.limi", "3")
 
 
 @pytest.mark.engine

@@ -1,6 +1,7 @@
 """Training in one process: what a run leaves, and how one goes on that was killed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,9 +9,12 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scripts.train_sft import main
+from circuitseer_trl.training.provenance import Provenance, code_span
 from circuitseer_trl.training.run import mean_logged_loss
-from tests.helpers.training_runs import flags, losses, make_model_folder, make_pool, write_selection
+from circuitseer_trl.training.selected_rows import whole_pool
+from tests.helpers.training_runs import flags, losses, make_model_folder, make_pool, write_pool, write_selection
 
 pytestmark = pytest.mark.thorough
 
@@ -60,11 +64,13 @@ class TestRun:
     def test_selection_is_in_every_checkpoint(self, run, name):
         assert (run / name / "selection.json").read_text() == (run.parent / "selection" / "selection.json").read_text()
 
-    def test_card(self, run):
+    def test_card(self, run, model):
         card = (run / "README.md").read_text()
         assert "\n## Training data\n" in card
         assert "`circuitseer`" in card
         assert str(run.parent) not in card
+        assert f"This model is a fine-tuned version of `{model.name}` (a local folder)." in card
+        assert "None" not in card
 
     def test_saved_for_generation(self, run):
         assert AutoConfig.from_pretrained(run).use_cache is True
@@ -142,6 +148,31 @@ def test_a_loss_that_is_no_number_is_no_model(tmp_path, model):
         main(flags(tmp_path, model, "--learning_rate", "1e30", "--save_strategy", "no"))
     assert not (tmp_path / "out" / "training.json").exists()
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("openai/gsm8k", "`openai/gsm8k`"),
+        ("a`b`` c", "``` a`b`` c ```"),
+        ("`", "`` ` ``"),
+        ("[a](http://x) | b\n# c", "`[a](http://x) | b # c`"),
+        ("\x1b[2J\u202e", r"`\x1b[2J\u202e`"),
+    ],
+)
+def test_code_spans(text: str, code: str):
+    assert code_span(text) == code
+
+
+def test_a_pool_with_a_hostile_name_does_not_break_the_card(tmp_path):
+    path = write_pool(tmp_path).rename(tmp_path / "a`b\n# (x).jsonl")
+    pool = load_pool(str(path))
+    card = Provenance(pool, replace(whole_pool(pool), card={"method": "m`\n## n"})).describe()
+    assert "24 rows of the pool `` a`b # (x).jsonl ``, which has" in card
+    assert "selected by the method `` m` ## n `` of" in card
+    for name, hub in (("openai/gsm8k", "openai/gsm8k"), ("https://host/pool.jsonl", None), (str(path), None)):
+        pool.name = name
+        assert Provenance(pool, whole_pool(pool)).hub_dataset == hub
 
 
 def test_what_is_pushed_is_complete(tmp_path, model, monkeypatch):

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from circuitseer_trl.artifacts import format_record, write_json
 from circuitseer_trl.scripts.train_sft import main
-from circuitseer_trl.training.preflight import check_environment, check_world_size, find_resume, set_total_batch
+from circuitseer_trl.training.preflight import check_environment, set_total_batch
+from circuitseer_trl.training.resume import check_world_size, find_resume
 from circuitseer_trl.training.selected_rows import read_chosen_rows, training_rows
 from circuitseer_trl.training.target import inspect_target
 from circuitseer_trl.training.training_config import TrainingConfig
+from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.training_runs import flags, make_model_folder, make_pool, parse, write_selection
 
 pytestmark = pytest.mark.thorough
@@ -134,15 +137,14 @@ class TestRefused:
             find_resume(model, {}, None)
 
     def test_resume_from_nothing(self, tmp_path):
-        with pytest.raises(ValueError, match="has no checkpoint"):
+        with pytest.raises(ValueError, match="has no whole checkpoint"):
             find_resume(tmp_path, {}, "true")
         with pytest.raises(FileNotFoundError, match="no checkpoint folder"):
             find_resume(tmp_path, {}, str(tmp_path / "checkpoint-3"))
 
     def test_resume_with_other_settings_is_said(self, tmp_path, caplog):
-        (tmp_path / "checkpoint-3").mkdir()
-        (tmp_path / "checkpoint-3" / "trainer_state.json").touch()
-        (tmp_path / "training_settings.json").write_text('{"seed": 1}')
+        write_checkpoint(tmp_path, 3)
+        write_json(tmp_path / "training_settings.json", {"settings": {"seed": 1}} | format_record())
         assert find_resume(tmp_path, {"seed": 1}, None) == str(tmp_path / "checkpoint-3")
         assert find_resume(tmp_path, {"seed": 2}, "true") == str(tmp_path / "checkpoint-3")
         assert "seed: 1 -> 2" in caplog.text

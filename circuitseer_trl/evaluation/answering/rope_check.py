@@ -8,14 +8,15 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from circuitseer_trl.artifacts import read_json
 
-# In these forms the two highest frequencies differ by the base alone: both are kept, or both divided by one factor.
+# For these types the ratio of the two highest frequencies depends on the base alone: both are kept, or both are divided by one
+# factor.
 FORMS = ("default", "linear", "llama3")
 
 
 def recorded_base(folder: str | Path) -> float | None:
-    """The RoPE base that a model's folder says it was trained with; None where it says nothing.
+    """Reads the RoPE base that a model was trained with from its folder; None if the folder does not have it.
 
-    The record of the training comes first, and then the key of older transformers, which `train_sft` writes beside the new.
+    The record of the training comes first, then the key of older transformers, which `train_sft` also writes.
     """
     folder = Path(folder).expanduser()
     training, config = folder / "training.json", folder / "config.json"
@@ -31,7 +32,7 @@ def recorded_base(folder: str | Path) -> float | None:
 
 
 def effective_base(model: PreTrainedModel) -> float | None:
-    """The RoPE base that a loaded model's frequencies have; None for a model without a single set of plain ones."""
+    """Computes the RoPE base from a loaded model's frequencies; None if the model has no or several sets of plain frequencies."""
     parameters = model.config.get_text_config().to_dict().get("rope_parameters") or {}
     found = [buffer for name, buffer in model.named_buffers() if name.endswith("rotary_emb.inv_freq")]
     if parameters.get("rope_type") not in FORMS or len(found) != 1 or len(found[0]) < 2:
@@ -42,16 +43,16 @@ def effective_base(model: PreTrainedModel) -> float | None:
 
 
 def check_rope(name: str, model: PreTrainedModel) -> None:
-    """Raises where a loaded model does not run at the base that its folder records.
+    """Raises if a loaded model does not run at the base that its folder records.
 
-    transformers 4 reads none of what transformers 5 writes, and runs every such model at 10000 without a word; a model
-    folder that was saved again, or edited by hand, can lose its base in the same way.
+    transformers 4 does not read the key that transformers 5 writes, and runs such a model at 10000 without a warning. A
+    model folder that was saved again or edited by hand can lose its base in the same way.
     """
     _compare(name, effective_base(model))
 
 
 def check_rope_config(name: str, config: PretrainedConfig) -> None:
-    """The same check where another engine loads the model: its base is then the one of the config."""
+    """The same check if another engine loads the model, whose base is then that of the config."""
     parameters = config.get_text_config().to_dict().get("rope_parameters") or {}
     _compare(name, parameters.get("rope_theta") if parameters.get("rope_type") in FORMS else None)
 

@@ -1,9 +1,9 @@
-"""Which answers are missing, who generates them, and where they go."""
+"""Which answers are missing? They are divided among the processes, generated, and stored."""
 
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,23 +14,24 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from circuitseer_trl.answers import Sample
+from circuitseer_trl.answers import Sample, sample_name
 from circuitseer_trl.artifacts import fingerprint
 from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, Request
 from circuitseer_trl.evaluation.answering.backends.registry import backend_class
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
-from circuitseer_trl.evaluation.answering.store import SampleStore
+from circuitseer_trl.evaluation.answering.store import SampleStore, StoredSamples
 from circuitseer_trl.evaluation.benchmarks import Problem
 
 logger = logging.getLogger(__name__)
 
 _REFRESH_SECONDS = 1.0
+_SHOWN = 3  # broken lines in a message
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How long a benchmark's answers took, and how many tokens all processes generated for them."""
+    """Seconds of a benchmark's answers, and the number of tokens that all processes generated for them."""
 
     seconds: float = 0.0
     num_tokens: int = 0
@@ -41,9 +42,9 @@ class Timing:
 
 
 def join_processes(backend: str) -> PartialState:
-    """The processes of this launch; one that has answered waits as long as it must for those that have not.
+    """Joins the processes of this launch. A process that has finished waits for the others without a time limit.
 
-    Where the model runs elsewhere, such as in the processes of vLLM's engines, those of the launch leave the GPUs alone.
+    If the model runs elsewhere, such as in the processes of vLLM's engines, the processes of the launch use no GPU.
     """
     if not PartialState._shared_state:
         on_cpu = not backend_class(backend).runs_in_launch or not torch.cuda.is_available()
@@ -54,7 +55,7 @@ def join_processes(backend: str) -> PartialState:
 def make_requests(
     problems: list[Problem], prompts: PromptFormat | None, greedy: bool, num_samples: int
 ) -> list[Request]:
-    """The answers that the problems of a benchmark are to get; without prompts where they are replayed."""
+    """Lists the answers that a benchmark's problems need. Replayed answers have no prompts."""
     draws = [(True, 0)] * greedy + [(False, number) for number in range(num_samples)]
     requests = []
     for problem in problems:
@@ -64,24 +65,30 @@ def make_requests(
     return requests
 
 
-def missing_requests(store: SampleStore, requests: list[Request]) -> list[Request]:
-    """Those of the requests that the store has no answer to."""
-    done = store.read()
-    stale = [
-        request.id
-        for request in requests
-        if (sample := done.get((request.id, request.greedy, request.sample))) and sample.prompt != request.prompt
-    ]
-    if stale:
-        raise ValueError(
-            f"{store.path} answers other prompts than now, for instance of {stale[0]}: the benchmark's file or "
-            "the chat template has changed. Choose another `output_dir`."
-        )
-    return [request for request in requests if (request.id, request.greedy, request.sample) not in done]
+def missing_requests(found: StoredSamples, requests: list[Request], known_ids: Collection[str]) -> list[Request]:
+    """Returns the requests that have no answer yet.
+
+    Args:
+        found: The answers that are there.
+        known_ids: Ids of all problems of the benchmark, with those beyond a limit.
+
+    Raises:
+        ValueError: There is an answer to another prompt than the request's, or to no problem of the benchmark.
+    """
+    by_key = {(request.id, request.greedy, request.sample): request for request in requests}
+    for key, sample in found.samples.items():
+        stale = key in by_key and sample.prompt != by_key[key].prompt
+        if stale or sample.id not in known_ids:
+            now = "another prompt than it has now" if stale else "which is no problem of the benchmark"
+            raise ValueError(
+                f"{found.places[key]} answers {sample_name(key)}, {now}: the benchmark's file or the chat template has changed. "
+                "Choose another `output_dir`."
+            )
+    return [request for key, request in by_key.items() if key not in found.samples]
 
 
 def share_of_rank(requests: list[Request], state: PartialState) -> list[Request]:
-    """Whole problems go to one process, so that a problem's draws share the pass over its prompt."""
+    """Returns the requests of this process. All requests of a problem go to one process, since they share its prompt."""
     ids = list(dict.fromkeys(request.id for request in sorted(requests, key=lambda r: -len(r.prompt_ids))))
     mine = set(ids[state.process_index :: state.num_processes])
     return [request for request in requests if request.id in mine]
@@ -90,22 +97,27 @@ def share_of_rank(requests: list[Request], state: PartialState) -> list[Request]
 def answer_all(
     folder: Path,
     requests: dict[str, list[Request]],
+    known_ids: Mapping[str, Collection[str]],
     backend: Backend,
     job: Job,
     state: PartialState,
 ) -> dict[str, Timing]:
-    """Generates what is missing of every benchmark, this process its share of the problems.
+    """Generates the missing answers of all benchmarks; each process answers its share of the problems.
 
     Args:
-        folder: Where a JSONL file for each benchmark is, or comes to be.
-        requests: All answers that each benchmark is to have.
-        backend: What answers; it is opened for the job only if an answer is missing.
+        folder: Folder of the answers, with a JSONL file for each benchmark.
+        requests: All answers that each benchmark needs.
+        known_ids: Ids of all problems of each benchmark.
+        backend: Source of the answers. It is opened only if an answer is missing.
     """
     opened = False
     timings = {}
     for name, wanted in requests.items():
-        store = SampleStore(folder, name, state.process_index)
-        missing = missing_requests(store, wanted)
+        store = SampleStore(folder, name, state.process_index, job.made_with)
+        found = store.examine()
+        missing = missing_requests(found, wanted, known_ids[name])
+        if found.broken and state.is_main_process:
+            _warn_broken(store.path, found.broken)
         state.wait_for_everyone()  # all processes have read before any writes
         mine = share_of_rank(missing, state)
         if mine and not opened:
@@ -135,8 +147,16 @@ def answer_all(
     return timings
 
 
+def _warn_broken(path: Path, broken: list[str]) -> None:
+    more = f" (and {len(broken) - _SHOWN} more)" if len(broken) > _SHOWN else ""
+    logger.warning(
+        "%s: %d lines are left out, and their answers are generated again. %s%s",
+        *(path, len(broken), " ".join(broken[:_SHOWN]), more),
+    )
+
+
 def draws_repeat(samples: Iterable[Sample]) -> bool:
-    """Whether there are problems with several draws, and none of them has two that differ."""
+    """Whether the draws of every problem are all the same, among problems with several draws."""
     texts = defaultdict(list)
     for sample in samples:
         if not sample.greedy:
@@ -146,7 +166,7 @@ def draws_repeat(samples: Iterable[Sample]) -> bool:
 
 
 class _TokenCount:
-    """Adds up tokens, and shows their rate on the bar."""
+    """Counts tokens, and shows their rate on the bar."""
 
     def __init__(self, bar: tqdm) -> None:
         self.bar, self.num_tokens = bar, 0
@@ -163,6 +183,6 @@ class _TokenCount:
 
 @contextmanager
 def _progress(name: str, num_answers: int, shown: bool) -> Iterator[tuple[tqdm, _TokenCount]]:
-    """A bar with answers and tokens a second and the time left."""
+    """Shows a bar with the number of answers, tokens per second, and the remaining time."""
     with tqdm(total=num_answers, desc=name, unit="answer", disable=not shown) as bar:
         yield bar, _TokenCount(bar)

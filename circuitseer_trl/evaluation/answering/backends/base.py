@@ -55,6 +55,7 @@ class Job:
         batch_size: Number of answers at a time, for a backend that makes batches itself.
         longest_prompt: Number of tokens of the longest prompt.
         local_rank: Number of this process on its machine.
+        made_with: Fingerprint of the settings that the answers depend on.
     """
 
     model_name: str
@@ -64,6 +65,7 @@ class Job:
     batch_size: int = 32
     longest_prompt: int = 0
     local_rank: int = 0
+    made_with: str = ""
 
     @property
     def prompt_format(self) -> "PromptFormat":

@@ -1,4 +1,4 @@
-"""One server's completions endpoint: how it wants to be asked, and whole answers from what it sends."""
+"""How does a server answer? Finds out which requests its completions endpoint accepts, and reads whole answers."""
 
 import asyncio
 import json
@@ -20,6 +20,7 @@ from circuitseer_trl.evaluation.answering.backends.ends_and_context import (
 from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
 from circuitseer_trl.modeling.encoding import decode_tokens
 from circuitseer_trl.modeling.loading import model_path
+from circuitseer_trl.redaction import redact
 
 logger = logging.getLogger(__name__)
 for _name in ("httpx", "httpx2"):  # a line for every request otherwise; `openai` logs the tries that fail
@@ -31,11 +32,11 @@ _FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 
 
 class HalfAnswerError(Exception):
-    """An answer that arrived, but not whole."""
+    """An answer arrived, but it is not whole."""
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """The text that a server's tokenizer turns into exactly these ids, with what it adds by itself."""
+    """Returns a text that the server's tokenizer, which may add a token at the start, turns into exactly these ids."""
     for num_added in (0, 1):
         text = decode_tokens(tokenizer, ids[num_added:])
         if tokenizer(text)["input_ids"] == list(ids):
@@ -47,7 +48,7 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
 
 
 def shares(total: int, weights: Sequence[int]) -> list[int]:
-    """Whole numbers with the sum `total`, in proportion to the weights, the largest remainders rounded up."""
+    """Divides `total` into whole numbers in proportion to the weights. The largest remainders are rounded up."""
     weights = weights if sum(weights) else [1] * len(weights)
     exact = [total * weight / sum(weights) for weight in weights]
     result = [int(value) for value in exact]
@@ -58,17 +59,18 @@ def shares(total: int, weights: Sequence[int]) -> list[int]:
 
 
 def _told(error: Exception) -> str:
-    """An error with what the server said of it."""
-    said = error.response.text[:300] if isinstance(error, openai.APIStatusError) else str(error.__cause__ or "")
-    return f"{error} {said}".strip()
+    """Formats an error with the server's own message, which may repeat the key."""
+    said = redact(error.response.text)[:300] if isinstance(error, openai.APIStatusError) else str(error.__cause__ or "")
+    return redact(f"{error} {said}".strip())
 
 
 class Completions:
-    """A server, its model, and what was found out of how it wants to be asked.
+    """A server, its model, and the requests that it accepts.
 
     Attributes:
-        extended: Whether it takes prompts as token ids, and fields that OpenAI's own does not: the repetition penalty, and
-            what ends an answer. vLLM, SGLang and llama.cpp do, `transformers serve` takes neither. None: not tried yet.
+        extended: Whether it takes prompts as token ids, and fields that OpenAI's own server does not have: the repetition
+            penalty, and the tokens that end an answer. vLLM, SGLang and llama.cpp take both, `transformers serve` neither. None:
+            not tried yet.
         many: Whether it gives several answers to one request. None: not tried yet.
     """
 
@@ -112,7 +114,7 @@ class Completions:
         )
 
     async def smaller_context(self) -> int | None:
-        """The model's context, or what the server leaves of it, where it says so (vLLM does)."""
+        """Returns the smaller of the model's context and the server's, if the server gives it (vLLM does)."""
         try:
             models = await self.client.with_options(max_retries=0).models.list()
         except (openai.OpenAIError, json.JSONDecodeError):
@@ -121,7 +123,7 @@ class Completions:
         return min((length for length in [self.context, *served] if length is not None), default=None)
 
     async def find_form(self, draws: Draws) -> None:
-        """Finds out how the server wants to be asked, by what it refuses; the answers, of one token, are not kept."""
+        """Finds out which requests the server accepts, with answers of one token that are not kept."""
         one, several = Draws(draws.requests[:1], max_tokens=1), Draws(draws.requests, max_tokens=1)
         if self.extended is None:
             self.extended = True
@@ -143,7 +145,7 @@ class Completions:
             self.many = await self._refusal(several) is None
 
     async def _refusal(self, draws: Draws) -> Exception | None:
-        """How the server refuses a request; None where it answers it."""
+        """Returns the error with which the server refuses a request; None if it answers."""
         # llama.cpp refuses several answers with a status of 500, which the client would try again for a minute.
         several = len(draws.requests) > 1
         try:
@@ -158,14 +160,14 @@ class Completions:
         return HalfAnswerError("fewer answers than asked for") if len(samples) < len(draws.requests) else None
 
     async def ask(self, draws: Draws) -> list[Sample]:
-        """Answers to some draws of a problem."""
+        """Returns the answers to draws of one problem."""
         samples = await self._complete(self.client, draws)
         if len(samples) < len(draws.requests):
             raise HalfAnswerError(f"{len(samples)} of {len(draws.requests)} answers to {draws.requests[0].id}")
         return samples
 
     async def _complete(self, client: openai.AsyncOpenAI, draws: Draws) -> list[Sample]:
-        """What the server answers, asked for again while it arrives in halves."""
+        """Returns the server's answer. The request is sent again while only a part of the answer arrives."""
         for attempt in range(MAX_RETRIES + 1):
             try:
                 return self._samples(draws, await client.completions.create(**self._body(draws)))

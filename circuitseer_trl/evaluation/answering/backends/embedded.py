@@ -1,4 +1,4 @@
-"""The model in this process, run by transformers: what needs nothing else, and what tests run."""
+"""How does transformers answer? The model runs in this process, and nothing else has to be installed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, Req
 
 @dataclass
 class TransformersBackend(Backend):
-    """Generates in batches; a sample does not depend on them."""
+    """Generates in batches. An answer does not depend on its batch."""
 
     runs_in_launch: ClassVar[bool] = True
 

@@ -42,6 +42,17 @@ def end_token_ids(model: PreTrainedModel, end_of_turn_ids: set[int]) -> set[int]
     return configured_end_ids(model.generation_config) | end_of_turn_ids
 
 
+def _check_logits(logits: torch.Tensor, rows: Sequence[_Row], step: int) -> None:
+    """Raises if the next token of an answer cannot be chosen: `argmax` takes the first NaN without an error."""
+    usable = logits.amax(dim=-1).isfinite().tolist()  # NaN if there is one; -inf for some tokens is allowed
+    for row, fits in zip(rows, usable, strict=True):
+        if not fits and not row.done:
+            raise ValueError(
+                f"The model's logits for token {step} of the answer to {row.request.id} are NaN or infinite. Are its weights "
+                "finite, and does `dtype` have their range? Try `dtype: float32`."
+            )
+
+
 @dataclass(frozen=True)
 class Decoder:
     """A model with how its answers are drawn and what ends them.
@@ -108,6 +119,7 @@ class Decoder:
                     logits > 0, logits / settings.repetition_penalty, logits * settings.repetition_penalty
                 )
                 logits = torch.where(seen, penalised, logits)
+            _check_logits(logits, rows, step)
             tokens = logits.argmax(dim=-1)
             if not bool(greedy.all()):
                 drawn = draw_tokens(logits, keys, step, temperature=settings.temperature, top_p=settings.top_p)

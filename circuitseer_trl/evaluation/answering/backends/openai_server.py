@@ -19,6 +19,7 @@ from circuitseer_trl.evaluation.answering.backends.base import (
     cut_to_context,
     draws_of_problems,
 )
+from circuitseer_trl.redaction import check_address
 
 
 @dataclass
@@ -46,6 +47,7 @@ class OpenAIBackend(Backend):
                 "`backend: openai` needs the server's address as `base_url`, such as http://localhost:8000/v1, "
                 f"got {self.base_url!r}."
             )
+        check_address("base_url", str(self.base_url), "Set the key as the environment variable OPENAI_API_KEY.")
 
     def open(self, job: Job) -> None:
         from circuitseer_trl.evaluation.answering.backends.completions import Completions

@@ -1,4 +1,4 @@
-"""Answers that someone has generated before: an earlier run's, or any JSONL of problem, sample and text."""
+"""How are stored answers used? They are those of an earlier run, or a JSONL file of problem, sample and text."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 from circuitseer_trl.answers import FinishReason, Sample, json_lines
-from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.artifacts import read_card
+from circuitseer_trl.checksums import verify_checksum
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, Request
 
 _SHOWN = 5
@@ -45,7 +46,7 @@ class ReplayBackend(Backend):
         for path in files:
             digest.update(path.name.encode() + b"\n" + path.read_bytes())
         settings = files[0].parent.parent / "settings.json"
-        known = read_json(settings) if files[0].parent.name == "generations" and settings.is_file() else {}
+        known = read_card(settings, "evaluate") if files[0].parent.name == "generations" and settings.is_file() else {}
         return known | {"replayed": digest.hexdigest(), "replayed_backend": known.get("backend")}
 
     def open(self, job: Job) -> None:
@@ -89,6 +90,7 @@ class ReplayBackend(Backend):
 
 
 def _key(line: dict[str, Any], where: str) -> tuple[str, bool | None, int]:
+    verify_checksum(where, line)
     wanted = {"id": str, "text": str, "sample": int, "greedy": bool, "num_tokens": int, "finish_reason": str}
     for name, kind in wanted.items():
         value = line.get(name)

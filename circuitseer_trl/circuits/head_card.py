@@ -1,0 +1,52 @@
+"""Reads `heads.json`, and checks that its values can be those of a model's heads."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuitseer_trl.artifacts import read_card, read_table, table_fingerprint
+
+STEP = "find-heads"
+
+
+def read_heads_card(path: str | Path) -> dict[str, Any]:
+    """Reads a `heads.json`, whole or with `model` and `selected` alone.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is broken, its heads cannot be heads of a model, or a table beside it is of other heads.
+    """
+    path = Path(path)
+    card = read_card(path, STEP, ("selected", "model"))
+    if wrong := _wrong_heads(card):
+        raise ValueError(f"{path} holds no heads: {wrong}. Run `circuitseer {STEP}` again, which writes it anew.")
+    for name, written in card.get("tables", {}).items():
+        table = path.with_name(name)
+        if table.is_file() and table_fingerprint(read_table(table)) != written:
+            raise ValueError(
+                f"{table} is not the table of {path}: its values are others. Run `circuitseer {STEP}` again, which writes both."
+            )
+    return card
+
+
+def _wrong_heads(card: dict[str, Any]) -> str | None:
+    try:
+        selected = np.array(card["selected"], dtype=np.int64)
+        importance = np.array(card["importance"], dtype=np.float64) if "importance" in card else None
+    except (TypeError, ValueError, OverflowError):
+        return "`selected` or `importance` is no table of numbers"
+    if (
+        selected.ndim != 2
+        or selected.shape[1] != 2
+        or selected.min() < 0
+        or len(np.unique(selected, axis=0)) < len(selected)
+    ):
+        return "`selected` is no list of different pairs of layer and head"
+    if importance is None:
+        return None
+    if importance.ndim != 2 or not np.isfinite(importance).all():
+        return "`importance` is no table of layers and heads"
+    if (selected >= importance.shape).any():
+        return f"`selected` has a head outside the {importance.shape[0]} layers of {importance.shape[1]} heads"
+    return None
