@@ -5,125 +5,63 @@ Math-Verify decides on the normalised pair (`grading.symbolic`).
 """
 
 import re
+from collections.abc import Callable
 
+from circuitseer_trl.grading.asking import Asked, asked_in
 from circuitseer_trl.grading.choices import compare_choice, gold_letters, gold_option, options_in
+from circuitseer_trl.grading.constants import parse_functions, same_functions_up_to_constants
 from circuitseer_trl.grading.expressions import parse_expression
-from circuitseer_trl.grading.families import parse_family
 from circuitseer_trl.grading.lists import compare_lists
 from circuitseer_trl.grading.nodes import Node, TooCostlyError
 from circuitseer_trl.grading.normalization import normalize
 from circuitseer_trl.grading.phrases import same_phrase
-from circuitseer_trl.grading.real_sets import parse_real_set
+from circuitseer_trl.grading.reading import Reading, read
 from circuitseer_trl.grading.relations import Judgement
-from circuitseer_trl.grading.single import compact
 from circuitseer_trl.grading.structure import strip_brackets
 from circuitseer_trl.grading.symbolic import math_verify_equal
 from circuitseer_trl.grading.tokens import KNOWN, ParseError, UnknownCommandError
 from circuitseer_trl.grading.values import equal_expressions
 
 MAX_CHARACTERS = 2000
-_PERCENT_QUESTION = re.compile(r"percent|%|百分", re.IGNORECASE)
 # What Math-Verify evaluates and the rules here do not.
 _ALGEBRA = {"sum", "prod", "int", "iint", "lim", "to", "max", "min", "gcd", "lcm", "bmod", "partial"}
 _ALGEBRA |= {"matrix", "endmatrix", "cr"}
-_GROUPED = re.compile(r"\s*\$?\s*\d{1,3}(?:,\d{3})+\s*\$?\s*")
+_GROUPED = re.compile(r"\$?\s*\d{1,3}(?:,\d{3})+\s*\$?")
+# What is said before an answer: "the answer is", "解集为", "so".
+_SAID_BEFORE = re.compile(
+    r'^"(?:(?:the )?(?:final )?(?:answer|solution(?: set)?|result)(?: is| are)?:?'
+    r'|(?:yes|so|hence|thus|therefore|that is)(?="\s*,)'
+    r"|exactly|approximately|about|[^\"不非没无未]*(?:答案|解集|结果|取值范围|通解|方程)(?:[是为]|等于)?|(?:即|故|则|所以|因此|综上)(?:[^\"不非没无未]*[是为])?"
+    r'|[\u3400-\u9fff]{0,12}[为是])"\s*[,:：]?\s*(?=\S)',
+    re.IGNORECASE,
+)
+
+Rule = Callable[[Reading, Reading, Asked], bool | None]
 
 
-def compare(gold: str, answer: str, choices: dict[str, str] | None = None, question: str | None = None) -> Judgement:
-    """Compares one answer with one reference.
+def text(gold: Reading, answer: Reading, asked: Asked) -> bool | None:
+    """A reference of words alone: what they mean counts.
 
-    Args:
-        gold: Reference. No answer is right for an empty one.
-        answer: Content of the box.
-        choices: Option texts by letter, for a reference that is a letter.
-        question: The problem, which may name options or ask for a percentage.
+    Right: `\\text{no, it is not}` for `\\text{No}`. Right: `\\varnothing` for `\\text{no solution}`.
+    Wrong: `\\text{Yes}` for `\\text{No}`.
     """
-    if not gold.strip():
-        return Judgement(False, "empty_gold")
-    if len(gold) > MAX_CHARACTERS or len(answer) > MAX_CHARACTERS:
-        return Judgement(gold.strip() == answer.strip(), "too_long")
-    letters = gold_letters(gold)
-    if letters:
-        options = dict(choices or {}) or (options_in(question) if question else {})
-        if len(letters) == 1 and (text := gold_option(gold)):
-            options |= dict.fromkeys(letters, text)
-        same = compare_choice(letters, answer, options, lambda one, other: compare(one, other).correct)
-        return Judgement(same, "choice")
-    gold_text, answer_text = normalize(gold), normalize(answer)
-    if not gold_text:
-        return Judgement(False, "empty_gold")
-    if not answer_text:
-        return Judgement(False, "no_answer")
-    try:
-        verdict = _compare_texts(gold_text, answer_text, question)
-    except RecursionError:
-        return Judgement(False, "too_deep")
-    if not verdict.correct and _GROUPED.fullmatch(gold) and re.search(r"[,;]|\\and", answer_text):
-        # 24,112 may be two answers as well as one number.
-        verdict = compare_lists(normalize(gold.replace(",", " , ")), answer_text)
-    return verdict
+    if '"' not in gold.text or not re.fullmatch(r'(?:"[^"\d]*"|[\s,.]|\\(?:and|or)(?![A-Za-z]))+', gold.text):
+        return None
+    if same_phrase(gold.text, answer.text):
+        return True
+    alone = "," not in gold.text and "\\" not in gold.text and gold.text.count('"') == 2
+    return False if alone and re.search("[,\\\\]", answer.text) else None
 
 
-def _compare_texts(gold: str, answer: str, question: str | None) -> Judgement:
-    if compact(gold) == compact(answer):
-        return Judgement(True, "same_text")
-    try:
-        special = _compare_special(gold, answer)
-    except (ParseError, TooCostlyError):
-        special = None
-    if special is not None:
-        return special
-    if gold.count("%") != answer.count("%") and question and _PERCENT_QUESTION.search(question):
-        gold, answer = gold.replace("%", ""), answer.replace("%", "")
-    answer = (
-        re.sub(r'^"(?:(?:the )?(?:final )?answer(?: is)?:?|答案[是为]?)"\s*', "", answer, flags=re.IGNORECASE) or answer
-    )
-    answer = re.sub(r'^"(?:yes|so|hence|thus|therefore)"\s*,\s*', "", answer, flags=re.IGNORECASE)
-    answer = re.sub(r'^"(?:exactly|approximately|about)"\s*', "", answer, flags=re.IGNORECASE) or answer
-    if re.fullmatch(r"-?\d+\.\d+", gold) and re.fullmatch(r"-?\d+,\d+", answer):
-        answer = answer.replace(",", ".")  # a decimal comma
-    try:
-        return compare_lists(gold, answer)
-    except TooCostlyError:
-        return Judgement(False, "too_costly")
-    except UnknownCommandError:
-        if '"' in gold and not re.search(r"\d", gold):
-            return Judgement(same_phrase(gold, answer), "text")
-        unknown = set(re.findall(r"\\([A-Za-z]+)", gold + answer)) - KNOWN
-        if not unknown <= _ALGEBRA:
-            return Judgement(False, "not_understood")
-        return Judgement(math_verify_equal(gold, answer), "math_verify")
-    except ParseError:
-        return Judgement('"' in gold and same_phrase(gold, answer), "text" if '"' in gold else "not_understood")
+def time(gold: Reading, answer: Reading, asked: Asked) -> bool | None:
+    """A time of day with am or pm.
 
-
-def _compare_special(gold: str, answer: str) -> Judgement | None:
-    """References that look like expressions and are none: words, times, numbered statements, ratios, set-builders."""
-    if re.fullmatch(r'(?:"[^"\d]*"|[\s,.]|\\(?:and|or)(?![A-Za-z]))+', gold) and '"' in gold:
-        if same_phrase(gold, answer):
-            return Judgement(True, "text")
-        if "," not in gold and "\\" not in gold and len(re.findall('"', gold)) == 2 and re.search("[,\\\\]", answer):
-            return Judgement(False, "text")
-    times = [_minutes(text) for text in (gold, answer)]
-    if times[0] is not None and re.search("[ap]m", re.sub(r'[\s".]', "", gold.casefold())):
-        return Judgement(times[0] == times[1], "time")
-    if re.fullmatch(r"(?:\(\d\)\s*){2,}", gold):
-        only_numbers = re.fullmatch(r'(?:[\s,(){}"\\]|and)*\d(?:[\s,(){}"\\]|and|(?<=[\s,(){}"\\d])\d)*', answer)
-        return Judgement(
-            bool(only_numbers) and set(re.findall(r"\d", gold)) == set(re.findall(r"\d", answer)), "statements"
-        )
-    ratios = [[parse_expression(part) for part in text.split(":")] for text in (gold, answer) if text.count(":") > 1]
-    if len(ratios) == 2 and len(ratios[0]) == len(ratios[1]):
-        (first, *others), (their_first, *theirs) = ratios
-        pairs = zip(others, theirs, strict=True)
-        crossed = ((Node("product", (a, their_first)), Node("product", (b, first))) for a, b in pairs)
-        return Judgement(all(equal_expressions(one, other) for one, other in crossed), "ratio")
-    builders = [_set_builder(text) for text in (gold, answer)]
-    readings = [all(read(text) is not None for text in (gold, answer)) for read in (parse_real_set, parse_family)]
-    if any(builders) and not any(readings):
-        # Their conditions are compared as they are written: Math-Verify reads {x | x = 3k} as 3.
-        return Judgement(builders[0] == builders[1], "set_builder")
-    return None
+    Right: `13:58` for `1:58 pm`. Wrong: `1:58 am` for `1:58 pm`.
+    """
+    minutes = _minutes(gold.text)
+    if minutes is None or not re.search("[ap]m", re.sub(r'[\s".]', "", gold.text.casefold())):
+        return None
+    return minutes == _minutes(answer.text)
 
 
 def _minutes(text: str) -> int | None:
@@ -135,7 +73,143 @@ def _minutes(text: str) -> int | None:
     return 60 * hours + int(match[2])
 
 
+def statements(gold: Reading, answer: Reading, asked: Asked) -> bool | None:
+    """Numbers of statements, in any order.
+
+    Right: `4, 1, 3` for `(1)(3)(4)`. Wrong: `(1)(3)` for `(1)(3)(4)`.
+    """
+    if not re.fullmatch(r"(?:\(\d\)\s*){2,}", gold.text):
+        return None
+    only_numbers = re.fullmatch(r'(?:[\s,(){}"\\]|and)*\d(?:[\s,(){}"\\]|and|(?<=[\s,(){}"\\d])\d)*', answer.text)
+    return bool(only_numbers) and set(re.findall(r"\d", gold.text)) == set(re.findall(r"\d", answer.text))
+
+
+def ratio(gold: Reading, answer: Reading, asked: Asked) -> bool | None:
+    """A ratio of three or more.
+
+    Right: `2:4:6` for `1:2:3`. Wrong: `1:3:2` for `1:2:3`.
+    """
+    if gold.text.count(":") < 2 or gold.text.count(":") != answer.text.count(":"):
+        return None
+    (first, *others), (their_first, *theirs) = (
+        [parse_expression(part) for part in each.text.split(":")] for each in (gold, answer)
+    )
+    crossed = (
+        (Node("product", (a, their_first)), Node("product", (b, first))) for a, b in zip(others, theirs, strict=True)
+    )
+    return all(equal_expressions(one, other) for one, other in crossed)
+
+
+def set_builder(gold: Reading, answer: Reading, asked: Asked) -> bool | None:
+    """A set-builder that is no set of reals and no family: only its text can be compared.
+
+    Right: `\\{(x,y) \\mid x+y=1\\}` for `\\{(x,y)|x+y=1\\}`. Wrong: `3` for `\\{(x,y)|x+y=1\\}`.
+    """
+    builders = [_set_builder(each.text) for each in (gold, answer)]
+    if not any(builders):
+        return None
+    if any(
+        gold_view is not None and view is not None
+        for gold_view, view in ((gold.real_set, answer.real_set), (gold.family, answer.family))
+    ):
+        return None
+    return builders[0] == builders[1]
+
+
 def _set_builder(text: str) -> str | None:
     """A set-builder without spaces; `None` for anything else."""
     inner = strip_brackets(text, r"\{", r"\}")
     return re.sub(r"\s+", "", inner) if inner is not None and re.search(r"[|:]", inner) else None
+
+
+def constants(gold: Reading, answer: Reading, asked: Asked) -> bool | None:
+    """Functions with arbitrary constants: the same functions, whatever the names and the basis.
+
+    Right: `\\frac{x^2+2}{2}+K` for `\\frac{x^2}{2}+C`. Right: `C_1e^{2x}+C_2e^x` for `C_1e^x+C_2e^{2x}`.
+    Wrong: `x^2+C` for `\\frac{x^2}{2}+C`.
+    """
+    ours = parse_functions(gold.text, of_constants=asked.constants)
+    if ours is None:
+        return None
+    theirs = parse_functions(answer.text, of_constants=asked.constants, known=ours.variables)
+    return None if theirs is None else same_functions_up_to_constants(ours, theirs)
+
+
+RULES: list[Rule] = [text, time, statements, ratio, set_builder, constants]
+
+
+def compare(gold: str, answer: str, choices: dict[str, str] | None = None, question: str | None = None) -> Judgement:
+    """Compares one answer with one reference.
+
+    Args:
+        gold: Reference. No answer is right for an empty one.
+        answer: Content of the box.
+        choices: Option texts by letter, for a reference that is a letter.
+        question: The problem, which may name options, blanks and their order, or ask for a percentage.
+    """
+    if not gold.strip():
+        return Judgement(False, "empty_gold")
+    if len(gold) > MAX_CHARACTERS or len(answer) > MAX_CHARACTERS:
+        return Judgement(gold.strip() == answer.strip(), "too_long")
+    letters = gold_letters(gold)
+    if letters:
+        options = dict(choices or {}) or (options_in(question) if question else {})
+        if len(letters) == 1 and (option := gold_option(gold)):
+            options |= dict.fromkeys(letters, option)
+        same = compare_choice(letters, answer, options, lambda one, other: compare(one, other).correct)
+        return Judgement(same, "choice")
+    gold_text, answer_text = normalize(gold), normalize(answer)
+    if not gold_text:
+        return Judgement(False, "empty_gold")
+    if not answer_text:
+        return Judgement(False, "no_answer")
+    asked = asked_in(question)
+    try:
+        verdict = _compare_texts(gold_text, answer_text, asked)
+        if not verdict.correct and (split := _ungrouped(gold, answer)) is not None:
+            verdict = _compare_texts(*split, asked)
+    except RecursionError:
+        return Judgement(False, "too_deep")
+    return verdict
+
+
+def _ungrouped(gold: str, answer: str) -> tuple[str, str] | None:
+    """Both texts with 24,112 as two answers, where the other one has several; in brackets it is no number to begin with."""
+    ours, theirs = (_GROUPED.fullmatch(text.strip()) for text in (gold, answer))
+    if ours and re.search(r"[,;]|and|or|和|或", answer) and "(" not in answer and not theirs:
+        return normalize(gold.replace(",", " , ")), normalize(answer)
+    if theirs and "," in gold and not ours:
+        return normalize(gold), normalize(answer.replace(",", " , "))
+    return None
+
+
+def _compare_texts(gold_text: str, answer_text: str, asked: Asked) -> Judgement:
+    gold, answer = read(gold_text), read(answer_text)
+    if gold.compact == answer.compact:
+        return Judgement(True, "same_text")
+    gold, answer = (read(_SAID_BEFORE.sub("", each.text)) if not each.is_words else each for each in (gold, answer))
+    for rule in RULES:
+        try:
+            if (decided := rule(gold, answer, asked)) is not None:
+                return Judgement(decided, rule.__name__)
+        except (ParseError, TooCostlyError):
+            continue
+    if asked.percent and gold.text.count("%") != answer.text.count("%"):
+        gold, answer = (read(each.text.replace("%", "")) for each in (gold, answer))
+    if re.fullmatch(r"-?\d+\.\d+", gold.text) and re.fullmatch(r"-?\d+,\d+", answer.text):
+        answer = read(answer.text.replace(",", "."))  # a decimal comma
+    try:
+        return compare_lists(gold, answer, asked)
+    except TooCostlyError:
+        return Judgement(False, "too_costly")
+    except UnknownCommandError:
+        if gold.is_words:
+            return Judgement(same_phrase(gold.text, answer.text), "text")
+        unknown = set(re.findall(r"\\([A-Za-z]+)", gold.text + answer.text)) - KNOWN
+        if not unknown <= _ALGEBRA:
+            return Judgement(False, "not_understood")
+        return Judgement(math_verify_equal(gold.text, answer.text), "math_verify")
+    except ParseError:
+        if '"' in gold.text:
+            return Judgement(same_phrase(gold.text, answer.text), "text")
+        return Judgement(False, "not_understood")

@@ -46,6 +46,8 @@ class _Parser:
         node = self.fraction()
         if self.next:
             raise ParseError(f"unexpected {self.next!r}")
+        if r"\infty" in self.tokens and [each for each in self.tokens if each not in "+-"] != [r"\infty"]:
+            raise ParseError("infinity is no number")
         return node
 
     def fraction(self) -> Node:
@@ -230,6 +232,8 @@ class _Parser:
         if token[0] == '"':
             word = token.strip('"')
             return Node("symbol", name=token.casefold() if len(word) > 1 else word)
+        if token == r"\Gamma" and self.next == "(":
+            return Node("factorial", (Node("sum", (self.group("(", ")"), number(-1))),))
         if token[0] == "\\" and token[1:] not in SYMBOLS:
             raise UnknownCommandError(f"unknown {token}")
         if not (token[0].isalpha() or token[0] == "\\"):

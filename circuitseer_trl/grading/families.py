@@ -1,23 +1,52 @@
-"""Sets with a member for every integer: `{x | x = 3k, k in Z}`, `pi/6 + k pi`."""
+"""Do two sets with a member for every integer have the same ones? `{x | x = 3k, k in Z}`, `pi/6 + k pi`, `[k pi, k pi + 1]`."""
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
+
+import mpmath
 
 from circuitseer_trl.grading.expressions import parse_expression
 from circuitseer_trl.grading.nodes import Node, number, rename, symbols
-from circuitseer_trl.grading.structure import strip_brackets
+from circuitseer_trl.grading.relations import assigned
+from circuitseer_trl.grading.structure import expand_signs, relation_parts, split_top_level, strip_brackets
 from circuitseer_trl.grading.tokens import ParseError
-from circuitseer_trl.grading.values import equal_expressions, exact
+from circuitseer_trl.grading.values import close, equal_expressions, evaluate, irregular
 
-_DOMAIN = r"(?P<dummy>[A-Za-z])\s*\\in\s*\{?\s*(?P<domain>[ZN])\s*\}?\s*(?P<script>(?:[_^]\s*\{?[^{}]*\}?)*)"
+_LETTER = r"(?P<dummy>[A-Za-z])"
+_SETS = r"\{?\s*(?P<domain>[ZN])\s*\}?\s*(?P<script>(?:[_^]\s*(?:\{[^{}]*\}|[*+\d]))*)"
+_WORD = r'"(?:where|for|for all|for any|for some|for every|其中|且|with|and)"'
+_DOMAIN = re.compile(
+    rf"(?P<body>.*?)\s*(?:[,|:;(\[]|\s|\\and(?![A-Za-z]))\s*(?:{_WORD}\s*,?\s*)?(?:{_LETTER}\s*\\in\s*{_SETS}"
+    rf'|(?:"where\s*)?{_LETTER.replace("dummy", "worded")}\s*"?\s*"?'
+    r'(?:is an(?:y)? (?:arbitrary )?integer|any integer|为?(?:任意)?整数)"'
+    rf"|{_LETTER.replace('dummy', 'listed')}\s*=\s*0\s*,\s*\\pm\s*1\s*,.*)\s*[)\]]?\s*",
+    re.DOTALL,
+)
+_DUMMIES = {"k", "n", "m", "l"}
+_MAX_MEMBERS = 240
+_TERMS = 16
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of a family's kinds of members.
+
+    Attributes:
+        kind: "=" of a value, "\\ne" of one left out, or the brackets of an interval.
+        bounds: The value, or both ends of the interval.
+    """
+
+    kind: str
+    bounds: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
 class Family:
-    """An expression whose symbol runs over a set of integers."""
+    """Members with a symbol, named k, that runs over a set of integers."""
 
-    member: Node
-    dummy: str
+    members: tuple[Member, ...]
     domain: str
 
 
@@ -27,50 +56,158 @@ def parse_family(text: str) -> Family | None:
     body = (inner if inner is not None else text).strip()
     try:
         if inner is None and (multiples := re.fullmatch(r"(\d+)\s*\{?\s*Z\s*\}?", body)):
-            return Family(Node("product", (number(int(multiples[1])), Node("symbol", name="k"))), "k", "Z")
-        match = re.fullmatch(rf"(?P<body>.*?)(?:[,|:;]|\s)\s*(?:\"(?:where|for|for all)\"\s*)?{_DOMAIN}\s*", body)
-        if match is None:
+            return Family(
+                (Member("=", (Node("product", (number(int(multiples[1])), Node("symbol", name="k"))),)),), "Z"
+            )
+        match = _DOMAIN.fullmatch(body)
+        if match is not None:
+            dummy = match["dummy"] or match["worded"] or match["listed"]
+            domain = (match["domain"] or "Z") + re.sub(r"[\s{}^_]", "", match["script"] or "")
+            body = match["body"].strip(" |:,(")
+            inner = strip_brackets(body, r"\{", r"\}")  # {x | x = 3k}, k \in Z
+            body = inner if inner is not None else body
+        elif (dummy := _unnamed_dummy(body)) is not None:
+            domain = "Z"
+        else:
             return None
-        body = match["body"].strip()
-        body = re.sub(r"^([A-Za-z])\s*(?:\\in\s*\{?\s*R\s*\}?\s*)?[|:]\s*\1\s*=", "", body).strip(" |:,")
-        body = re.sub(r"^[A-Za-z]\s*=", "", body)
-        return Family(parse_expression(body), match["dummy"], match["domain"] + re.sub(r"[\s{}]", "", match["script"]))
+        body = re.sub(r"^([A-Za-z])\s*(?:\\in\s*\{?\s*R\s*\}?\s*)?[|:]\s*(?=\1\s*(?:=|\\)|.*[<>]|.*\\[lg]e)", "", body)
+        members = [_member(each, dummy) for part in _pieces(body) for each in expand_signs(part)]
     except ParseError:
         return None
+    if not members or not any("k" in symbols(bound) for member in members for bound in member.bounds):
+        return None
+    return Family(tuple(members), {"N*": "N1", "N+": "N1", "Z+": "N1", "Z>0": "N1", "N": "N0"}.get(domain, domain))
+
+
+def _unnamed_dummy(text: str) -> str | None:
+    """The k of `pi/6 + k pi` where nothing says that it is an integer."""
+    found = set(re.findall(r"(?<![\\A-Za-z_])([a-z])(?![A-Za-z])", re.sub(r"\\[A-Za-z]+|^\s*[a-z]\s*=", " ", text)))
+    return found.pop() if r"\pi" in text and len(found) == 1 and found <= _DUMMIES and "^" not in text else None
+
+
+def _pieces(body: str) -> list[str]:
+    return split_top_level(body, r"[,;]|\\(?:and|or|cup)(?![A-Za-z])")
+
+
+def _member(text: str, dummy: str) -> Member:
+    parts = relation_parts(text)
+    if (value := assigned(text)) is not None and len(parts) == 3:
+        return _member(value, dummy)
+
+    def bound(each: str) -> Node:
+        return rename(parse_expression(each), dummy, Node("symbol", name="k"))
+
+    interval = re.fullmatch(r"([(\[])(.*)([)\]])", text.strip(), re.DOTALL)
+    ends = split_top_level(interval[2], ",") if interval else []
+    if interval is not None and len(ends) == 2:
+        return Member(interval[1] + interval[3], tuple(map(bound, ends)))
+    if len(parts) == 1:
+        return Member("=", (bound(text),))
+    if len(parts) == 3 and parts[1] == r"\ne" and re.fullmatch(r"\\?[A-Za-z]+", parts[0]):
+        return Member(r"\ne", (bound(parts[2]),))
+    if len(parts) == 5 and re.fullmatch(r"\\?[A-Za-z]+", parts[2]) and {parts[1], parts[3]} <= {"<", r"\le"}:
+        return Member(
+            ("(" if parts[1] == "<" else "[") + (")" if parts[3] == "<" else "]"), (bound(parts[0]), bound(parts[4]))
+        )
+    raise ParseError("no member of a family")
 
 
 def same_families(one: Family, other: Family) -> bool:
     """Whether two families have the same members."""
-    ours = rename(one.member, one.dummy, Node("symbol", name="k"))
-    theirs = rename(other.member, other.dummy, Node("symbol", name="k"))
-    if one.domain != other.domain:
+    if (one.domain == "Z") != (other.domain == "Z"):
         return False
-    return equal_expressions(ours, theirs) or (one.domain == "Z" and same_progressions(ours, theirs, "k"))
+    if one.domain == "Z":
+        ours, theirs = _progressions(one), _progressions(other)
+        if ours is not None and theirs is not None:
+            return _same_progressions(ours, theirs)
+    remaining = list(other.members)
+    for member in one.members:
+        found = next((each for each in remaining if _same_members(member, each, one.domain, other.domain)), None)
+        if found is None:
+            return False
+        remaining.remove(found)
+    return not remaining
 
 
-def same_progressions(one: Node, other: Node, dummy: str) -> bool:
-    """Whether `a k + b` takes the same values as another such expression when k runs over the integers."""
-    if dummy not in symbols(one) & symbols(other):
+def _same_members(one: Member, other: Member, domain: str, other_domain: str) -> bool:
+    """Whether two kinds of members run through the same values, from the first on or shifted and reversed."""
+    if one.kind != other.kind:
         return False
-    (start, step), (their_start, their_step) = (_affine(node, dummy) for node in (one, other))
-    minus = number(-1)
-    if not any(equal_expressions(step, each) for each in (their_step, Node("product", (minus, their_step)))):
-        return False
-    shift = Node("sum", (start, Node("product", (minus, their_start))))
-    quotient = Node("product", (shift, Node("power", (step, minus))))
-    value = exact(quotient)
-    if value is None:
-        nearest = [number(n) for n in range(-3, 4)]
-        shifted = any(equal_expressions(shift, Node("product", (step, n))) for n in nearest)
+    k = Node("symbol", name="k")
+    if domain != "Z":
+        first, their_first = (1 if each == "N1" else 0 for each in (domain, other_domain))
+        shifts = [(1, their_first - first)]
     else:
-        shifted = value.denominator == 1
-    straight = [
-        Node("sum", (s, Node("product", (t, number(2))))) for s, t in ((start, step), (their_start, their_step))
-    ]
-    at_two = [rename(node, dummy, number(2)) for node in (one, other)]
-    return shifted and all(equal_expressions(a, b) for a, b in zip(straight, at_two, strict=True))
+        shifts = [(sign, shift) for sign in (1, -1) for shift in (0, 1, -1, 2, -2)]
+    for sign, shift in shifts:
+        moved = Node("sum", (Node("product", (number(sign), k)), number(shift)))
+        if all(equal_expressions(a, rename(b, "k", moved)) for a, b in zip(one.bounds, other.bounds, strict=True)):
+            return True
+    return False
 
 
-def _affine(node: Node, dummy: str) -> tuple[Node, Node]:
-    at_zero, at_one = (rename(node, dummy, number(point)) for point in (0, 1))
-    return at_zero, Node("sum", (at_one, Node("product", (number(-1), at_zero))))
+@dataclass(frozen=True)
+class _Progression:
+    """Numbers `start + k step`, or intervals of a length that begin there."""
+
+    kind: str
+    start: mpmath.mpf
+    length: mpmath.mpf
+    step: mpmath.mpf
+
+
+def _progressions(family: Family) -> list[_Progression] | None:
+    """The family's members as arithmetic progressions; None where one is none."""
+    names = sorted({name for member in family.members for bound in member.bounds for name in symbols(bound)} - {"k"})
+    point = {name: irregular(0, column) for column, name in enumerate(names)}
+    found = []
+    with mpmath.workdps(40):
+        try:
+            for member in family.members:
+                at = [[evaluate(b, {**point, "k": mpmath.mpf(k)}) for k in (0, 1, 2, 7)] for b in member.bounds]
+                if any(mpmath.im(value) != 0 for values in at for value in values):
+                    return None
+                steps = [values[1] - values[0] for values in at]
+                if not all(close(v[3] - v[0], 7 * (v[1] - v[0])) and close(v[2] - v[1], v[1] - v[0]) for v in at):
+                    return None
+                if steps[0] == 0 or not all(close(step, steps[0]) for step in steps):
+                    return None
+                found.append(_Progression(member.kind, at[0][0], at[-1][0] - at[0][0], abs(steps[0])))
+        except (ZeroDivisionError, OverflowError, ValueError):
+            return None
+    return found
+
+
+_Residue = tuple[str, mpmath.mpf, mpmath.mpf]  # kind, start as a share of the period, length
+
+
+def _same_residue(one: _Residue, other: _Residue) -> bool:
+    turns = one[1] - other[1]
+    return one[0] == other[0] and abs(mpmath.nint(turns) - turns) < 1e-25 and abs(one[2] - other[2]) < 1e-25
+
+
+def _same_progressions(ours: list[_Progression], theirs: list[_Progression]) -> bool:
+    with mpmath.workdps(40):
+        unit = ours[0].step
+        ratios = [Fraction(int(mpmath.nint(each.step / unit * 5040)), 5040) for each in (*ours, *theirs)]
+        if any(
+            r == 0 or not close(unit * r.numerator / r.denominator, e.step)
+            for r, e in zip(ratios, (*ours, *theirs), strict=True)
+        ):
+            return False
+        whole = lcm(*(ratio.denominator for ratio in ratios))
+        period = unit * lcm(*(int(ratio * whole) for ratio in ratios)) / whole
+        sides = []
+        for side in (ours, theirs):
+            residues: list[_Residue] = []
+            for each in side:
+                for turn in range(int(mpmath.nint(period / each.step))):
+                    residues.append((each.kind, (each.start + turn * each.step) / period, each.length))
+                    if len(residues) > _MAX_MEMBERS:
+                        return False
+            sides.append(residues)
+
+        def covers(one: list[_Residue], other: list[_Residue]) -> bool:
+            return all(any(_same_residue(ours, theirs) for theirs in other) for ours in one)
+
+        return covers(*sides) and covers(*sides[::-1])

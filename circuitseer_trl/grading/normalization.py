@@ -35,7 +35,10 @@ FUNCTIONS = [*PARSED_FUNCTIONS, "sqrt", "frac", "max", "min", "gcd", "lcm"]
 _BARE_NAMES = [*sorted(FUNCTIONS, key=len, reverse=True), "pi", "infty", "cup", *_GREEK.split()]
 _BARE = re.compile(rf"(?<![\\A-Za-z])({'|'.join(_BARE_NAMES)})(?![A-Za-z])")
 _TEXT = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|textup|mathrm|mathsf|mathit|mathtt|operatorname\*?|rm|bf)\s*\{([^{}]*)\}"
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|textup|mathrm|mathsf|mathit|mathtt|operatorname\*?|rm|bf)\s*\{((?:[^{}]|\{[^{}\\]*\})*)\}"
+)
+_UNIT_VECTOR = re.compile(
+    r"\\(?:mathbf|boldsymbol|bm|hat|vec|overrightarrow)\s*\{?\s*\\?([ijk])(?:math)?\s*\}?(?![A-Za-z])"
 )
 _STYLE = re.compile(
     r"\\(?:mathbf|mathbb|mathcal|mathscr|boldsymbol|bm|pmb|vec|overrightarrow|overline|underline|bar|hat|widehat|boxed|fbox|ensuremath)\s*\{([^{}]*)\}"
@@ -145,6 +148,8 @@ def _quote(match: re.Match[str]) -> str:
         return f" {match[1]} "
     if counted := re.fullmatch(r"(-?\d[\d.,/:]*)\s+([A-Za-z][^\d]*)", text):
         return f" {counted[1]} {_word(counted[2])}"  # 12 people
+    if based := re.fullmatch(r"(\w+)\s*\(?\s*(?:in )?base[\s-]*(\w+)\s*\)?", text):
+        return f" {based[1]}_{{{based[2]}}} "
     if re.search(r",|;|、|\b(?:and|or)\b", text):
         # A list within a text: each of its parts is one.
         parts = re.split(r"(\s*[,;、]\s*(?:(?:and|or)\b)?|\s*\b(?:and|or)\b)\s*", text)
@@ -207,18 +212,23 @@ def normalize(text: str) -> str:
     """The text with one spelling for each symbol, without styles and spare spaces; words stand in double quotes."""
     text = re.sub(r"\s{2,}", " ", fold_unicode(text).replace('"', "").replace("`", "")).strip()
     text = re.sub(r"^\s*\*\*([^*]+)\*\*[.\s]*$", r"\1", text)  # Markdown's bold
+    if re.fullmatch(r"\{\s*'\w+':.*\}", text):  # a Python dictionary of blanks
+        text = re.sub(r"'(\w+)':\s*'([^']*)'", lambda m: f"{m[1]}={m[2]}".replace("\\\\", "\\"), text[1:-1])
     text = text.replace("\x0crac", r"\frac").replace("\x08", r"\b")
     text = re.sub(r"\\(?:text)?color\s*\{\w+\}|\\(?:checkmark|hline)(?![A-Za-z])|[✓✔]", " ", text)
     text = text.replace(r"\left<", "(").replace(r"\right>", ")")
     text = re.sub(r"\t(?=ext\b|imes\b|heta\b|an\b|frac\b)", r"\\t", text)
     text = re.sub(r"(?<!\d)(\d*)\.(\d+)\s*(?:\.\.\.+|\\[lc]?dots[cb]?(?![A-Za-z]))", _endless_decimal, text)
     text = re.sub(r"(?<!\d)(\d+)\.(\d*)\((\d+)\)(?![\d^])", r"\1.\2\\overline{\3}", text)  # 4.(6)
+    text = re.sub(r"\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?", r"\\overline{\1\2\3}", text)
     text = re.sub(r"(?<!\d)(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{?(\d+)\}?", _repeating_decimal, text)
     # Rows of a matrix end with two backslashes; elsewhere the second one is an escape too many.
     text = re.sub(r"\\\\(?:\[[^\]]*\])?", r"\\cr ", text) if r"\begin" in text else text.replace("\\\\", "\\")
     text = re.sub(r"(?<=\d)\s*(?:\{,\}|,\s*\\!|\\!\s*,|\{,\s*\\!\}|\\,)\s*(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"(^|[\s{~])\\\$\s*(-?[\d.,{}\\!]*\d)(?=\s*(?:$|\$|\\[)\]]))", r"\1\2 \\text{dollars}", text)
     text = text.replace(r"\$", "").replace(r"\#", "").replace(r"\&", "&")
+    if len(set(_UNIT_VECTOR.findall(text))) > 1:
+        text = _UNIT_VECTOR.sub(r' "unit \1" ', text)
     for _ in range(4):
         before = text
         text = _TEXT.sub(_quote, text)
@@ -241,7 +251,11 @@ def normalize(text: str) -> str:
     parts = re.split(r'("[^"]*")', text)
     for number in range(0, len(parts), 2):
         part = _SPACES.sub(" ", parts[number])
-        part = re.sub(r"(?<![\\A-Za-z])and(?![A-Za-z])|[和与]", r" \\and ", part)
+        part = re.sub(
+            r"(?<![\\A-Za-z])and(?![A-Za-z])|[和与]|(?<![\u3400-\u9fff])(?:且|及|以及)(?![\u3400-\u9fff])",
+            r" \\and ",
+            part,
+        )
         part = re.sub(r"(?<![\\A-Za-z])or(?![A-Za-z])|(?<=[\d)}\]])or(?=[A-Za-z(\\\d])|或", r" \\or ", part)
         part = _SHORT_WORDS.sub(r' "\1" ', part)
         part = re.sub(r"(?<=\d)[eE]([+-]?\d+)(?![\d.])", r"\\times 10^{\1}", part)
@@ -250,7 +264,7 @@ def normalize(text: str) -> str:
         # Four letters in a row are a word that someone wrote, not a product.
         part = re.sub(r"(?<![\\A-Za-z_])(?!_)([A-Za-z]{4,})(?![A-Za-z])", r' "\1" ', part)
         parts[number] = re.sub(r"[\u3400-\u9fff]+", lambda m: f' "{m[0]}" ', part)
-    text = "".join(parts)
+    text = re.sub(r'(?<=[^\W\d_])"\s+"(?=[^\W\d_])', " ", "".join(parts))  # words side by side are one phrase
     if (word := re.fullmatch(r'\s*"?([a-z]+|[一-十零])"?\s*', text.casefold())) and word[1] in _NUMBERS:
         return _NUMBERS[word[1]]
     text = re.sub(r'\(?\s*"\(?base"?\s*\(?(\w+)\)?"?\s*\)?$', r"_{\1}", text)

@@ -8,6 +8,7 @@ _ORDINALS = {
     "i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "one": "1", "two": "2", "three": "3", "four": "4",
     "一": "1", "二": "2", "三": "3", "四": "4",
 }  # fmt: skip
+OTHERWISE = re.compile(r"otherwise|\belse\b|elsewhere|其他|其它|其余", re.IGNORECASE)
 _ROMAN = re.compile(r"I{1,3}|IV|VI?")
 
 
@@ -33,6 +34,8 @@ def same_phrase(one: str, other: str) -> bool:
         ours = reading(one)
         if ours is not None:
             return ours == reading(other) or (reading is _quadrant and ours == _numeral(other))
+    if words(one) in ("yes", "no") and (first := re.match(r'\W*"?(yes|no)\b\s*"?\s*[,.;]', other.casefold())):
+        return first[1] == words(one)
     kind = re.sub(r"\b(?:function|number|polygon|curve)\b", "", re.sub(r"[^a-z ]", " ", other.casefold()))
     return bool(words(one)) and words(one) == words(kind)
 

@@ -43,6 +43,14 @@ class RealSet:
     ambiguous: bool = False
 
 
+def complement(sets: "list[RealSet | None]") -> RealSet | None:
+    """What is in none of the sets; None where one of them is not known."""
+    known = [each for each in sets if each is not None]
+    if len(known) < len(sets) or not known:
+        return None
+    return RealSet(lambda x: not any(each.member(x) for each in known), tuple(m for each in known for m in each.marks))
+
+
 def same_sets(one: RealSet, other: RealSet) -> bool:
     """Whether two sets agree at every mark, between them and beyond."""
     with mpmath.workdps(40):

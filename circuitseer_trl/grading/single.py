@@ -1,198 +1,274 @@
-"""Is one answer equal to one reference? By the kind of the two: matrices, sets, tuples, relations, values, words."""
+"""Is one answer equal to one reference? A rule for each type; the first rule that knows the type of the two decides.
+
+A rule takes two readings and gives a verdict, or None where the two are of another type. Its name is the verdict's reason.
+"""
 
 import re
+from collections.abc import Callable
 
-from circuitseer_trl.grading.expressions import parse_expression
-from circuitseer_trl.grading.families import parse_family, same_families
-from circuitseer_trl.grading.nodes import Node, symbols
-from circuitseer_trl.grading.phrases import same_phrase
-from circuitseer_trl.grading.real_sets import parse_real_set, same_sets
-from circuitseer_trl.grading.relations import Judgement, assigned, compare_relations, is_curve, same_functions
-from circuitseer_trl.grading.structure import case_rows, matrix_cells, relation_parts, split_top_level, strip_brackets
+from circuitseer_trl.grading.families import same_families
+from circuitseer_trl.grading.nodes import Node, has, symbols
+from circuitseer_trl.grading.phrases import OTHERWISE, same_phrase
+from circuitseer_trl.grading.reading import Reading, read
+from circuitseer_trl.grading.real_sets import complement, same_sets
+from circuitseer_trl.grading.relations import Judgement, compare_relations, is_curve, same_functions
+from circuitseer_trl.grading.structure import split_top_level
 from circuitseer_trl.grading.tokens import ParseError
-from circuitseer_trl.grading.units import ratio_of_units, split_unit
+from circuitseer_trl.grading.units import ratio_of_units
 from circuitseer_trl.grading.values import equal_expressions
 
-_REMARK = re.compile(
-    r'(?<=\S)\s*[,;]?\s*"(?:for (?:all|any|every|each)|for|where|其中|with)\b(?:[^"]*)".*$'
-    r'|(?<=\S)\s*\(?\s*"\(?\s*(?:since|because|by)\b[^"]*".*$',
-    re.DOTALL,
-)
+Rule = Callable[[Reading, Reading], bool | None]
 
 
-def compact(text: str) -> str:
-    """The text without what spacing alone can change."""
-    if "\\" not in text:
-        return re.sub(r"[\s{}]+", "", text)
-    return re.sub(r"\s+", "", re.sub(r"(\\[A-Za-z]+)\s+(?=[A-Za-z])", r"\1~", text))
+def same_text(gold: Reading, answer: Reading) -> bool | None:
+    """The same text, whatever the spaces.
+
+    Right: `d y` for `dy`. Right: `x^{2}` for `x^2`.
+    """
+    return True if gold.compact == answer.compact else None
 
 
-def without_remark(text: str) -> str:
-    """The text without a closing "for all x" or "where n is an integer"."""
-    return _REMARK.sub("", text).strip() or text
+def piecewise(gold: Reading, answer: Reading) -> bool | None:
+    """A function defined by cases: the same values under the same conditions, in any order.
+
+    Right: `\\begin{cases} 0 & x<1 \\\\ x, & x\\ge1 \\end{cases}` for `\\begin{cases} x, & x\\ge1 \\\\ 0, &\\text{else}\\end{cases}`.
+    Wrong: `\\begin{cases} x & x>1 \\\\ 0 & x\\le1\\end{cases}` for `\\begin{cases} x, & x\\ge1 \\\\ 0, &\\text{else}\\end{cases}`.
+    """
+    if gold.cases is None and answer.cases is None:
+        return None
+    ours, remaining = gold.cases or [], list(answer.cases or [])
+    if len(ours) != len(remaining):
+        return False
+    for row in ours:
+        found = next((each for each in remaining if _same_case(row, each, ours, answer.cases or [])), None)
+        if found is None:
+            return False
+        remaining.remove(found)
+    return True
 
 
-def same(gold: str, answer: str) -> bool:
-    return compare_one(gold, answer).correct
+def _same_case(
+    row: list[Reading], other: list[Reading], rows: list[list[Reading]], others: list[list[Reading]]
+) -> bool:
+    if len(row) != len(other) or not row or not same(row[0], other[0]):
+        return False
+    return all(_same_condition(a, b, rows, others) for a, b in zip(row[1:], other[1:], strict=True))
 
 
-def compare_sets(gold: str, answer: str) -> Judgement | None:
-    """Compares two sets of reals or families of values; returns None if one of the texts is neither."""
-    ours, theirs = parse_real_set(gold), parse_real_set(answer)
+def _same_condition(one: Reading, other: Reading, rows: list[list[Reading]], others: list[list[Reading]]) -> bool:
+    if same_text(one, other):
+        return True
+    sets = []
+    for condition, table in ((one, rows), (other, others)):
+        if OTHERWISE.search(condition.text):
+            sets.append(complement([row[1].real_set for row in table if len(row) > 1 and row[1] is not condition]))
+        else:
+            sets.append(condition.real_set)
+    if sets[0] is not None and sets[1] is not None:
+        return same_sets(sets[0], sets[1])
+    return bool(OTHERWISE.search(one.text) and OTHERWISE.search(other.text)) or same(one, other)
+
+
+def matrix(gold: Reading, answer: Reading) -> bool | None:
+    """A matrix, or a column that one of the two writes as a tuple.
+
+    Right: `(1, 2)` for `\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}`.
+    Wrong: `\\begin{bmatrix} 1 & 2 \\end{bmatrix}` for `\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}`.
+    """
+    if gold.matrix is None and answer.matrix is None:
+        return None
+    ours, theirs = gold.matrix or gold.column, answer.matrix or answer.column
+    if ours is None or theirs is None or [len(row) for row in ours] != [len(row) for row in theirs]:
+        return False
+    pairs = [pair for rows in zip(ours, theirs, strict=True) for pair in zip(*rows, strict=True)]
+    return all(equal_expressions(one, other) for one, other in pairs)
+
+
+def interval(gold: Reading, answer: Reading) -> bool | None:
+    """A set of real numbers, as intervals, inequalities on one unknown, set-builders, or what is left without some of them.
+
+    Right: `x\\ge 2` for `[2,\\infty)`. Right: `\\mathbb{R}\\setminus\\{0\\}` for `x\\ne0`.
+    Wrong: `(2,\\infty)` for `[2,\\infty)`.
+    """
+    ours, theirs = gold.real_set, answer.real_set
     if ours is not None and theirs is not None:
-        return None if ours.ambiguous and theirs.ambiguous else Judgement(same_sets(ours, theirs), "interval")
-    if _same_letter_intervals(gold, answer):
-        return Judgement(True, "interval")
-    families = parse_family(gold), parse_family(answer)
-    if families[0] is not None and families[1] is not None:
-        return Judgement(same_families(*families), "family")  # type: ignore[arg-type]
-    return None
+        return None if ours.ambiguous and theirs.ambiguous else same_sets(ours, theirs)
+    return True if _same_letter_intervals(gold.text, answer.text) else None
 
 
 def _same_letter_intervals(gold: str, answer: str) -> bool:
     """Whether two texts are one interval whose bounds hold letters, such as `[a, \\infty)` and `[a, +\\infty)`."""
-    found = [re.fullmatch(r"([(\[])(.*)([)\]])", text.strip(), re.DOTALL) for text in (gold, answer)]
+    found = [re.fullmatch(r"([(\[])(.*)([)\]])", text, re.DOTALL) for text in (gold, answer)]
     if found[0] is None or found[1] is None or found[0].group(1, 3) != found[1].group(1, 3):
         return False
     ours, theirs = (split_top_level(match[2]) for match in found if match is not None)
     if len(ours) != 2 or len(theirs) != 2 or found[0].group(1, 3) == ("(", ")"):  # `(a, b)` may be a point
         return False
     try:
-        return all(same(one.lstrip(" +"), other.lstrip(" +")) for one, other in zip(ours, theirs, strict=True))
+        pairs = zip(ours, theirs, strict=True)
+        return all(same(read(one.lstrip(" +")), read(other.lstrip(" +"))) for one, other in pairs)
     except ParseError:
         return False
 
 
-def compare_one(gold: str, answer: str) -> Judgement:
-    """Compares one answer with one reference; raises `ParseError` if a text cannot be parsed."""
-    if compact(gold) == compact(answer):
-        return Judgement(True, "same_text")
-    pieces = case_rows(gold), case_rows(answer)
-    if pieces[0] is not None or pieces[1] is not None:
-        return Judgement(_same_cases(*pieces), "cases")
-    cells = matrix_cells(gold), matrix_cells(answer)
-    if cells[0] is not None or cells[1] is not None:
-        return _compare_matrices(*(each or _vector(text) for each, text in zip(cells, (gold, answer), strict=True)))
-    verdict = compare_sets(gold, answer)
-    if verdict is not None:
-        return verdict
-    gold_tuple, answer_tuple = tuple_parts(gold), tuple_parts(answer)
-    if (gold_tuple is None) != (answer_tuple is None):
-        gold_tuple, answer_tuple = (
-            gold_tuple or tuple_parts(gold, point=True),
-            answer_tuple or tuple_parts(answer, point=True),
-        )
-    if gold_tuple is not None or answer_tuple is not None:
-        return _compare_tuples(gold, answer, gold_tuple, answer_tuple)
-    gold, answer = without_remark(gold), without_remark(answer)
-    gold_parts, answer_parts = relation_parts(gold), relation_parts(answer)
-    if len(gold_parts) == 1 and len(answer_parts) == 1:
-        return compare_values(gold, answer)
-    gold_value, answer_value = assigned(gold), assigned(answer, sums=len(gold_parts) == 1)
-    if len(gold_parts) == 1:
-        return compare_one(gold, answer_value) if answer_value is not None else Judgement(False, "relation")
-    if len(answer_parts) == 1:
-        return compare_one(gold_value, answer) if gold_value is not None else Judgement(False, "relation")
-    if gold_value is not None and answer_value is not None and not (is_curve(gold_parts) and is_curve(answer_parts)):
-        # Another name for the same function is no other answer, but y = 2x and x = 2y are two lines.
-        verdict = compare_one(gold_value, answer_value)
-        if not verdict.correct and (is_curve(gold_parts) or is_curve(answer_parts)):
-            return compare_relations(gold, answer, gold_parts, answer_parts)  # y = 1/x as xy = 1
-        points = [re.fullmatch(r"[^()]*(\([^=]*\d[^=]*\))", parts[0].strip()) for parts in (gold_parts, answer_parts)]
-        if points[0] is not None and points[1] is not None and not same(points[0][1], points[1][1]):
-            return Judgement(False, "point")  # f(1) = 0 is not f(2) = 0
-        return (
-            Judgement(True, "function") if not verdict.correct and same_functions(gold_parts, answer_parts) else verdict
-        )
-    return compare_relations(gold, answer, gold_parts, answer_parts)
+def family(gold: Reading, answer: Reading) -> bool | None:
+    """A set with a member for every integer.
 
-
-def tuple_parts(text: str, *, point: bool = False) -> list[str] | None:
-    """Components of `(a, b)` or of a point `P(a, b)`; None for anything else."""
-    inner = strip_brackets(re.sub(r"^[A-Z](?=\s*\()", "", text.strip()) if point else text, "(", ")")
-    if inner is None:
+    Right: `\\{6n\\pm1 : n\\in\\mathbb{Z}\\}` for `6k+1, 6k+5\\ (k\\in\\mathbb{Z})`.
+    Wrong: `3k, k\\in\\mathbb{N}` for `3k, k\\in\\mathbb{Z}`.
+    """
+    if gold.family is None or answer.family is None:
         return None
-    parts = split_top_level(inner)
-    return parts if len(parts) > 1 else None
+    return same_families(gold.family, answer.family)
 
 
-def _compare_tuples(gold: str, answer: str, gold_tuple: list[str] | None, answer_tuple: list[str] | None) -> Judgement:
-    if gold_tuple is None or answer_tuple is None:
-        # D = (0, 1): a name before a tuple is ignored.
-        if gold_tuple is None and (value := assigned(gold)) is not None:
-            return compare_one(value, answer)
-        if answer_tuple is None and (value := assigned(answer)) is not None:
-            return compare_one(gold, value)
-        spellings = gold_tuple or []
-        if len(set(map(compact, spellings))) == len(spellings) > 1 and all(
-            same(spellings[0], each) for each in spellings
-        ):
-            return compare_one(spellings[0], answer)  # one answer, written in several ways
-        return Judgement(False, "tuple")
-    equal = len(gold_tuple) == len(answer_tuple) and all(map(same, gold_tuple, answer_tuple))
-    return Judgement(equal, "tuple")
+def tuple_(gold: Reading, answer: Reading) -> bool | None:
+    """A tuple, a point, or a tuple with a name.
+
+    Right: `(x,y)=(3,1)` for `(3,1)`. Right: `P(0.5,1)` for `(\\frac12,1)`. Wrong: `(1,3)` for `(3,1)`.
+    """
+    ours, theirs = gold.tuple, answer.tuple
+    if (ours is None) != (theirs is None):
+        ours, theirs = ours or gold.point, theirs or answer.point
+    if ours is None and theirs is None:
+        return None
+    if ours is not None and theirs is not None:
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    if ours is None and gold.value is not None:
+        return same(gold.value, answer)
+    if theirs is None and answer.value is not None:
+        return same(gold, answer.value)
+    if theirs is None and _is_sum_of_unit_vectors(answer.text):
+        return tuple_(gold, _coordinates(answer, len(ours or [])))
+    if ours is None and _is_sum_of_unit_vectors(gold.text):
+        return tuple_(_coordinates(gold, len(theirs or [])), answer)
+    spellings = ours or []
+    if len({each.compact for each in spellings}) == len(spellings) > 1 and all(
+        same(spellings[0], each) for each in spellings
+    ):
+        return same(spellings[0], answer)  # one answer, written in several ways
+    return False
 
 
-def _same_cases(gold: list[list[str]] | None, answer: list[list[str]] | None) -> bool:
-    """Whether two functions defined by cases have the same ones, in any order."""
-    remaining = list(answer or [])
-    for row in gold or []:
-        found = next((each for each in remaining if len(each) == len(row) and all(map(same, row, each))), None)
-        if found is None:
-            return False
-        remaining.remove(found)
-    return not remaining
+def _is_sum_of_unit_vectors(text: str) -> bool:
+    return '"unit i"' in text or '"unit j"' in text
 
 
-def _vector(text: str) -> list[list[Node]] | None:
-    """A tuple as the column that it may be written as."""
-    parts = tuple_parts(assigned(text) or text)
-    return [[parse_expression(part)] for part in parts] if parts is not None else None
+def _coordinates(vector: Reading, count: int) -> Reading:
+    """`2 i - j` with bold letters as the tuple (2, -1)."""
+    parts = []
+    for letter in "ijk"[:count]:
+        units = {f'"unit {each}"': "(1)" if each == letter else "(0)" for each in "ijk"}
+        text = vector.text
+        for unit, value in units.items():
+            text = text.replace(unit, value)
+        parts.append(text)
+    return read(f"({','.join(parts)})")
 
 
-def _compare_matrices(gold: list[list[Node]] | None, answer: list[list[Node]] | None) -> Judgement:
-    if gold is None or answer is None or [len(row) for row in gold] != [len(row) for row in answer]:
-        return Judgement(False, "matrix")
-    pairs = [pair for rows in zip(gold, answer, strict=True) for pair in zip(*rows, strict=True)]
-    return Judgement(all(equal_expressions(one, other) for one, other in pairs), "matrix")
+def assignment(gold: Reading, answer: Reading) -> bool | None:
+    """A value with a name. The name is no part of the answer, but y = 2x is one line and x = 2y another.
+
+    Right: `x=5` for `5`. Right: `f(t)=t^2` for `f(x)=x^2`. Wrong: `x=6` for `x=5`.
+    """
+    one, other = len(gold.parts) == 1, len(answer.parts) == 1
+    if one and other:
+        return None
+    if one:
+        value = answer.value_of_sum
+        return same(gold, value) if value is not None else False
+    if other:
+        return same(gold.value, answer) if gold.value is not None else False
+    curves = is_curve(gold.parts), is_curve(answer.parts)
+    if gold.value is None or answer.value is None or all(curves):
+        return None
+    equal = same(gold.value, answer.value)
+    if not equal and any(curves):
+        return None  # y = 1/x as xy = 1
+    points = [re.fullmatch(r"[^()]*(\([^=]*\d[^=]*\))", each.parts[0].strip()) for each in (gold, answer)]
+    if points[0] is not None and points[1] is not None and not same(read(points[0][1]), read(points[1][1])):
+        return False  # f(1) = 0 is not f(2) = 0
+    return equal or same_functions(gold.parts, answer.parts)
 
 
-def _is_words(text: str) -> bool:
-    return '"' in text and not re.search(r"\d", text)
+def relation(gold: Reading, answer: Reading) -> bool | None:
+    """An equation, an inequality, or a chain of them, with the same solutions.
+
+    Right: `2x+y-5=0` for `y=-2x+5`. Right: `c<a<b` for `b>a>c`. Wrong: `x+2y<1` for `x+2y\\le1`.
+    """
+    if len(gold.parts) == 1 or len(answer.parts) == 1:
+        return None
+    return compare_relations(gold.text, answer.text, gold.parts, answer.parts).correct
 
 
-def compare_values(gold: str, answer: str) -> Judgement:
-    """Compares two single values, with or without a unit. A unit that only one of them has is ignored."""
-    (gold_core, gold_unit), (answer_core, answer_unit) = split_unit(gold), split_unit(answer)
-    if _is_words(gold_core):
-        return Judgement(same_phrase(gold, answer), "text")
-    ratio = None
-    if gold_unit and answer_unit:
-        ratio = ratio_of_units(answer_unit, gold_unit)
-        if ratio is None:
-            return Judgement(False, "unit")
+def words(gold: Reading, answer: Reading) -> bool | None:
+    """Words, whatever their case and articles.
+
+    Right: `\\text{an Ellipse}` for `\\text{ellipse}`. Wrong: `\\text{east}` for `\\text{west}`.
+    """
+    core = read(gold.core)
+    if core.is_words:
+        return same_phrase(gold.text, answer.text)
     try:
-        ours = parse_expression(gold_core)
+        node = gold.node
     except ParseError:
-        if '"' in gold_core and same_phrase(gold_core, answer_core):
-            return Judgement(True, "text")
+        if '"' in gold.core and same_phrase(gold.core, answer.core):
+            return True
         raise
-    if ours.kind == "symbol" and '"' in gold_core:
-        return Judgement(same_phrase(gold, answer), "text")
-    theirs = parse_expression(answer_core)
-    if any('"' in name for name in symbols(ours) ^ symbols(theirs)):
-        return Judgement(False, "words")  # "not 3" is no product
+    if node.kind == "symbol" and '"' in gold.core:
+        return same_phrase(gold.text, answer.text)
+    if any('"' in name for name in symbols(node) ^ symbols(answer.node)):
+        return False  # "not 3" is no product
+    return None
+
+
+def unit(gold: Reading, answer: Reading) -> bool | None:
+    """Two quantities whose units measure different things.
+
+    Wrong: `3\\text{ cm}^3` for `3\\text{ cm}^2`. Wrong: `45\\text{ radians}` for `45^\\circ`.
+    """
+    if gold.unit and answer.unit and ratio_of_units(answer.unit, gold.unit) is None:
+        return False
+    mixed = {gold.unit, answer.unit} == {"rad", ""} and (has(gold.node, "degree") or has(answer.node, "degree"))
+    return False if mixed else None
+
+
+def value(gold: Reading, answer: Reading) -> bool | None:
+    """A number or an expression, in any form that is equal. A unit that only one of the two has is ignored.
+
+    Right: `\\frac12` for `0.5`. Right: `(x+1)^2` for `x^2+2x+1`. Wrong: `0.333` for `\\frac13`.
+    Right: `150\\text{ cm}` for `1.5\\text{ m}`.
+    """
+    theirs = answer.node
+    ratio = ratio_of_units(answer.unit, gold.unit) if gold.unit and answer.unit else None
     if ratio is not None and ratio != 1:
         theirs = Node("product", (theirs, Node("number", value=ratio)))
-    if {gold_unit, answer_unit} == {"rad", ""} and "degree" in (ours.kind, theirs.kind):
-        return Judgement(False, "unit")
-    if equal_expressions(ours, theirs):
-        return Judgement(True, "value")
-    if bool(gold_unit) != bool(answer_unit):
-        # What is a unit on one side may be a factor on the other: 6m.
-        letters = (re.sub(r'"([A-Za-z]+)"', r"\1", text) for text in (gold, answer))
+    if equal_expressions(gold.node, theirs):
+        return True
+    if bool(gold.unit) != bool(answer.unit):
         try:
-            return Judgement(equal_expressions(*map(parse_expression, letters)), "value")
+            return equal_expressions(gold.with_letters, answer.with_letters)
         except ParseError:
             pass
-    return Judgement(False, "value")
+    return False
+
+
+# In this order. Those before the remark is cut are of types that may hold words of their own.
+RULES: list[Rule] = [same_text, piecewise, matrix, interval, family, tuple_]
+RULES_OF_BARE: list[Rule] = [assignment, relation, words, unit, value]
+
+
+def compare_one(gold: Reading, answer: Reading) -> Judgement:
+    """Compares one answer with one reference; raises `ParseError` if a text cannot be parsed."""
+    for rule in RULES:
+        if (verdict := rule(gold, answer)) is not None:
+            return Judgement(verdict, rule.__name__.strip("_"))
+    gold, answer = gold.bare, answer.bare
+    for rule in RULES_OF_BARE:
+        if (verdict := rule(gold, answer)) is not None:
+            return Judgement(verdict, rule.__name__)
+    raise AssertionError("the last rule decides")
+
+
+def same(gold: Reading, answer: Reading) -> bool:
+    return compare_one(gold, answer).correct

@@ -13,6 +13,12 @@ _SIGN = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 _MAX_SIGNS = 4
 
 
+def compact(text: str) -> str:
+    """The text without what spacing alone can change; only an exponent or index of one character loses its braces."""
+    text = re.sub(r"([\^_])\s*\{\s*(\w)\s*\}", r"\1\2", text)
+    return re.sub(r"\s+", "", re.sub(r"(\\[A-Za-z]+)\s+(?=[A-Za-z])|([\^_]\w)\s*(?=\w)", r"\1\2~", text))
+
+
 def _scan(text: str) -> list[int]:
     """Depth of brackets before every character. `(1, 2]` closes what it opens, as intervals do."""
     depth, depths, position = 0, [], 0

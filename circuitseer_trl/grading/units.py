@@ -12,6 +12,11 @@ _NAMES = {
     "平方厘米": "cm2", "立方厘米": "cm3", "平方米": "m2", "立方米": "m3", "厘米": "cm", "毫米": "mm", "千米": "km", "公里": "km",
     "米": "m", "秒": "s", "分钟": "min", "小时": "h", "克": "g", "千克": "kg", "元": "yuan", "度": "deg",
 }  # fmt: skip
+# Words that count: 3 million is another number than 3.
+SCALES = {
+    "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
+    "百": 10**2, "千": 10**3, "万": 10**4, "百万": 10**6, "千万": 10**7, "亿": 10**8, "万亿": 10**12,
+}  # fmt: skip
 # How many of a kind's smallest unit each holds; squares and cubes follow.
 _SIZES = {
     name: (kind, Fraction(size))
@@ -40,10 +45,13 @@ _NO_UNIT = re.compile(
 
 
 def _canonical(text: str, power: str | None) -> str:
+    text = text.casefold().replace(" per ", "/")
+    if inner := re.search(r"\^\s*\{?\s*(\d)\s*\}?\s*$|(?<=[a-z])(\d)$", text):  # cm^2 within one text
+        text, power = text[: inner.start()], inner[1] or inner[2]
     words = []
-    for word in re.findall(r"[a-z]+|/|[\u3400-\u9fff]+", text.casefold().replace(" per ", "/")):
+    for word in re.findall(r"[a-z]+|/|[\u3400-\u9fff]+|\^\s*\{?\s*-?\d\s*\}?", text):
         singular = word if word in _NAMES else word.removesuffix("s") if len(word) > 2 else word
-        words.append(_NAMES.get(singular, singular))
+        words.append(_NAMES.get(singular, re.sub(r"[\s{}]", "", singular)))
     power = {"sq": "2", "cu": "3"}.get(words[0], power) if words else power
     words = [word for word in words if word not in ("sq", "cu", "unit")]
     return "".join(words) + (power or "") if words else ""
@@ -57,6 +65,11 @@ def split_unit(text: str) -> tuple[str, str]:
         if match is None or not re.search(r"[\d\\].*(?<![_^])$", core[: match.start()].rstrip()):
             break
         words = (match["quoted"] or match["bare"] or match["han"]).strip('"').strip()
+        scale, _, rest = words.partition(" ")
+        if (size := SCALES.get(scale.casefold().removesuffix("s") or scale)) is not None:
+            return rf"({core[: match.start()].strip()})\cdot {size}", (
+                _canonical(rest, match["power"]) if rest else ""
+            ) + unit
         if _NO_UNIT.search(words) or len(words.split()) > 4:
             break
         unit = _canonical(words, match["power"]) + unit

@@ -1,0 +1,81 @@
+"""What does the question say about its answer? How many blanks, in which order, whether a percentage or a family is asked for."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_PERCENT = re.compile(r"percent|%|百分", re.IGNORECASE)
+_CONSTANTS = re.compile(
+    r"\\i*int(?![A-Za-z])|∫|integra|derivative|differential|constant|积分|微分|原函数|通解|常数|general solution",
+    re.IGNORECASE,
+)
+_BLANK = re.compile(
+    r"\\qquad(?![A-Za-z])|_{2,}|(?:\\_){2,}|\\underline\{(?:\\q?quad|\\hspace\{[^{}]*\}|\\[ ,]|\s)*\}|▲|（\s*）"
+)
+_PART = re.compile(r"(?:^|(?<=[\s。.;；，,:：]))[(（]\s*([1-9])\s*[)）]")
+_IN_ORDER = re.compile(r"respectively|分别|依次|in (?:this|that|the given|the same) order|按顺序", re.IGNORECASE)
+_ALTERNATIVES = re.compile(
+    r"\b(?:all|possible|roots?|solutions?|zeros?|values? of \$?[a-z]\$? for which)\b|所有|可能|取值",
+    re.IGNORECASE,
+)
+# Of a smallest and a largest value each number shows which one it is, and references name them in either order.
+_EXTREMES = re.compile(r"\b(?:max|min|small|large|great|least|lowest|highest)|最[大小高低]", re.IGNORECASE)
+_SYMBOL = r"(?:\\angle\s*)?\\?[A-Za-z]+(?:\s*_\s*(?:\{[^{}]*\}|\w))?(?:\s*[A-Z](?:_\{?\d\}?)?)*(?:\([^()]{1,8}\))?"
+_SYMBOLS = re.compile(
+    r"(?:of|for|determine|find|compute|calculate|both|angles?|求)\s+"
+    rf"({_SYMBOL}(?:\s*,\s*{_SYMBOL})*\s*,?\s+and\s+{_SYMBOL})(?![A-Za-z(])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a question says about the form of its answer.
+
+    Attributes:
+        percent: Whether it asks for a percentage; the sign may then be left out.
+        constants: Whether it speaks of constants or integrals; None without a question.
+        blanks: Number of blanks or numbered parts.
+        quantities: Number of different quantities that it names to be found.
+        alternatives: Whether it asks for all values of one kind.
+        in_order: Whether it asks for an order by name.
+    """
+
+    percent: bool = False
+    constants: bool | None = None
+    blanks: int = 0
+    quantities: int = 0
+    alternatives: bool = False
+    in_order: bool = False
+
+    def orders(self, count: int) -> bool:
+        """Whether so many answers have an order: each belongs to a blank of its own."""
+        if count < 2:
+            return False
+        if self.in_order or self.blanks == count:
+            return True
+        return not self.alternatives and self.quantities == count
+
+
+@lru_cache(maxsize=1024)
+def asked_in(question: str | None) -> Asked:
+    """What is known from the text of a question."""
+    if not question:
+        return Asked()
+    parts = [int(number) for number in _PART.findall(question)]
+    numbered = len(parts) if parts == list(range(1, len(parts) + 1)) else 0
+    sentences = [each for each in re.split(r"(?<=[.?。？])\s+", question.strip()) if each.strip(" .$")]
+    last = sentences[-1] if sentences else question
+    questions = len(re.findall(r"[?？]", question))
+    extremes = bool(_EXTREMES.search(last))
+    plain = re.sub(r"\s+", " ", last.replace("$", " "))
+    named = _SYMBOLS.search(plain)
+    quantities = len(re.split(r",\s*(?:and\s)?|\sand\s", named[1])) if named else 0
+    return Asked(
+        percent=bool(_PERCENT.search(question)),
+        constants=bool(_CONSTANTS.search(question)),
+        blanks=len(_BLANK.findall(question)) or numbered or (questions if questions > 1 and not extremes else 0),
+        quantities=quantities,
+        alternatives=extremes or bool(_ALTERNATIVES.search(last)),
+        in_order=bool(_IN_ORDER.search(last)),
+    )
