@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from circuitseer_trl.circuits.received import (
 from circuitseer_trl.configs import ScoreOn, Statistic, TextFormat
 from circuitseer_trl.modeling.encoding import encode_prompt
 from circuitseer_trl.modeling.losses import length_batches
-from circuitseer_trl.pool.rows import Example
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Needs, Row, Scorer
 
 
@@ -48,6 +49,10 @@ class CircuitSeerScorer(Scorer):
         check_choice("score_format", self.score_format, TextFormat)
         check_choice("statistic", self.statistic, Statistic)
         check_count("sink_tokens", self.sink_tokens, smallest=0)
+
+    def fit(self, pool: Pool, output_dir: Path) -> None:
+        if self.score_format == "chat":
+            self.reference.check_template(self.reference.system_prompt)
 
     def encode(self, example: Example) -> list[int]:
         """The tokens of the text that is scored, before truncation."""
