@@ -58,7 +58,7 @@ def _is_cut(path: Path) -> bool:
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
-            header = json.loads(file.read(length)) if length < path.stat().st_size else {"": None}
+            header: Any = json.loads(file.read(length)) if length < path.stat().st_size else {"": None}
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         except (ValueError, TypeError, KeyError, AttributeError):
             return True
