@@ -238,7 +238,7 @@ def normalize(text: str) -> str:
         )
         if text == before:
             break
-    text = re.sub(r"\\(?:vec|bar|hat|mathbf|boldsymbol)\s+([A-Za-z])(?![A-Za-z])", r"\1", text)
+    text = re.sub(r"\\(?:vec|bar|hat|mathbf|mathbb|mathrm|mathcal|boldsymbol)\s+([A-Za-z])(?![A-Za-z])", r"\1", text)
     text = _DROPPED.sub(" ", text)
     for pattern, replacement in _RENAMED:
         text = pattern.sub(replacement, text)
