@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,14 @@ def wrong_checkpoint(checkpoint: Path) -> str | None:
     digests = record.get("weights")
     if not sharded and (wrong := wrong_weights(checkpoint, digests if isinstance(digests, dict) else None)):
         return wrong
-    for path in _needed(checkpoint, record.get("world_size"), sharded=bool(sharded)):
-        if not path.is_file():
-            return f"there is no {path}"
-        if path.suffix in (".pt", ".pth") and not _is_whole_archive(path):
-            return f"{path} is broken"
+    needed = list(_needed(checkpoint, record.get("world_size"), sharded=bool(sharded)))
+    if missing := [path for path in needed if not path.is_file()]:
+        return f"there is no {missing[0]}"
+    archives = [path for path in needed if path.suffix in (".pt", ".pth")]
+    with ThreadPoolExecutor() as threads:  # the state of an optimizer is large, and the other processes wait
+        for path, whole in zip(archives, threads.map(_is_whole_archive, archives), strict=True):
+            if not whole:
+                return f"{path} is broken"
     return None
 
 
