@@ -32,8 +32,8 @@ def _read_folder(path: Path, config: str | None, split: str) -> datasets.Dataset
     """The rows of a folder of files. `datasets` says which files belong to the split."""
     if glob.has_magic(str(path.resolve())):
         raise ValueError(
-            f"The folder {path.resolve()} has `[`, `*` or `?` in its path, which `datasets` reads as a pattern. Rename the folder, or give "
-            "one file in it."
+            f"The folder {path.resolve()} has `[`, `*` or `?` in its path, which `datasets` reads as a pattern. Rename the folder, or "
+            "give one file in it."
         )
     files = datasets.load_dataset_builder(str(path), config).config.data_files or {}
     if split not in files:
