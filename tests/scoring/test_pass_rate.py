@@ -196,9 +196,7 @@ def test_a_column_of_answers_is_read_as_an_evaluation_reads_it(tmp_path: Path):
     def golds(*answers: object) -> list[str]:
         rows = [{"problem": f"p{place}", "solution": "s", "answer": answer} for place, answer in enumerate(answers)]
         (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        write_pool(
-            PoolConfig(str(tmp_path / "pool.jsonl")), PoolBenchmarkConfig(str(tmp_path), answer_column="answer")
-        )
+        write_pool(PoolConfig(str(tmp_path / "pool.jsonl")), PoolBenchmarkConfig(str(tmp_path), answer_column="answer"))
         return [problem.gold for problem in load_benchmark("pool", tmp_path)]
 
     assert golds(" 7 ", None, "", "8") == ["7", "8"]

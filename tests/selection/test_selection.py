@@ -267,7 +267,9 @@ def test_what_no_row_can_get_a_score_with_is_found_before_the_heads(
     for keys in ({"sink_tokens": longest}, {"sink_tokens": longest - 1, "reference_max_length": longest - 1}):
         steps = SelectionSteps.from_config(config(tmp_path, tiny_model, **keys), ChatSettings(""))
         for work in (steps.select, steps.score, lambda pool, steps=steps: estimate(steps, pool)):
-            with pytest.raises(ValueError, match=rf"`sink_tokens` is {keys['sink_tokens']}, and no problem of the pool"):
+            with pytest.raises(
+                ValueError, match=rf"`sink_tokens` is {keys['sink_tokens']}, and no problem of the pool"
+            ):
                 work(pool)
     some = SelectionSteps.from_config(config(tmp_path, tiny_model, sink_tokens=longest - 1), ChatSettings(""))
     some.check(pool)
