@@ -288,6 +288,21 @@ def test_keys_of_training_are_checked_before_the_first_step(
             steps_of(words, f"--{key}.limi", "3")
 
 
+def test_benchmarks_are_read_before_the_first_step(
+    tmp_path: Path, pool_file: str, tiny_model: str, capfd: pytest.CaptureFixture[str]
+):
+    words = ["--evaluate.benchmarks", "aime24", *recipes(tmp_path, pool_file, tiny_model)]  # tests have no Hub
+    for more, message in (([], "Could not load aime24"), (own_benchmark(tmp_path), "Line 2 of ")):
+        if more:
+            with open(tmp_path / "rows" / "word_problems" / "test.jsonl", "a") as file:
+                file.write('{"problem": "2 + 2?", "answer": [4]}\n')
+            words = [*recipes(tmp_path, pool_file, tiny_model), *more]
+        assert run(steps_of(words), tmp_path / "run", None, None) == 2
+        said = capfd.readouterr()
+        assert message in said.err
+        assert "[select]" not in said.out
+
+
 @pytest.mark.engine
 def test_the_whole_chain_from_recipes(tmp_path: Path, pool_file: str, tiny_model: str):
     benchmarks = tmp_path / "benchmarks" / "word_problems"
