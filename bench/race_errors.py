@@ -123,7 +123,7 @@ def one_race(setting: Setting, seed: int) -> Outcome:
     increases, reach = simulated(setting, rng)
     weights = draw_weights(reach)
     order = weighted_order(weights, rng)
-    increases, limits = increases[order], reach_limits(reach[order], np.full(len(order), np.inf), weights[order])
+    increases, limits = increases[order], reach_limits(reach[order], np.full(len(order), np.inf), weights[order], 0.0)
     found = race(lambda _, part, heads: increases[part.start : part.stop, heads], limits, setting.size)
     means = increases.mean(axis=0)
     border = np.sort(means)[-setting.size]

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from circuitseer_trl.checks import check_choice, check_count, check_seed, check_share
+from circuitseer_trl.chat_settings import CHAT_DATE, SYSTEM_PROMPT, ChatSettings
+from circuitseer_trl.checks import check_choice, check_count, check_date, check_seed, check_share
 from circuitseer_trl.redaction import check_address
-
-SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
 
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 TextFormat = Literal["plain", "chat"]
@@ -62,7 +61,7 @@ class PoolConfig:
             *("prompt_column", "completion_column", "correct_column"),
             *("id_column", "category_column", "difficulty_column"),
         ),
-        "chat": ("system_prompt",),
+        "chat": ("system_prompt", "chat_date"),
         "cleaning of the pool": ("dedup_similarity", "decontaminate_against", "ngram_size"),
     }
 
@@ -98,6 +97,10 @@ class PoolConfig:
         default=SYSTEM_PROMPT,
         metadata={"help": "System message of the chat template, for all steps. An empty text leaves the message out."},
     )
+    chat_date: str = field(
+        default=CHAT_DATE,
+        metadata={"help": "Today's date in chat templates that write it (Llama 3.2, SmolLM3, Granite), for all steps."},
+    )
     dedup_similarity: float | None = field(
         default=None,
         metadata={
@@ -121,11 +124,16 @@ class PoolConfig:
         if self.dedup_similarity is not None:
             check_share("dedup_similarity", self.dedup_similarity)
         check_count("ngram_size", self.ngram_size)
+        self.chat_date = check_date("chat_date", self.chat_date)
         if isinstance(self.decontaminate_against, str | dict):
             self.decontaminate_against = [self.decontaminate_against]
         for source in [{"dataset_name": self.dataset_name}, *self.text_sources()]:
             advice = "Download the file and give its path, or use a Hub id with the environment variable HF_TOKEN."
             check_address("dataset_name", str(source["dataset_name"]), advice)
+
+    @property
+    def chat(self) -> ChatSettings:
+        return ChatSettings(self.system_prompt, self.chat_date)
 
     def text_sources(self) -> list[dict[str, Any]]:
         """The checked datasets of `decontaminate_against`, as mappings."""
@@ -176,7 +184,10 @@ class SelectionConfig:
         metadata={"help": "auto: float32 on CPU; on CUDA bfloat16 for losses and heads, float32 for scores."},
     )
     reference_max_length: int = field(
-        default=4096, metadata={"help": "Longer sequences are truncated to this number of tokens, and marked."}
+        default=4096,
+        metadata={
+            "help": "Sequences with more tokens, or more than the model has positions, are truncated and marked."
+        },
     )
     probe_strategy: ProbeStrategy = field(
         default="max_loss",

@@ -31,6 +31,8 @@ RENAMED = {
     "warmup_ratio": "warmup_steps (a float below 1 is a share of all steps)",
 }
 
+TAKES_TRUE = ("resume_from_checkpoint",)  # to TRL it is text, but transformers takes `true`, for the last checkpoint
+
 
 def _with_shipped_paths(value: Any) -> Any:
     if isinstance(value, dict):
@@ -90,13 +92,14 @@ class RecipeParser(CommandParser, TrlParser):
             group._group_actions.append(action)
 
     def parse(self, args: Sequence[str] | None = None) -> tuple[Any, ...]:
-        recipes, rest = self._split(list(sys.argv[1:] if args is None else args))
+        recipes, rest = self.split(list(sys.argv[1:] if args is None else args))
         kinds = {name: kind for each in self.dataclass_types for name, kind in get_type_hints(each).items()}
         defaults = {action.dest: action.default for action in self._actions}
         for path in (find_file(name, self.kinds) for name in recipes):
             values = read_recipe(path)
             for key, value in values.items():
-                if key in kinds and value != defaults.get(key):
+                takes_true = key in TAKES_TRUE and isinstance(value, bool)
+                if key in kinds and value != defaults.get(key) and not takes_true:
                     check_type(key, value, kinds[key], f"recipe {path}")
             unknown = self.set_defaults_with_config(**values)
             if unknown:
@@ -112,7 +115,7 @@ class RecipeParser(CommandParser, TrlParser):
         return tuple(parsed)
 
     @staticmethod
-    def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    def split(arguments: list[str]) -> tuple[list[str], list[str]]:
         recipes, rest = [], []
         position = 0
         while position < len(arguments):
@@ -137,7 +140,7 @@ class RecipeParser(CommandParser, TrlParser):
 
 def raw_values(words: Sequence[str], kinds: Sequence[str] = PLAIN_KINDS) -> dict[str, Any]:
     """The keys of recipes and flags as they are written, without the dataclasses that check them and fill in defaults."""
-    recipes, rest = RecipeParser._split(list(words))
+    recipes, rest = RecipeParser.split(list(words))
     values: dict[str, Any] = {}
     for name in recipes:
         values |= read_recipe(find_file(name, kinds))

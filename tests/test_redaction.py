@@ -123,16 +123,15 @@ def test_a_key_in_an_address_is_refused_by_every_command(tmp_path: Path, evaluat
 
 @pytest.mark.thorough
 def test_a_run_records_no_key(tmp_path: Path):
-    recipe = tmp_path / "r.yaml"
-    recipe.write_text("a: 1")
     # This module as the step: it takes any words and does nothing.
-    words = ["-c", str(tmp_path / "one"), str(recipe), "--hub_token", SECRET, f"--base_url=http://me:{SECRET}@h"]
+    words = ["--hub_token", SECRET, f"--base_url=http://me:{SECRET}@h"]
     program = f"""
 from pathlib import Path
 from circuitseer_trl.command_line import run_command
+from circuitseer_trl.finished import FinishedStep
 from circuitseer_trl.studies.reproduce import Step, run
-run_command(lambda words: run([Step("x", "tests.test_redaction", {words!r}, Path({str(recipe)!r}), [])],
-    Path({str(tmp_path)!r}), None, None))
+step = Step("x", "tests.test_redaction", {words!r}, lambda: FinishedStep("x", {str(tmp_path)!r}, [], []))
+run_command(lambda words: run([step], Path({str(tmp_path)!r}), None, None))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.count("--hub_token '***' '--base_url=http://***@h'") == 1

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
 # B batch, H query heads, G key-value heads, T tokens, D head dimension
 Head = tuple[int, int]  # layer, query head
@@ -28,6 +28,12 @@ UNSUPPORTED = {
     "indices": "sparse attention chosen by content",
     "block_indices": "sparse attention chosen by content",
 }
+
+
+SUPPORTED = (
+    "Use a reference model whose layers all have softmax attention through transformers' attention interface, such as a "
+    "Qwen, a Llama, a Mistral or a Gemma."
+)
 
 
 class Ablation(NamedTuple):
@@ -63,13 +69,17 @@ Attend = Callable[[int, AttentionCall, Callable[[torch.Tensor], Any]], Any]
 
 def head_grid(model: PreTrainedModel) -> tuple[int, int]:
     """The number of layers, and of query heads in each layer."""
-    config = model.config.get_text_config()
-    if not isinstance(config.num_attention_heads, int):
-        raise ValueError(
-            f"{type(model).__name__} has another number of heads in each layer ({config.num_attention_heads}), "
-            "which is not supported. Use another reference model."
-        )
-    return config.num_hidden_layers, config.num_attention_heads
+    return configured_grid(model.config, type(model).__name__)
+
+
+def configured_grid(config: PretrainedConfig, name: str) -> tuple[int, int]:
+    """The same, by the configuration of a model of that name."""
+    values = config.get_text_config()
+    num_heads = getattr(values, "num_attention_heads", None)
+    if not isinstance(num_heads, int):
+        reason = "no attention heads" if num_heads is None else f"another number of heads in each layer ({num_heads})"
+        raise ValueError(f"{name} ({config.model_type}) has {reason}. {SUPPORTED}")
+    return values.num_hidden_layers, num_heads
 
 
 def check_heads(model: PreTrainedModel, heads: Sequence[Head]) -> None:
@@ -115,7 +125,7 @@ def _refuse_unsupported(call: AttentionCall) -> None:
     if reasons:
         raise ValueError(
             f"{type(call.module).__name__} uses {reasons[0]}: a query of zeros does not give undifferentiated "
-            "attention there, and queries and keys alone do not decide the weights. Use another reference model."
+            f"attention there, and queries and keys alone do not decide the weights. {SUPPORTED}"
         )
 
 
@@ -175,8 +185,19 @@ def intercept(model: PreTrainedModel, layers: Collection[int], attend: Attend) -
     if missing := sorted(set(layers) - fired):
         raise ValueError(
             f"The attention of {type(model).__name__} in layers {missing} does not go through transformers' attention "
-            "interface (linear attention, a state space, or a modeling file of its own). Use another reference model."
+            f"interface (linear attention, ALiBi, a state space, or a modeling file of its own). {SUPPORTED}"
         )
+
+
+def check_attention(model: PreTrainedModel) -> None:
+    """Raises if the attention of a layer cannot be read, by a forward of two tokens.
+
+    Raises:
+        ValueError: As `intercept`.
+    """
+    ids = torch.zeros((1, 2), dtype=torch.long, device=model.device)
+    with torch.no_grad(), observe(model, range(head_grid(model)[0]), lambda layer, call: call.query):
+        model.get_decoder()(input_ids=ids, use_cache=False)
 
 
 def observe(

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from transformers import AutoConfig
 
 from circuitseer_trl.artifacts import library_versions, sealed, table_fingerprint, write_card, write_table
-from circuitseer_trl.circuits.attention import Head
+from circuitseer_trl.circuits.attention import Head, check_attention, configured_grid
 from circuitseer_trl.circuits.attribution import head_attributions
 from circuitseer_trl.circuits.head_card import read_heads_card
-from circuitseer_trl.circuits.model_race import RacePlan, attributions_folder, run_race
+from circuitseer_trl.circuits.model_race import RacePlan, attributions_folder, rounding_nats, run_race
 from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import HeadDetection
@@ -23,7 +22,7 @@ from circuitseer_trl.distributed.processes import on_main_rank
 from circuitseer_trl.distributed.shard_folders import manifest_path, read_manifest
 from circuitseer_trl.distributed.shards import run_shards
 from circuitseer_trl.modeling.encoding import EncodedExample
-from circuitseer_trl.modeling.loading import local_device, model_path, resolve_dtype
+from circuitseer_trl.modeling.loading import local_device, resolve_dtype
 from circuitseer_trl.modeling.memory import sweep_tokens
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.modeling.stored_losses import check_finite
@@ -58,13 +57,14 @@ class HeadSet:
     def check_model(self, reference: Reference) -> None:
         """Raises if these heads were found in another model than `reference`."""
         found, asked = self.card["model"], reference.describe()
-        if found["fingerprint"] != asked["fingerprint"]:
+        if found.get("fingerprint") != asked["fingerprint"]:
             raise ValueError(
-                f"These heads were found in {found['name']} (weights {found['fingerprint']}), but the reference model is "
+                f"These heads were found in {found.get('name')} (weights {found.get('fingerprint')}), but the reference model is "
                 f"{asked['name']} (weights {asked['fingerprint']}). Find the heads of the reference model, or set "
-                "`reference_model` to the model of the heads."
+                "`reference_model` to the model of the heads. Heads of version 0.1.0, which identified models by less, are "
+                "found again too."
             )
-        grid = configured_grid(reference)
+        grid = configured_grid(reference.config, reference.name)
         if any(layer >= grid[0] or head >= grid[1] for layer, head in self.selected) or (
             "importance" in self.card and self.importance.shape != grid
         ):
@@ -116,20 +116,13 @@ def stability_card(increases: np.ndarray, selected: Sequence[Head], grid: tuple[
     }
 
 
-def configured_grid(reference: Reference) -> tuple[int, int]:
-    """Reads the number of layers, and of query heads in each layer, without loading the model."""
-    config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision).get_text_config()
-    return config.num_hidden_layers, config.num_attention_heads
-
-
 def planned_sweep_tokens(reference: Reference, folder: Path) -> int:
     """Rows x tokens of a sweep: the value of a killed run's shards in `folder`, or the value that fits into memory."""
 
     def plan() -> int:
         if (manifest := read_manifest(manifest_path(folder))) is not None:
             return manifest["made_from"]["max_tokens"]
-        config = AutoConfig.from_pretrained(model_path(reference.name), revision=reference.revision)
-        return sweep_tokens(config, resolve_dtype(reference.dtype), local_device())
+        return sweep_tokens(reference.config, resolve_dtype(reference.dtype), local_device())
 
     return on_main_rank(plan)
 
@@ -143,7 +136,7 @@ def undetected_heads(
         name: `all` or `random`.
         size: Number of random heads; None is the number that `ratio` selects.
     """
-    num_layers, num_heads = configured_grid(reference)
+    num_layers, num_heads = configured_grid(reference.config, reference.name)
     heads = [(layer, head) for layer in range(num_layers) for head in range(num_heads)]
     card: dict[str, Any] = {"model": reference.describe(), "mode": name}
     if name == "random":
@@ -168,7 +161,7 @@ def encoded_probe(probe: Sequence[Example], reference: Reference) -> list[Encode
     unanswered = [item.uid for item in encoded if item.num_completion_tokens == 0]
     if unanswered:
         raise ValueError(
-            f"{len(unanswered)} probe examples have no token of their solution within {reference.max_length} tokens, for "
+            f"{len(unanswered)} probe examples have no token of their solution within {reference.max_tokens} tokens, for "
             f"instance {unanswered[:3]}. Raise `reference_max_length`, or set `probe_strategy: max_loss`."
         )
     return encoded
@@ -193,6 +186,8 @@ def find_heads(
     """
     started = time.monotonic()
     output_dir = Path(output_dir)
+    grid = configured_grid(reference.config, reference.name)
+    reference.require(check_attention)
     examples = choose_probe(pool, reference, output_dir, probe)
     encoded = encoded_probe(examples, reference)
     probe_card: dict[str, Any] = {
@@ -200,13 +195,13 @@ def find_heads(
         "size": len(examples),
         "format": reference.text_format,
         "system_prompt": reference.system_prompt,
+        "chat_date": reference.chat_date,
         "truncated": sum(item.truncated for item in encoded),
         "seed": probe.seed,
     }
     if probe.candidates is not None and probe.candidates < len(pool):
         probe_card["candidates"] = probe.candidates  # the probe is the hardest of these random rows, not of the pool
 
-    grid = configured_grid(reference)
     everything = [(layer, head) for layer in range(grid[0]) for head in range(grid[1])]
     size = num_selected(len(everything), head_ratio)
     importance_folder = output_dir / "importance"
@@ -230,9 +225,8 @@ def find_heads(
     }
     raced = None
     if head_detection == "race":
-        plan = RacePlan(
-            [item.uid for item in encoded], [len(item.input_ids) for item in encoded], grid, size, probe.seed
-        )
+        uids, lengths = [item.uid for item in encoded], [len(item.input_ids) for item in encoded]
+        plan = RacePlan(uids, lengths, grid, size, probe.seed, rounding_nats(resolve_dtype(reference.dtype)))
         raced = run_race(sweep, attribute, plan, made_from, output_dir)
         table, evaluated = raced.increases, raced.attributions  # these have the base loss of every probe example
     else:

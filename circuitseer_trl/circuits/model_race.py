@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from circuitseer_trl.circuits.attention import Head
 from circuitseer_trl.circuits.attribution import ATTRIBUTION_FORWARDS
@@ -28,7 +29,8 @@ logger = logging.getLogger(__name__)
 
 MEANING = "at most this chance that a head of the whole probe's top left the race"
 CONDITION = (
-    "no loss increase is above `most_rise` or below -`most_fall` times the head's first-order reach on the example"
+    "no loss increase is above `most_rise` or below -`most_fall` times the head's first-order reach on the example, by more "
+    "than `rounding` nats"
 )
 
 
@@ -47,6 +49,7 @@ class RacePlan:
         grid: Number of layers and of heads in each.
         size: How many heads are to be found.
         seed: Of the order of the examples.
+        rounding: What a loss increase may be off by, in nats, by the model's dtype.
     """
 
     uids: Sequence[str]
@@ -54,6 +57,7 @@ class RacePlan:
     grid: tuple[int, int]
     size: int
     seed: int
+    rounding: float
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,11 @@ class RaceResult:
     importance: np.ndarray
     standard_error: list[list[float]] | None
     card: dict[str, Any]
+
+
+def rounding_nats(dtype: torch.dtype) -> float:
+    """What a loss increase may be off by. Measured on SmolLM2: at most 2e-6 nats in float32, 0.012 in bfloat16."""
+    return 16 * torch.finfo(dtype).eps
 
 
 def attributions_folder(output_dir: Path) -> Path:
@@ -122,7 +131,7 @@ def run_race(
     weights = draw_weights(reach[rows])
     drawn = weighted_order(weights, np.random.default_rng(plan.seed))
     order, weights = rows[drawn], weights[drawn]
-    limits = reach_limits(reach[order], base_losses[order], weights)
+    limits = reach_limits(reach[order], base_losses[order], weights, plan.rounding)
     tables: list[pa.Table] = []
     estimating = ATTRIBUTION_FORWARDS * num_layers * sum(lengths)
     sweeping = 0
@@ -158,7 +167,8 @@ def run_race(
             "`head_detection: exact`, which takes less."
         )
     importance, errors = estimated_means(raced, weights)
-    shares = raced.increases / np.maximum(reach[order], np.finfo(float).tiny)
+    more = np.sign(raced.increases) * np.maximum(np.abs(raced.increases) - plan.rounding, 0)
+    shares = more / np.maximum(reach[order], np.finfo(float).tiny)
     whole = sum(lengths) * sweep_cost(everything, num_layers)
     counts = np.isfinite(raced.increases).sum(axis=0)
     card = {
@@ -170,6 +180,7 @@ def run_race(
         "limits": {
             "most_rise": MOST_RISE,
             "most_fall": MOST_FALL,
+            "rounding": plan.rounding,
             "largest_rise": float(np.nanmax(shares)),
             "largest_fall": float(-np.nanmin(shares)),
             "beyond": raced.beyond,

@@ -76,9 +76,13 @@ def draw_weights(reach: np.ndarray) -> np.ndarray:
     return mean + max(1e-3 * float(mean.mean()), np.finfo(float).tiny)
 
 
-def reach_limits(reach: np.ndarray, base_losses: np.ndarray, weights: np.ndarray) -> Limits:
-    """Limits by the reach of each head. A loss is never below 0, so it falls by no more than itself."""
-    return Limits(MOST_RISE * reach, np.minimum(MOST_FALL * reach, base_losses[:, None]), weights)
+def reach_limits(reach: np.ndarray, base_losses: np.ndarray, weights: np.ndarray, rounding: float) -> Limits:
+    """Limits by the reach of each head. A loss is never below 0, so it falls by no more than itself.
+
+    Args:
+        rounding: What an increase may be off by.
+    """
+    return Limits(MOST_RISE * reach + rounding, np.minimum(MOST_FALL * reach, base_losses[:, None]) + rounding, weights)
 
 
 def race(

@@ -11,19 +11,20 @@ import pyarrow as pa
 
 from circuitseer_trl.circuits.attention import Head
 from circuitseer_trl.circuits.attribution import HeadAttributions, head_attributions
-from circuitseer_trl.circuits.model_race import RacePlan, run_race
+from circuitseer_trl.circuits.model_race import RacePlan, rounding_nats, run_race
 from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
-from circuitseer_trl.doctor.bounds import INCREASE_NATS, SLOPE_RELATIVE, short
 from circuitseer_trl.doctor.measure import spread
 from circuitseer_trl.doctor.outcome import CannotError, Outcome, compared
 from circuitseer_trl.doctor.slow_ways import slopes
 from circuitseer_trl.doctor.subject import Subject
+from circuitseer_trl.doctor.tolerances import INCREASE_NATS, SLOPE_RELATIVE, short
 
 STEP = 2e-3  # of the finite difference; transformers' norms round to float32, so it cannot be much smaller
 NUM_SLOPES, NUM_RACED_HEADS = 6, 8
 SMALLEST_EFFECT = 1e-6  # nats; below, ablation does nothing and a comparison shows nothing
-# What a race may lose by taking a head for another that is nearly as good, as a share of the largest importance.
-RACE_TOLERANCE = 0.05
+# What a race may lose by taking a head for another that is nearly as good: a share of the largest importance, and a share of
+# the bound of one increase, since rounding averages out over the texts.
+RACE_TOLERANCE, RACE_ROUNDING = 0.05, 0.25
 
 
 def _values(grid: np.ndarray, heads: Sequence[Head]) -> np.ndarray:
@@ -82,7 +83,7 @@ def check_race(subject: Subject) -> list[Outcome]:
         return HeadAttributions(values.base_loss, estimate, reach).table(examples[index].uid)
 
     uids, lengths = [each.uid for each in examples], [len(each.input_ids) for each in examples]
-    plan = RacePlan(uids, lengths, (1, len(heads)), size, 0)
+    plan = RacePlan(uids, lengths, (1, len(heads)), size, 0, rounding_nats(dtype))
     # The bars of single shards would break the table.
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
         result = run_race(sweep, attribute, plan, {}, Path(folder))
@@ -91,7 +92,7 @@ def check_race(subject: Subject) -> list[Outcome]:
         return [Outcome(f"race, {short(dtype)}", "differs", detail=f"found {len(found)} heads of {size}")]
     best = np.sort(importance)[-size:]
     lost = float(best.mean() - importance[found].mean())
-    bound = RACE_TOLERANCE * float(np.abs(importance).max()) + INCREASE_NATS[dtype]
+    bound = RACE_TOLERANCE * float(np.abs(importance).max()) + RACE_ROUNDING * INCREASE_NATS[dtype]
     same = len(set(found) & set(np.argsort(-importance, kind="stable")[:size].tolist()))
     detail = f"{same} of {size} heads are those of the sweep over {len(examples)} texts"
     return [compared(f"race, {short(dtype)}", lost, bound, "nats lost", detail)]

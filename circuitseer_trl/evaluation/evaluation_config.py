@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
-from circuitseer_trl.checks import check_choice, check_count, check_positive, check_seed, check_share
-from circuitseer_trl.configs import SYSTEM_PROMPT, Dtype, Groups, ReportTo
+from circuitseer_trl.chat_settings import CHAT_DATE, SYSTEM_PROMPT
+from circuitseer_trl.checks import check_choice, check_count, check_date, check_positive, check_seed, check_share
+from circuitseer_trl.configs import Dtype, Groups, ReportTo
 from circuitseer_trl.evaluation.answering.backends.base import Backend
 from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS, backend_class, backend_keys
 from circuitseer_trl.evaluation.benchmark_files import benchmark_named, benchmark_names
@@ -28,7 +29,7 @@ class EvaluationConfig:
         "model": ("model_name_or_path", "model_revision", "dtype", "attn_implementation"),
         "benchmarks": ("benchmarks", "benchmarks_dir", "limit", "errata"),
         "answers": (
-            *("preset", "system_prompt", "num_samples", "temperature", "top_p", "max_new_tokens"),
+            *("preset", "system_prompt", "chat_date", "num_samples", "temperature", "top_p", "max_new_tokens"),
             *("repetition_penalty", "seed", "vote"),
         ),
         "backend": (
@@ -80,6 +81,10 @@ class EvaluationConfig:
     )
     system_prompt: str = field(
         default=SYSTEM_PROMPT, metadata={"help": "System message. An empty text leaves the message out."}
+    )
+    chat_date: str = field(
+        default=CHAT_DATE,
+        metadata={"help": "Today's date in chat templates that write it, as in the data recipe of the training."},
     )
     limit: int | None = field(
         default=None, metadata={"help": "Number of problems of each benchmark, from its start (all)."}
@@ -138,6 +143,7 @@ class EvaluationConfig:
         if self.num_samples is not None:
             check_count("num_samples", self.num_samples, smallest=0)
         check_seed("seed", self.seed)
+        self.chat_date = check_date("chat_date", self.chat_date)
         check_share("top_p", self.top_p)
         if self.repetition_penalty is None:
             self.repetition_penalty = PRESETS[self.preset]["repetition_penalty"]

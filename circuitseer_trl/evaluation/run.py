@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoConfig
+
 from circuitseer_trl.answers import file_digest, verdict_text
 from circuitseer_trl.artifacts import fingerprint, library_versions, sealed, write_json, write_text
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, SamplingSettings
@@ -20,8 +22,10 @@ from circuitseer_trl.evaluation.result_files import read_results_alone
 from circuitseer_trl.evaluation.results import RunResults, measure_average, measure_benchmark
 from circuitseer_trl.extras import require_extra
 from circuitseer_trl.grading.grader import Grader
+from circuitseer_trl.modeling.chat_templates import check_template
 from circuitseer_trl.modeling.loading import load_tokenizer, model_fingerprint
-from circuitseer_trl.modeling.model_folders import check_model_folder
+from circuitseer_trl.modeling.model_checks import check_causal, check_vocabulary, num_embeddings
+from circuitseer_trl.modeling.model_folders import check_model_folder, model_path
 
 logger = logging.getLogger(__name__)
 
@@ -72,14 +76,21 @@ def prompt_format(config: EvaluationConfig, backend: Backend) -> PromptFormat | 
     """The format of the prompts; None if answers are replayed."""
     if not backend.generates:
         return None
-    check_model_folder(config.model_name_or_path)
-    return PromptFormat(load_tokenizer(config.model_name_or_path, config.model_revision), config.system_prompt)
+    name, revision = config.model_name_or_path, config.model_revision
+    check_model_folder(name)
+    model_config = AutoConfig.from_pretrained(model_path(name), revision=revision)
+    check_causal(name, model_config)
+    prompts = PromptFormat(load_tokenizer(name, revision, config.chat_date), config.system_prompt)
+    if prompts.template_name == "chat":
+        check_template(prompts.tokenizer, config.system_prompt, "save the model with a template that does")
+    check_vocabulary(prompts.tokenizer, name, num_embeddings(model_config), prompts.token_ids("1 + 1 = ?"))
+    return prompts
 
 
 def sample_settings(config: EvaluationConfig, backend: Backend, prompts: PromptFormat | None) -> dict[str, Any]:
     """The settings that a sample depends on. Batch size, limits, addresses and the list of benchmarks are not among them."""
     names = ["attn_implementation", "dtype", "max_new_tokens", "model_revision"]
-    names += ["repetition_penalty", "seed", "system_prompt", "temperature", "top_p"]
+    names += ["repetition_penalty", "seed", "system_prompt", "chat_date", "temperature", "top_p"]
     chosen = {"backend": config.backend, "model_name_or_path": config.model_name_or_path}
     if prompts is None:
         known = backend.recorded()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import BatchEncoding, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.pool.chat import chat_messages
 
@@ -36,8 +36,19 @@ def has_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
 def chat_text(
     tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, add_generation_prompt: bool = False
 ) -> str:
-    """One conversation as its chat template writes it."""
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+    """One conversation as its chat template writes it.
+
+    Raises:
+        ValueError: The template is broken, or refuses the conversation.
+    """
+    try:
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+    except Exception as error:  # a template is a program, and may fail in any way
+        line = getattr(error, "lineno", None)
+        raise ValueError(
+            f"The chat template of {tokenizer.name_or_path} cannot be rendered: "
+            f"{f'line {line}: ' if line else ''}{type(error).__name__}: {error}"
+        ) from error
     assert isinstance(text, str)  # lists are for batches
     return text
 
@@ -63,8 +74,5 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str, form: str, syst
             f"The tokenizer {tokenizer.name_or_path} has no chat template, but the chat format was asked for. "
             "Use the plain format, or a tokenizer with a template."
         )
-    encoded = tokenizer.apply_chat_template(
-        chat_messages(text, system_prompt), add_generation_prompt=True, tokenize=True, return_dict=True
-    )
-    assert isinstance(encoded, BatchEncoding)  # as `return_dict` asks
-    return encoded["input_ids"]
+    rendered = chat_text(tokenizer, chat_messages(text, system_prompt), add_generation_prompt=True)
+    return tokenizer(rendered, add_special_tokens=False)["input_ids"]  # the template writes the special tokens itself

@@ -71,8 +71,7 @@ def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.
     made_from = {
         "pool": pool.fingerprint,
         "model": reference.describe(),
-        "form": reference.text_format,
-        "system_prompt": reference.system_prompt,
+        **reference.form(),
         "max_batch_tokens": reference.batch_tokens,
     }
     table = run_row_shards(

@@ -57,7 +57,7 @@ class Explanation:
 def explain(example: Example, scorer: CircuitSeerScorer) -> Explanation:
     """Computes the parts of one row's score with a bound scorer, by one forward pass for each head."""
     reference, heads = scorer.reference, scorer.heads.selected
-    ids = scorer.encode(example)[: reference.max_length]
+    ids = scorer.encode(example)[: reference.max_tokens]
     if not ids:
         raise ValueError(f"Row {example.row} has no token in its {scorer.score_on}, so it has no score.")
     if len(ids) <= scorer.sink_tokens:

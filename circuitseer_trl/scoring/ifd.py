@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from circuitseer_trl.checks import check_positive
 from circuitseer_trl.modeling.encoding import EncodedExample, chat_text, encode_prompt
 from circuitseer_trl.modeling.losses import response_losses
+from circuitseer_trl.pool.chat import PLAIN_HEADER
 from circuitseer_trl.pool.rows import Example
 from circuitseer_trl.scoring.base import Row
 from circuitseer_trl.scoring.diagnostics import quantiles
@@ -22,10 +23,10 @@ def answer_header(tokenizer: PreTrainedTokenizerBase, prompt_format: str) -> lis
     """Token ids before a solution that is read without its problem. They give its first token a context.
 
     Cherry_LLM's code has `### Response:` there. Our reading for other templates: the assistant's header in the chat format,
-    the line break in the plain format. The start token comes first if the prompt has one.
+    the plain form's last line in the plain format. The start token comes first if the prompt has one.
     """
     if prompt_format == "plain":
-        return encode_prompt(tokenizer, "\n", "plain", "")
+        return encode_prompt(tokenizer, PLAIN_HEADER, "plain", "")
     turn = [{"role": "user", "content": "1"}]
     open_turn, closed_turn = (chat_text(tokenizer, turn, add_generation_prompt=flag) for flag in (True, False))
     if not open_turn.startswith(closed_turn) or open_turn == closed_turn:

@@ -47,7 +47,7 @@ class GradientScorer(Scorer):
     """
 
     needs: ClassVar[Needs] = "gradients"
-    reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt")
+    reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt", "chat_date")
 
     backend: Backend = "graddot"
     layers: str = MLP_LAYERS
@@ -88,7 +88,7 @@ class GradientScorer(Scorer):
             if item.num_completion_tokens < 1:
                 raise ValueError(
                     f"No token is left of the answer to {item.uid}: it is empty, or its question fills all "
-                    f"{self.reference.max_length} tokens. Raise `reference_max_length`, or take it out of the evaluation."
+                    f"{self.reference.max_tokens} tokens. Raise `reference_max_length`, or take it out of the evaluation."
                 )
         return encoded
 
@@ -111,7 +111,7 @@ class GradientScorer(Scorer):
         if not encoded:
             raise ValueError(
                 f"The curvature cannot be fitted: none of its rows has a token of the solution within the first "
-                f"{self.reference.max_length} tokens. Raise `reference_max_length`."
+                f"{self.reference.max_tokens} tokens. Raise `reference_max_length`."
             )
         longest = max(len(item.input_ids) for item in encoded)
         made_from = {
@@ -119,8 +119,7 @@ class GradientScorer(Scorer):
             "model": self.reference.describe(for_scores=True),
             "layers": found,
             "num_factor_rows": self.num_factor_rows,
-            "form": self.reference.text_format,
-            "system_prompt": self.reference.system_prompt,
+            **self.reference.form(),
         }
         batch_size = max(1, self.max_gradient_tokens // longest)
         self._factors = ekfac.fit_factors(encoded, self.reference, found, batch_size, output_dir, made_from)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from circuitseer_trl.configs import ScoreOn
 from circuitseer_trl.modeling.encoding import encode_prompt, has_chat_template
 from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, length_batches, pad_right, token_losses
-from circuitseer_trl.pool.rows import Example
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Needs, Row, Scorer
 
 
@@ -73,7 +74,7 @@ class JudgeScorer(Scorer):
     """
 
     needs: ClassVar[Needs] = "model"
-    reads_with: ClassVar[tuple[str, ...]] = ("max_batch_tokens",)
+    reads_with: ClassVar[tuple[str, ...]] = ("chat_date", "max_batch_tokens")
     labels: ClassVar[tuple[int, ...]] = ()
     judges: ClassVar[ScoreOn] = "problem"
     columns: ClassVar[dict[str, pa.DataType]] = {"valid_mass": pa.float64()}
@@ -84,9 +85,12 @@ class JudgeScorer(Scorer):
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise ValueError(f"`prompt` must be a text that asks for a rating, got {self.prompt!r}.")
 
+    def fit(self, pool: Pool, output_dir: Path) -> None:
+        self.reference.check_template(self.prompt)
+
     def encode(self, example: Example) -> tuple[list[int], bool]:
         """Returns the prompt for one example, and whether its text is cut."""
-        tokenizer, longest = self.reference.tokenizer, self.reference.max_length
+        tokenizer, longest = self.reference.tokenizer, self.reference.max_tokens
 
         def prompt(problem: str, completion: str) -> list[int]:
             text = problem if self.judges == "problem" else f"Problem:\n{problem}\n\nSolution:\n{completion}"

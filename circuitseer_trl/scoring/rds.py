@@ -119,7 +119,7 @@ class RDSScorer(Scorer):
         return encode_prompt(self.reference.tokenizer, text, "plain", "")
 
     def score_batch(self, batch: Sequence[Example]) -> list[Row]:
-        longest = self.reference.max_length
+        longest = self.reference.max_tokens
         encoded = [self.encode(example.problem) for example in batch]
         rows: list[dict[str, Any]] = [
             {

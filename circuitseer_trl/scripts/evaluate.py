@@ -10,6 +10,7 @@ from circuitseer_trl.distributed.finishing import is_launched, say_if_finished
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.finished_evaluation import PRODUCTS, evaluation_step
 from circuitseer_trl.extras import require_extra
+from circuitseer_trl.modeling.model_folders import check_model_folder
 from circuitseer_trl.recipe import parse_recipe
 
 
@@ -18,6 +19,8 @@ def main(args: Sequence[str] | None = None) -> None:
     config = parse_recipe(
         EvaluationConfig, args=args, prog="circuitseer evaluate", description=__doc__, kinds=("eval",)
     )
+    if config.backend != "replay":
+        check_model_folder(config.model_name_or_path)
     finished = evaluation_step(config)
     made_from = finished.made_from()
     # In a launch the processes of some backends do not join each other.

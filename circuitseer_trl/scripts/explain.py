@@ -73,7 +73,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
     if config.heads_file is None and config.head_set == "detected":
         config.heads_file = str(Path(config.output_dir) / "heads.json")  # the run's heads: finding them here takes long
-    steps = SelectionSteps.from_config(config, pool_config.system_prompt)
+    steps = SelectionSteps.from_config(config, pool_config.chat)
     scorer = steps.parts.scorer
     if asked.view == "influence" and not isinstance(scorer, InfraScorer):
         raise ValueError(f"`view: influence` is for `method: infra`, got `method: {config.method}`.")

@@ -61,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.selection.cost import cost_table, estimate_heads, spent
     from circuitseer_trl.selection.steps import detect_heads, reference_from_config
 
-    reference = reference_from_config(config, pool_config.system_prompt)
+    reference = reference_from_config(config, pool_config.chat)
     check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:

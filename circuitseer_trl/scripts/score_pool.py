@@ -55,7 +55,7 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
     from circuitseer_trl.selection.steps import SelectionSteps
 
-    steps = SelectionSteps.from_config(config, pool_config.system_prompt)  # raises before the pool is read
+    steps = SelectionSteps.from_config(config, pool_config.chat)  # raises before the pool is read
     check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:

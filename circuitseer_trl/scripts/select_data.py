@@ -39,7 +39,7 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.tracking import check_tracker, start_run
 
     check_tracker(config.report_to)
-    steps = SelectionSteps.from_config(config, pool_config.system_prompt)  # raises before the pool is read
+    steps = SelectionSteps.from_config(config, pool_config.chat)  # raises before the pool is read
     check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:

@@ -92,7 +92,7 @@ def heads_cost(config: SelectionConfig, pool: Pool, reference: Reference) -> Ste
         key=lambda item: len(item.input_ids),
     )
     median = encoded[len(encoded) // 2]
-    num_layers, width = configured_grid(reference)
+    num_layers, width = configured_grid(reference.config, reference.name)
     heads = [(layer, head) for layer in range(num_layers) for head in range(width)]
     some = [(int(layer), 0) for layer in np.unique(np.linspace(0, num_layers - 1, NUM_TIMED_LAYERS).astype(int))]
     model = reference.checked_model(encoded)
@@ -126,7 +126,7 @@ def scores_cost(steps: SelectionSteps, pool: Pool) -> StepCost:
     sample = pool.subset(spread_positions(pool, NUM_TIMED_ROWS))
     heads = None
     if scorer.needs == "heads" and reference is not None:
-        heads = HeadSet([(configured_grid(reference)[0] - 1, 0)], {})
+        heads = HeadSet([(configured_grid(reference.config, reference.name)[0] - 1, 0)], {})
     bound = scorer.attach(reference, heads)  # without `check`, which expects the whole pool
 
     def work() -> None:
@@ -157,7 +157,7 @@ def estimate_heads(config: SelectionConfig, pool: Pool, reference: Reference) ->
 
 def estimate(steps: SelectionSteps, pool: Pool) -> list[StepCost]:
     """Estimates the cost of a selection. Every rank runs the same work."""
-    steps.parts.scorer.check(pool)
+    steps.check(pool)
     costs = []
     if steps.needs_detection and steps.reference is not None:
         costs = estimate_heads(steps.config, pool, steps.reference)

@@ -14,7 +14,7 @@ from circuitseer_trl.scoring.combination import Combination
 from circuitseer_trl.selection.methods import SAMPLERS, Method, NamedSampler, get_method, split_class_path
 
 # Keys of the recipe for the reference model. They were fields of scorers in early versions.
-READING = ("probe_format", "system_prompt", "max_batch_tokens")
+READING = ("probe_format", "system_prompt", "chat_date", "max_batch_tokens")
 
 
 @dataclass(frozen=True)

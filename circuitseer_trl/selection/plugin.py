@@ -36,7 +36,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         method: A key of `METHODS`; the default is `circuitseer`.
         scorer: Your own scorer in place of a method, or its `module:Class`.
         sampler: Your own sampler, or its `module:Class`.
-        options: Any other key of `PoolConfig` (the columns, the system prompt) or `SelectionConfig`.
+        options: Any other key of `PoolConfig` (the columns, the system prompt, the date) or `SelectionConfig`.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class CircuitSeerDataSelector(TrainerCallback, ExportableState):
         # Checks the values now, before the pool is read.
         self.steps = SelectionSteps.from_config(
             config,
-            self._pool_config("dataset").system_prompt,
+            self._pool_config("dataset").chat,
             None if isinstance(scorer, str) else scorer,
             None if isinstance(sampler, str) else sampler,
         )

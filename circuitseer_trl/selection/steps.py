@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from accelerate.logging import get_logger
 
 from circuitseer_trl.artifacts import write_card, write_table
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.circuits.heads import HeadSet, find_heads, undetected_heads
 from circuitseer_trl.circuits.probe import Probe
 from circuitseer_trl.configs import SelectionConfig
@@ -32,7 +33,7 @@ logger = get_logger(__name__)
 Result = TypeVar("Result")
 
 
-def reference_from_config(config: SelectionConfig, system_prompt: str) -> Reference:
+def reference_from_config(config: SelectionConfig, chat: ChatSettings) -> Reference:
     """Makes the reference model of a recipe, with the settings that it reads examples with."""
     if config.reference_model is None:
         raise ValueError(
@@ -46,8 +47,9 @@ def reference_from_config(config: SelectionConfig, system_prompt: str) -> Refere
         config.reference_dtype,
         config.reference_max_length,
         config.probe_format,
-        system_prompt,
+        chat.system_prompt,
         config.max_batch_tokens,
+        chat.chat_date,
     )
 
 
@@ -96,7 +98,7 @@ class SelectionSteps:
     def from_config(
         cls,
         config: SelectionConfig,
-        system_prompt: str,
+        chat: ChatSettings,
         scorer: Scorer | None = None,
         sampler: Sampler | None = None,
     ) -> "SelectionSteps":
@@ -111,7 +113,7 @@ class SelectionSteps:
         if config.budget_tokens is not None:
             check_nested(parts.sampler)
         needed = parts.scorer.needs != "text" or config.budget_tokens is not None
-        return cls(config, parts, reference_from_config(config, system_prompt) if needed else None)
+        return cls(config, parts, reference_from_config(config, chat) if needed else None)
 
     def into(self, output_dir: str | Path) -> "SelectionSteps":
         """Returns the same steps with another output folder."""
@@ -135,12 +137,16 @@ class SelectionSteps:
             return undetected_heads(reference, config.head_set, size, config.head_ratio, config.head_seed)
         return detected or detect_heads(config, pool, reference)
 
+    def check(self, pool: Pool) -> None:
+        """Raises if the scorer cannot score the pool, as far as that is known before anything is computed."""
+        self.parts.scorer.attach(self.reference, None).check(pool)
+
     @_as_only_writer
     def score(self, pool: Pool) -> ScoreTable:
         """Scores the pool, and finds the heads first if they are needed."""
         scorer = self.parts.scorer
         if scorer.needs == "heads":
-            scorer.check(pool)  # raises before the heads are found; `bind` checks again
+            self.check(pool)  # raises before the heads are found; `bind` checks again
         try:
             heads = self.heads(pool)
             return score_pool(pool, scorer, self.parts.method, self.reference, heads, self.config.output_dir)

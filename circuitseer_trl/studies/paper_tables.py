@@ -85,7 +85,7 @@ def paper_figures() -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def _slips(figure: Figure, printed: dict[tuple[int, str, str, str, str], Figure]) -> Iterator[Slip]:
+def _slips(figure: Figure, printed: dict[tuple[int, str, str, str, Metric], Figure]) -> Iterator[Slip]:
     if figure.benchmark == AVERAGE:
         values = [
             printed[figure.table, figure.model, figure.method, benchmark, "pass_at_1"].percent

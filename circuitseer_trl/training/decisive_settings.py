@@ -3,7 +3,7 @@
 Every key of TRL's SFTConfig and ModelConfig decides, unless it is in one of the lists below.
 """
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from enum import Enum
 from typing import Any
 
@@ -65,9 +65,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
-def settings_of(
-    args: SFTConfig, target: Target, pool: Pool, chosen: ChosenRows, system_prompt: str, world_size: int
-) -> dict[str, Any]:
+def settings_of(args: SFTConfig, target: Target, pool: Pool, chosen: ChosenRows, world_size: int) -> dict[str, Any]:
     """The settings of a run that decide its weights, as JSON values. Every rank calls this."""
     name, revision = target.name, target.model_config.model_revision
     return {
@@ -79,7 +77,7 @@ def settings_of(
         "pool": pool.fingerprint,
         "num_rows": len(chosen.indices),
         "rows": fingerprint(chosen.indices.tolist()),
-        "system_prompt": system_prompt,
+        **asdict(target.chat_settings),
         "model_init_kwargs": {key: str(value) for key, value in model_init_kwargs(args).items()},
         "rope": _plain(target.rope),
     }

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.recipe import parse_recipe
@@ -10,7 +11,7 @@ from circuitseer_trl.training.selected_rows import ChosenRows, read_chosen_rows
 
 
 def select_in_launch(
-    selection_recipe: str | Path, pool: Pool, output_dir: str | Path, system_prompt: str
+    selection_recipe: str | Path, pool: Pool, output_dir: str | Path, chat: ChatSettings
 ) -> ChosenRows:
     """Runs a selection recipe before a trainer exists. Every process calls this and scores its share.
 
@@ -21,5 +22,5 @@ def select_in_launch(
     """
     words = ["--config", str(selection_recipe), "--output_dir", str(output_dir)]
     config = parse_recipe(SelectionConfig, args=words, kinds=("selection", "ablations"))
-    SelectionSteps.from_config(config, system_prompt).select(pool)
+    SelectionSteps.from_config(config, chat).select(pool)
     return read_chosen_rows(output_dir, pool)

@@ -10,6 +10,8 @@ from trl.trainer.utils import get_config_model_id
 
 from circuitseer_trl.artifacts import write_json, write_text
 from circuitseer_trl.distributed.processes import process_state
+from circuitseer_trl.modeling.chat_templates import dated_template
+from circuitseer_trl.modeling.encoding import has_chat_template
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.terminal import visible
 from circuitseer_trl.training.checkpoints import write_record
@@ -73,9 +75,18 @@ class DocumentedTrainer(SFTTrainer):
     A run that is resumed from the checkpoint of its last step trains no further and saves that checkpoint's weights.
     """
 
-    def __init__(self, *, provenance: Provenance, callbacks: list[TrainerCallback], **kwargs: Any):
-        self.provenance = provenance
+    def __init__(self, *, provenance: Provenance, chat_date: str, callbacks: list[TrainerCallback], **kwargs: Any):
+        self.provenance, self.chat_date = provenance, chat_date
         super().__init__(callbacks=[provenance, *callbacks], **kwargs)
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
+        # TRL tokenises with `self.chat_template` where it is set. The tokenizer's own, which is saved, does not change.
+        template = self.chat_template
+        if template is None and has_chat_template(processing_class):
+            template = processing_class.get_chat_template()
+        if template is not None:
+            self.chat_template = dated_template(template, self.chat_date)
+        return super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # transformers 5.23 compares with `max_steps` only after a step, so it trains one step more if the epoch has one left.

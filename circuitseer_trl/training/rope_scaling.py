@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from circuitseer_trl.artifacts import read_json, write_json
+from circuitseer_trl.modeling.model_checks import num_positions
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def change_rope(
         if "max_position_embeddings" not in values:
             raise ValueError(f"Models of type {config.model_type} have no `max_position_embeddings`. Leave it out.")
         kwargs["max_position_embeddings"] = int(max_position_embeddings)
-    return RopeChange(kwargs, kwargs.get("max_position_embeddings", values.get("max_position_embeddings")))
+    return RopeChange(kwargs, kwargs.get("max_position_embeddings", num_positions(config)))
 
 
 def check_length(length: int | None, num_positions: int | None, what: str) -> None:

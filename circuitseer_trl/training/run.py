@@ -5,17 +5,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import numpy as np
+import torch
 from accelerate.logging import get_logger
 from transformers import TrainerCallback
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from circuitseer_trl.artifacts import format_record, library_versions, write_json
 from circuitseer_trl.configs import PoolConfig
-from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
+from circuitseer_trl.distributed.processes import on_all_ranks, on_main_rank, process_state, say
+from circuitseer_trl.modeling.model_checks import check_finite
 from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.selection.trained_on import mark_trained
@@ -113,6 +115,7 @@ def make_trainer(
         train_dataset=rows,
         processing_class=target.tokenizer,
         provenance=provenance,
+        chat_date=target.chat_settings.chat_date,
         callbacks=list(callbacks),
         quantization_config=get_quantization_config(target.model_config),
         peft_config=get_peft_config(target.model_config),
@@ -124,8 +127,6 @@ def train(
     chosen: ChosenRows,
     target: Target,
     args: SFTConfig,
-    *,
-    system_prompt: str,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Path:
     """Trains, and writes the model, its tokenizer, its card and `training.json` into `args.output_dir`.
@@ -142,7 +143,7 @@ def train(
         The folder of the model.
     """
     start, state, output_dir = time.perf_counter(), process_state(), Path(str(args.output_dir))
-    settings = settings_of(args, target, pool, chosen, system_prompt, state.num_processes)
+    settings = settings_of(args, target, pool, chosen, state.num_processes)
     if on_main_rank(lambda: is_finished(output_dir, settings)):
         say(f"{output_dir} is finished with these settings.")
         return output_dir
@@ -152,7 +153,7 @@ def train(
         say(f"Going on from {checkpoint}.")
 
     check_keeps_reasoning(target, pool.examples.select(chosen.indices)["completion"])
-    rows = training_rows(pool, chosen, chat=target.chat, system_prompt=system_prompt)
+    rows = training_rows(pool, chosen, chat=target.chat, system_prompt=target.chat_settings.system_prompt)
     lengths = measure_lengths(
         rows, target.ahead, chat=target.chat, max_length=args.max_length, num_proc=args.dataset_num_proc
     )
@@ -174,6 +175,7 @@ def train(
 
     trainer = make_trainer(rows, target, args, Provenance(pool, chosen), callbacks)
     engine = check_engine(trainer)
+    on_all_ranks(lambda: check_finite(target.name, cast(torch.nn.Module, trainer.model)))
     result = trainer.train(resume_from_checkpoint=checkpoint)
 
     if not math.isfinite(result.training_loss):
@@ -232,7 +234,6 @@ def run_training(
     Returns:
         The folder of the model.
     """
-    system_prompt = pool_config.system_prompt
     tracked = "wandb" in (args.report_to or [])
     check_tracker("wandb" if tracked else "none")
     check_training_values(args)
@@ -241,7 +242,7 @@ def run_training(
     target = inspect_target(
         args,
         model_config,
-        system_prompt=system_prompt,
+        chat_settings=pool_config.chat,
         rope_theta=training_config.rope_theta,
         max_position_embeddings=training_config.max_position_embeddings,
     )
@@ -256,7 +257,7 @@ def run_training(
     pool = pool_from_config(pool_config)
     if training_config.selection_recipe:
         folder = Path(str(args.output_dir)) / "selection"
-        chosen = select_in_launch(training_config.selection_recipe, pool, folder, system_prompt)
+        chosen = select_in_launch(training_config.selection_recipe, pool, folder, pool_config.chat)
     elif training_config.selection_file:
         chosen = read_chosen_rows(training_config.selection_file, pool)
     else:
@@ -265,4 +266,4 @@ def run_training(
         from circuitseer_trl.selection.selection_panels import log_selection  # needs the extra `wandb`
 
         log_selection(chosen.folder, pool)
-    return train(pool, chosen, target, args, system_prompt=system_prompt)
+    return train(pool, chosen, target, args)

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.modeling.encoding import chat_text
-from circuitseer_trl.pool.chat import conversation
+from circuitseer_trl.pool.chat import conversation, plain_prompt
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.selection.stored_selection import read_selection
 from circuitseer_trl.training.selection_files import selection_files
@@ -73,22 +73,24 @@ def _conversation(row: dict[str, Any], system_prompt: str) -> dict[str, Any]:
     return conversation(row["problem"], row["completion"], system_prompt)
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {"prompt": row["problem"] + "\n", "completion": row["completion"]}
+def _plain(row: dict[str, Any], system_prompt: str) -> dict[str, Any]:
+    return {"prompt": plain_prompt(row["problem"], system_prompt), "completion": row["completion"]}
 
 
 def training_rows(pool: Pool, chosen: ChosenRows, *, chat: bool, system_prompt: str = "") -> datasets.Dataset:
     """The chosen rows in TRL's prompt-completion format, where the loss covers the completion alone.
 
     Args:
-        chat: Whether prompt and completion are chat messages. Otherwise they are plain text: the problem and a newline,
-            then the completion, to which TRL adds the end-of-sequence token.
+        chat: Whether prompt and completion are chat messages. Otherwise they are plain text: the plain form, then the
+            completion, to which TRL adds the end-of-sequence token.
     """
     rows = pool.examples.select(chosen.indices)
-    function, extra = (_conversation, {"system_prompt": system_prompt}) if chat else (_plain, {})
     with process_state().main_process_first():
         return rows.map(
-            function, fn_kwargs=extra, remove_columns=["row", "problem", "category"], desc="Building prompts"
+            _conversation if chat else _plain,
+            fn_kwargs={"system_prompt": system_prompt},
+            remove_columns=["row", "problem", "category"],
+            desc="Building prompts",
         )
 
 

@@ -10,9 +10,12 @@ from accelerate.logging import get_logger
 from transformers import AutoConfig, PreTrainedTokenizerBase
 from trl import ModelConfig, SFTConfig
 
+from circuitseer_trl.chat_settings import ChatSettings
+from circuitseer_trl.modeling.chat_templates import check_template, prompt_ids, set_chat_date
 from circuitseer_trl.modeling.encoding import chat_text, has_chat_template
-from circuitseer_trl.modeling.loading import load_tokenizer
-from circuitseer_trl.modeling.model_folders import check_model_folder, model_path
+from circuitseer_trl.modeling.loading import check_weights, load_tokenizer
+from circuitseer_trl.modeling.model_checks import check_vocabulary, num_embeddings
+from circuitseer_trl.modeling.model_folders import model_path
 from circuitseer_trl.pool.chat import chat_messages
 from circuitseer_trl.training.rope_scaling import change_rope, check_length
 
@@ -29,7 +32,8 @@ class Target:
         rope: Arguments of `from_pretrained` that change RoPE; empty without a change.
         num_positions: Number of positions with that change; None where the model has no limit.
         tokenizer: The model's tokenizer, for the trainer.
-        ahead: The tokenizer as the trainer will change it (`chat_template_path`, `eos_token`), for counting and checking.
+        ahead: The tokenizer as the trainer will use it (`chat_template_path`, `eos_token`, the date), for counting and checking.
+        chat_settings: What the chat template is given.
         end_of_turn: Tokens that the chat template writes after an answer; None for plain text.
     """
 
@@ -39,6 +43,7 @@ class Target:
     num_positions: int | None
     tokenizer: PreTrainedTokenizerBase
     ahead: PreTrainedTokenizerBase
+    chat_settings: ChatSettings
     end_of_turn: list[str] | None
 
     @property
@@ -65,7 +70,7 @@ def inspect_target(
     args: SFTConfig,
     model_config: ModelConfig,
     *,
-    system_prompt: str,
+    chat_settings: ChatSettings,
     rope_theta: float | None = None,
     max_position_embeddings: int | None = None,
 ) -> Target:
@@ -82,7 +87,7 @@ def inspect_target(
     if model_config.model_name_or_path is None:
         raise ValueError("`model_name_or_path` is not set: give the Hub id or the folder of the model to train.")
     name = model_config.model_name_or_path
-    check_model_folder(name)
+    check_weights(name, model_config.model_revision, trust_remote_code=args.trust_remote_code)
     given = model_init_kwargs(args)
     config = AutoConfig.from_pretrained(
         model_path(name),
@@ -97,15 +102,26 @@ def inspect_target(
             "`rope_theta` and `max_position_embeddings`, or make a model folder with them first."
         )
     check_length(args.max_length, rope.num_positions, "`max_length`")
-    tokenizer = load_tokenizer(name, model_config.model_revision)
+    tokenizer = load_tokenizer(name, model_config.model_revision, chat_date=None)
     ahead = tokenizer_of_trainer(tokenizer, args)
-    end = end_of_turn(ahead, system_prompt) if has_chat_template(ahead) else None
+    set_chat_date(ahead, chat_settings.chat_date)
+    end = None
+    if has_chat_template(ahead):
+        check_template(ahead, chat_settings.system_prompt, "set another with `chat_template_path`")
+        end = end_of_turn(ahead, chat_settings.system_prompt)
+    used = [] if ahead.pad_token_id is None else [ahead.pad_token_id]
+    if end is not None:
+        used += prompt_ids(ahead, chat_settings.system_prompt)
+    # TRL makes the embeddings of tokens that come with `chat_template_path`.
+    check_vocabulary(tokenizer, name, num_embeddings(config), [] if args.chat_template_path else used)
     if end is None and ahead.eos_token is None:
         raise ValueError(
             f"The tokenizer of {name} has neither a chat template nor an end-of-sequence token, so no end of an answer "
             "can be trained. Set `chat_template_path`, or `eos_token`."
         )
-    return Target(model_path(name), model_config, rope.init_kwargs, rope.num_positions, tokenizer, ahead, end)
+    return Target(
+        model_path(name), model_config, rope.init_kwargs, rope.num_positions, tokenizer, ahead, chat_settings, end
+    )
 
 
 def tokenizer_of_trainer(tokenizer: PreTrainedTokenizerBase, args: SFTConfig) -> PreTrainedTokenizerBase:
@@ -123,7 +139,7 @@ def tokenizer_of_trainer(tokenizer: PreTrainedTokenizerBase, args: SFTConfig) ->
             raise FileNotFoundError(f"There is no chat template {path} (`chat_template_path`).")
         ahead.chat_template = Path(path).read_text(encoding="utf-8")
         return ahead
-    source = load_tokenizer(path)
+    source = load_tokenizer(path, chat_date=None)
     if not has_chat_template(source):
         raise ValueError(f"The tokenizer {path} (`chat_template_path`) has no chat template.")
     vocabulary = ahead.get_vocab()
@@ -136,8 +152,6 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase, system_prompt: str) -> list[
     """The tokens that the chat template writes after an answer, and that are trained with it."""
     messages = [*chat_messages("1 + 1 = ?", system_prompt), {"role": "assistant", "content": "Two."}]
     text = chat_text(tokenizer, messages)
-    if "Two." not in text:
-        raise ValueError("The chat template does not write the answer. Set another with `chat_template_path`.")
     return tokenizer.tokenize(text.rpartition("Two.")[2])
 
 
@@ -168,8 +182,8 @@ def warn_of_surprises(args: SFTConfig, target: Target) -> None:
     if target.end_of_turn is None:
         # No error, because TRL itself trains a base model on plain prompts and completions.
         logger.warning(
-            "The tokenizer has no chat template: training on plain text (the problem, a newline, the answer, %s), "
-            "without the system prompt. For a chat format set `chat_template_path` to a .jinja file or a tokenizer.",
+            "The tokenizer has no chat template: training on plain text, as in evaluation (system prompt, Problem:, "
+            "Solution:, %s). For a chat format set `chat_template_path` to a .jinja file or a tokenizer.",
             eos,
         )
     elif eos not in target.end_of_turn:

@@ -124,7 +124,7 @@ def test_bad_numbers_of_candidates_are_refused():
 
 
 def test_truncated_rows_are_marked_and_hardly_answered_ones_left_out(tmp_path: Path, tiny_model: str, pool_file: str):
-    reference = Reference(tiny_model, max_length=32, prompt_format="plain")
+    reference = Reference(tiny_model, max_length=52, prompt_format="plain", system_prompt="")
     table = pool_losses(load_pool(pool_file), reference, tmp_path)
     cut = [index for index, truncated in enumerate(table["truncated"].to_pylist()) if truncated]
     assert cut

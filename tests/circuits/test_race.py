@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from bench.race_errors import RUNS, Setting, most_errors, one_race, settings
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.circuits import model_race
 from circuitseer_trl.circuits import race as racing
 from circuitseer_trl.circuits.heads import find_heads
-from circuitseer_trl.circuits.model_race import RacePlan, run_race, sweep_cost
+from circuitseer_trl.circuits.model_race import RacePlan, rounding_nats, run_race, sweep_cost
 from circuitseer_trl.circuits.probe import Probe
 from circuitseer_trl.circuits.race import Limits, Race, draw_weights, estimated_means, race, reach_limits
 from circuitseer_trl.modeling.reference import Reference
@@ -101,9 +102,10 @@ def test_weights_and_limits_of_a_reach():
     weights = draw_weights(reach)
     assert weights.tolist() == [2.001, 0.001]  # an example where nothing is expected comes last, but it comes
     assert (draw_weights(np.zeros((2, 2))) > 0).all()
-    limits = reach_limits(reach, np.array([1.2, 5.0]), weights)
-    assert limits.rise.tolist() == reach.tolist()
-    assert limits.fall.tolist() == [[0.5, 1.2], [0, 0]]  # the loss of 1.2 cannot fall by 1.5
+    limits = reach_limits(reach, np.array([1.2, 5.0]), weights, 0.25)
+    assert limits.rise.tolist() == [[1.25, 3.25], [0.25, 0.25]]
+    assert limits.fall.tolist() == [[0.75, 1.45], [0.25, 0.25]]  # the loss of 1.2 cannot fall by 1.5
+    assert rounding_nats(torch.bfloat16) == 16 / 128
 
 
 def test_cost_of_a_sweep():
@@ -124,7 +126,7 @@ def raced(tmp_path: Path, reach: np.ndarray, increases: np.ndarray, base: float 
     def sweep(index: int, heads) -> pa.Table:
         return table(index, heads, loss_increase=[float(increases[index, head]) for _, head in heads])
 
-    plan = RacePlan([f"row-{index}" for index in range(len(reach))], [5] * len(reach), (1, reach.shape[1]), 1, 0)
+    plan = RacePlan([f"row-{index}" for index in range(len(reach))], [5] * len(reach), (1, reach.shape[1]), 1, 0, 0.0)
     return run_race(sweep, attribute, plan, {}, tmp_path)
 
 
@@ -158,6 +160,7 @@ def test_a_race_beyond_its_limits_says_so(tmp_path: Path, caplog: pytest.LogCapt
     assert found.card["limits"] == {
         "most_rise": 1.0,
         "most_fall": 0.5,
+        "rounding": 0.0,
         "largest_rise": 4.0,
         "largest_fall": 0.0,
         "beyond": 1,

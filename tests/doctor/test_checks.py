@@ -72,8 +72,7 @@ def test_what_the_machine_can_do():
     assert statuses([*check_bfloat16(), *check_all_reduce()]) == {"ok"}
 
 
-@pytest.mark.thorough
-def test_memory_and_speed_are_as_they_should_be():
+def test_memory_and_speed_have_their_rows(small_yardstick: None):
     memory, speed = check_memory(), check_throughput()
     assert [outcome.name.split(",")[1].strip() for outcome in memory + speed] == [
         *("losses", "sweep"),
@@ -84,25 +83,30 @@ def test_memory_and_speed_are_as_they_should_be():
     assert all(outcome.value is not None and 0 < outcome.value < 1.5 for outcome in speed)
 
 
+@pytest.mark.slow
+def test_memory_and_speed_are_as_they_should_be():
+    assert statuses([*check_memory(), *check_throughput()]) == {"ok"}
+
+
 def test_ablating_another_head_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch):
     real = sweep.ablate
     monkeypatch.setattr(
         sweep, "ablate", lambda model, plan: real(model, [Ablation(a.layer, (a.head + 1) % 4, a.row) for a in plan])
     )
-    assert statuses(check_sweep(subject)) == {"differs"}
+    assert "differs" in statuses(check_sweep(subject))
 
 
 def test_keys_scaled_with_the_query_are_found(subject: Subject, monkeypatch: pytest.MonkeyPatch):
     """A score from logits that are one percent off."""
     real = received._block_logits
     monkeypatch.setattr(received, "_block_logits", lambda *arguments: 1.01 * real(*arguments))
-    assert statuses(check_scores(subject)) == {"differs"}
+    assert "differs" in statuses(check_scores(subject))
 
 
 def test_a_response_that_starts_a_token_late_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch):
     real = losses.response_span
     monkeypatch.setattr(losses, "response_span", lambda example: slice(real(example).start + 1, real(example).stop))
-    assert statuses(check_losses(subject)) == {"differs"}
+    assert "differs" in statuses(check_losses(subject))
 
 
 def test_padding_on_the_wrong_side_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch):
@@ -165,7 +169,7 @@ def test_slopes_that_are_ten_percent_off_are_found(subject: Subject, monkeypatch
         return HeadAttributions(found.base_loss, 1.1 * found.estimate, found.reach)
 
     monkeypatch.setattr(head_checks, "head_attributions", scaled)
-    assert statuses(check_attribution(subject)) == {"differs"}
+    assert "differs" in statuses(check_attribution(subject))
 
 
 def test_a_race_that_takes_the_worst_heads_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch):

@@ -182,4 +182,4 @@ def test_prompts(tokenizer: PreTrainedTokenizerFast):
     base = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, eos_token="<|endoftext|>")
     plain = PromptFormat(base, "Think.")
     assert plain.template_name == "plain"
-    assert base.decode(plain.token_ids("2 + 2?")) == "Think.\n\nProblem: 2 + 2?\n\nSolution:"
+    assert base.decode(plain.token_ids("2 + 2?")) == "Think.\n\nProblem: 2 + 2?\n\nSolution:\n"

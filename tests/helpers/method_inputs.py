@@ -7,6 +7,7 @@ from typing import Any
 
 import datasets
 
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.sampling.base import Sampler, Selection
@@ -25,11 +26,11 @@ def config(folder: Path, model: str, method: str, **values: object) -> Selection
 
 
 def select_rows(config: SelectionConfig, system_prompt: str, pool: Pool) -> Selection:
-    return SelectionSteps.from_config(config, system_prompt).select(pool).selection
+    return SelectionSteps.from_config(config, ChatSettings(system_prompt)).select(pool).selection
 
 
 def compute_scores(config: SelectionConfig, system_prompt: str, pool: Pool) -> ScoreTable:
-    return SelectionSteps.from_config(config, system_prompt).score(pool)
+    return SelectionSteps.from_config(config, ChatSettings(system_prompt)).score(pool)
 
 
 def named_sampler(sampling: str) -> Sampler:

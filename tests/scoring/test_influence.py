@@ -9,6 +9,7 @@ import torch
 from scipy.stats import spearmanr
 
 from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.gradients import (
@@ -251,6 +252,6 @@ def test_the_extra_is_named_before_any_work(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_dry_run_says_nothing_of_memory(tmp_path: Path, tiny_model: str, pool_file: str):
     settings = config(tmp_path / "run", tiny_model, method_args=two_evaluations(tmp_path))
-    [cost] = estimate(SelectionSteps.from_config(settings, SYSTEM), load_pool(pool_file))
+    [cost] = estimate(SelectionSteps.from_config(settings, ChatSettings(SYSTEM)), load_pool(pool_file))
     assert (cost.step, cost.memory_bytes) == ("scores", None)
     assert cost.operations > 0

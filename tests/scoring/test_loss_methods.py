@@ -97,7 +97,7 @@ def test_a_row_with_hardly_any_solution_left_has_no_loss_score(tmp_path: Path, t
 def test_headers_before_a_solution_without_its_problem(tiny_model: str):
     tokenizer = Reference(tiny_model).tokenizer
     assert tokenizer.decode(answer_header(tokenizer, "chat")) == HEADER
-    assert tokenizer.decode(answer_header(tokenizer, "plain")) == "\n"
+    assert tokenizer.decode(answer_header(tokenizer, "plain")) == "Solution:\n"
     tokenizer.chat_template = "{{ messages[0]['content'] }}"
     with pytest.raises(ValueError, match="has no separate header for the assistant's turn"):
         answer_header(tokenizer, "chat")

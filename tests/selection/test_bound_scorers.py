@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import load_pool
@@ -28,7 +29,7 @@ def test_every_method_scores_the_same_in_a_fresh_process(tmp_path: Path, tiny_mo
         arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs" / method)
         config = SelectionConfig(str(tmp_path / method), method, reference_model=tiny_model, method_args=arguments)
         config.probe_size = 3
-        steps = SelectionSteps.from_config(config, SYSTEM)
+        steps = SelectionSteps.from_config(config, ChatSettings(SYSTEM))
         bound = steps.parts.scorer.bind(pool, steps.reference, steps.heads(pool), config.output_dir)
         expected[method] = repr(bound.score_batch(list(pool)))
         state = pickle.dumps(bound)  # after scoring, with everything loaded

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.distributed.allocator import reuse_freed_memory
 from circuitseer_trl.modeling.loading import load_model
@@ -61,7 +62,7 @@ def test_the_operations_are_those_of_the_forwards(tmp_path: Path, tiny_model: st
     config = SelectionConfig(
         output_dir=str(tmp_path), reference_model=tiny_model, probe_size=3, probe_format="plain", head_detection="race"
     )
-    losses, heads, scores = estimate(SelectionSteps.from_config(config, ""), pool)
+    losses, heads, scores = estimate(SelectionSteps.from_config(config, ChatSettings("")), pool)
     assert "at most" in heads.work
     model = load_model(tiny_model)
     decoder = sum(p.numel() for layer in model.get_decoder().layers for p in layer.parameters() if p.ndim == 2)
@@ -110,7 +111,7 @@ def test_a_dry_run_knows_every_method(tmp_path: Path, tiny_model: str, pool_file
     config = SelectionConfig(
         str(tmp_path), method=method, reference_model=tiny_model, probe_size=4, method_args=arguments
     )
-    costs = estimate(SelectionSteps.from_config(config, ""), pool)
+    costs = estimate(SelectionSteps.from_config(config, ChatSettings("")), pool)
     assert costs[-1].step == "scores"
     assert costs[-1].work == "36 rows"
     assert not (tmp_path / "scores").exists()

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from trl import SFTConfig, SFTTrainer
 
 from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.circuits.heads import undetected_heads
 from circuitseer_trl.circuits.received import attention_received
 from circuitseer_trl.configs import SelectionConfig
@@ -21,6 +22,7 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scoring.base import check_scores
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
+from circuitseer_trl.selection.cost import estimate
 from circuitseer_trl.selection.methods import METHODS
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
 from circuitseer_trl.selection.steps import SelectionSteps
@@ -62,7 +64,7 @@ def test_every_scorer_keeps_the_contract(tmp_path: Path, tiny_model: str, pool_f
     pool = load_pool(pool_file, category_column="topic")
     arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")
     options = config(tmp_path, tiny_model, method=method, method_args=arguments)
-    steps = SelectionSteps.from_config(options, SYSTEM)
+    steps = SelectionSteps.from_config(options, ChatSettings(SYSTEM))
     rows = check_scorer(steps.parts.scorer, pool, steps.reference, steps.heads(pool))
     written = compute_scores(options, SYSTEM, pool).table
     assert written["score"].to_pylist() == [row.get("score") for row in rows]
@@ -256,6 +258,28 @@ def test_bad_requests_are_answered_before_any_work(tmp_path: Path, tiny_model: s
     assert not (tmp_path / "importance").exists()
 
 
+def test_what_no_row_can_get_a_score_with_is_found_before_the_heads(
+    tmp_path: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("circuitseer_trl.selection.steps.detect_heads", lambda *given: pytest.fail("Heads are found."))
+    pool, tokenizer = load_pool(pool_file), Reference(tiny_model).tokenizer
+    longest = max(len(tokenizer(example.problem)["input_ids"]) for example in pool)
+    for keys in ({"sink_tokens": longest}, {"sink_tokens": longest - 1, "reference_max_length": longest - 1}):
+        steps = SelectionSteps.from_config(config(tmp_path, tiny_model, **keys), ChatSettings(""))
+        for work in (steps.select, steps.score, lambda pool, steps=steps: estimate(steps, pool)):
+            with pytest.raises(
+                ValueError, match=rf"`sink_tokens` is {keys['sink_tokens']}, and no problem of the pool"
+            ):
+                work(pool)
+    some = SelectionSteps.from_config(config(tmp_path, tiny_model, sink_tokens=longest - 1), ChatSettings(""))
+    some.check(pool)
+    shutil.copytree(tiny_model, tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text("{{ messages[-1]['role'] }}")
+    chat = config(tmp_path, str(tmp_path / "model"), score_format="chat", probe_format="plain")
+    with pytest.raises(ValueError, match="does not write the problem"):
+        SelectionSteps.from_config(chat, ChatSettings("")).score(pool)
+
+
 def test_a_model_with_nan_weights_gives_an_error_and_no_selection(tmp_path: Path, tiny_model: str, pool_file: str):
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -266,7 +290,7 @@ def test_a_model_with_nan_weights_gives_an_error_and_no_selection(tmp_path: Path
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="finite"):
         select_rows(config(tmp_path / "run", str(broken), head_set="all"), SYSTEM, load_pool(pool_file))
-    with pytest.raises(ValueError, match="weights complete"):
+    with pytest.raises(ValueError, match=r"not finite .* in model.layers.0.self_attn.q_proj.weight"):
         select_rows(config(tmp_path / "run2", str(broken)), SYSTEM, load_pool(pool_file))
     assert not list(tmp_path.glob("run*/selection.parquet"))
 

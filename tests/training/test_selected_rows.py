@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, GenerationConfig
 
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.scripts.train_sft import main
 from circuitseer_trl.training.provenance import Provenance
 from circuitseer_trl.training.run import make_trainer
@@ -28,7 +29,7 @@ def model(tmp_path_factory) -> Path:
 def labels_of(tmp_path: Path, model: Path, system_prompt: str, *more: str) -> tuple[str, str]:
     """The first row as the trainer has it, decoded: all of it, and the part with a loss."""
     _, args, model_config, _ = parse(flags(tmp_path, model, *more))
-    target = inspect_target(args, model_config, system_prompt=system_prompt)
+    target = inspect_target(args, model_config, chat_settings=ChatSettings(system_prompt))
     pool = make_pool(tmp_path)
     rows = training_rows(pool, whole_pool(pool), chat=target.chat, system_prompt=system_prompt)
     trainer = make_trainer(rows, target, args, Provenance(pool, whole_pool(pool)))
@@ -60,7 +61,7 @@ class TestLabels:
     def test_no_template(self, tmp_path):
         text, trained = labels_of(tmp_path, make_model_folder(tmp_path / "model", "plain"), SYSTEM)
         assert trained == f"{self.answer}<|endoftext|>"
-        assert text == f"What is 0 plus 0?\n{trained}"
+        assert text == f"{SYSTEM}\n\nProblem: What is 0 plus 0?\n\nSolution:\n{trained}"
 
     def test_template_of_another_tokenizer(self, tmp_path, model):
         folder = make_model_folder(tmp_path / "model", "plain")
@@ -73,7 +74,7 @@ class TestLabels:
 def test_lengths_are_those_of_the_trainer(tmp_path, style):
     folder = make_model_folder(tmp_path / "model", style)
     _, args, model_config, _ = parse(flags(tmp_path, folder))
-    target = inspect_target(args, model_config, system_prompt="")
+    target = inspect_target(args, model_config, chat_settings=ChatSettings(""))
     pool = make_pool(tmp_path)
     rows = training_rows(pool, whole_pool(pool), chat=target.chat)
     prepared = make_trainer(rows, target, args, Provenance(pool, whole_pool(pool))).train_dataset

@@ -8,6 +8,7 @@ import trl
 import yaml
 from transformers import AutoConfig
 
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.training.preflight import set_total_batch
 from circuitseer_trl.training.provenance import Provenance
 from circuitseer_trl.training.rope_scaling import write_legacy_rope
@@ -63,7 +64,7 @@ class TestRecipes:
 
     def test_schedule_is_the_trainers(self, tmp_path, model):
         _, args, model_config, _ = parse(flags(tmp_path, model, "--max_steps", "-1", "--num_train_epochs", "2"))
-        target = inspect_target(args, model_config, system_prompt="")
+        target = inspect_target(args, model_config, chat_settings=ChatSettings(""))
         pool = make_pool(tmp_path, 21)
         rows = training_rows(pool, whole_pool(pool), chat=True)
         trainer = make_trainer(rows, target, args, Provenance(pool, whole_pool(pool)))

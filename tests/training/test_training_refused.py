@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from circuitseer_trl.artifacts import format_record, write_json
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.scripts.train_sft import main
 from circuitseer_trl.training.preflight import check_environment, set_total_batch
 from circuitseer_trl.training.resume import check_world_size, find_resume
@@ -83,7 +84,7 @@ class TestRefused:
     def test_rope_of_an_adapter(self, tmp_path, model):
         _, args, model_config, _ = parse(flags(tmp_path, model, "--use_peft", "true"))
         with pytest.raises(ValueError, match="would be lost"):
-            inspect_target(args, model_config, system_prompt="", rope_theta=1e6)
+            inspect_target(args, model_config, chat_settings=ChatSettings(""), rope_theta=1e6)
 
     def test_folder_without_weights(self, tmp_path, model):
         shutil.copytree(model, tmp_path / "model")

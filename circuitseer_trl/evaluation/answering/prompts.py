@@ -4,12 +4,9 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from circuitseer_trl.configs import SYSTEM_PROMPT
+from circuitseer_trl.chat_settings import SYSTEM_PROMPT
 from circuitseer_trl.modeling.encoding import chat_text, encode_prompt, has_chat_template
-from circuitseer_trl.pool.chat import chat_messages
-
-# Models without a chat template (Llama-3.2-3B, say) get this one; its name is recorded in the results.
-PLAIN_TEMPLATE = "{system}Problem: {question}\n\nSolution:"
+from circuitseer_trl.pool.chat import chat_messages, plain_prompt
 
 
 @dataclass(frozen=True)
@@ -26,15 +23,14 @@ class PromptFormat:
 
     @property
     def template_name(self) -> str:
-        """`chat`: the tokenizer's own template. `plain`: it has none, and `PLAIN_TEMPLATE` is used."""
+        """`chat`: the tokenizer's own template. `plain`: it has none, and the plain form is used."""
         return "chat" if has_chat_template(self.tokenizer) else "plain"
 
     def token_ids(self, question: str) -> list[int]:
         """Prompt as token ids: text would be tokenised again, and get a second BOS where the template writes one."""
         if self.template_name == "chat":
             return encode_prompt(self.tokenizer, question, "chat", self.system_prompt)
-        system = f"{self.system_prompt}\n\n" if self.system_prompt else ""
-        return encode_prompt(self.tokenizer, PLAIN_TEMPLATE.format(system=system, question=question), "plain", "")
+        return encode_prompt(self.tokenizer, plain_prompt(question, self.system_prompt), "plain", "")
 
     def end_of_turn_ids(self) -> set[int]:
         """Tokens that end an answer: the tokenizer's EOS, and the special token that its template writes there."""

@@ -14,12 +14,12 @@ from circuitseer_trl.answers import FinishReason, Sample
 from circuitseer_trl.evaluation.answering.backends.base import Draws, Job, draw_seed
 from circuitseer_trl.evaluation.answering.backends.ends_and_context import (
     configured_end_ids,
-    context_length,
     load_generation_config,
 )
 from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
 from circuitseer_trl.modeling.encoding import decode_tokens
 from circuitseer_trl.modeling.loading import model_path
+from circuitseer_trl.modeling.model_checks import num_positions
 from circuitseer_trl.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Completions:
         self.tokenizer, self.settings = job.prompt_format.tokenizer, job.settings
         config = AutoConfig.from_pretrained(model_path(job.model_name), revision=job.revision)
         check_rope_config(job.model_name, config)
-        self.context = context_length(config)
+        self.context = num_positions(config)
         configured = configured_end_ids(load_generation_config(job.model_name, job.revision))
         ends = configured | job.prompt_format.end_of_turn_ids()
         penalty = job.settings.repetition_penalty

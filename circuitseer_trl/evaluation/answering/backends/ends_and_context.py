@@ -2,17 +2,12 @@
 
 from collections.abc import Sequence
 
-from transformers import AutoConfig, GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 
 from circuitseer_trl.answers import FinishReason, Sample
 from circuitseer_trl.evaluation.answering.backends.base import Request
 from circuitseer_trl.modeling.encoding import decode_tokens
 from circuitseer_trl.modeling.loading import model_path
-
-
-def context_length(config: PretrainedConfig) -> int | None:
-    """Most tokens that prompt and answer may have together; None where the model sets no limit."""
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def configured_end_ids(config: GenerationConfig) -> set[int]:

@@ -16,11 +16,11 @@ from circuitseer_trl.answers import FinishReason, Sample
 from circuitseer_trl.evaluation.answering.backends.base import Request, SamplingSettings, cut_to_context, sample_key
 from circuitseer_trl.evaluation.answering.backends.ends_and_context import (
     configured_end_ids,
-    context_length,
     sample_of_ids,
 )
 from circuitseer_trl.evaluation.answering.backends.kv_cache import make_cache
 from circuitseer_trl.evaluation.answering.backends.noise import draw_tokens
+from circuitseer_trl.modeling.model_checks import num_positions
 
 # Finished rows leave the batch, so that its last long answers run at the price of few rows. Leaving copies the cache of
 # those that stay, so it waits until a fifth of the rows is done.
@@ -69,7 +69,7 @@ class Decoder:
 
     def generate(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sample]]:
         """Yields answers in groups as they finish, longest prompts first."""
-        limited, too_long = cut_to_context(requests, self.settings, context_length(self.model.config))
+        limited, too_long = cut_to_context(requests, self.settings, num_positions(self.model.config))
         if too_long:
             yield too_long
         # Neighbours have prompts of one length, and draws of one problem share the pass over their prompt.

@@ -115,15 +115,15 @@ class VllmBackend(Backend):
 
         from circuitseer_trl.evaluation.answering.backends.ends_and_context import (
             configured_end_ids,
-            context_length,
             load_generation_config,
         )
         from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
         from circuitseer_trl.modeling.loading import model_path
+        from circuitseer_trl.modeling.model_checks import num_positions
 
         config = AutoConfig.from_pretrained(model_path(job.model_name), revision=job.revision)
         check_rope_config(job.model_name, config)
-        self.context = context_length(config)
+        self.context = num_positions(config)
         prompts = job.prompt_format
         configured = configured_end_ids(load_generation_config(job.model_name, job.revision))
         self.end_ids = sorted(configured | prompts.end_of_turn_ids())
