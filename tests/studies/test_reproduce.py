@@ -16,6 +16,7 @@ from circuitseer_trl.scripts.main import main as circuitseer
 from circuitseer_trl.scripts.reproduce import parser
 from circuitseer_trl.studies.reproduce import Step, command, plan, read_overrides, read_seconds, run
 from tests.conftest import ROOT
+from tests.helpers.damage import flip
 from tests.helpers.launch import launch
 from tests.programs.recording_step import step as recorded
 
@@ -173,12 +174,6 @@ def finished_run(tmp_path: Path, pool_file: str, tiny_model: str) -> list[str]:
     write_finished_run(tmp_path, words)
     assert to_do(words) == []
     return words
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 DAMAGE = {
