@@ -15,8 +15,6 @@ from circuitseer_trl.checks import check_count
 from circuitseer_trl.children import run_child
 from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.evaluation.answering.backends.registry import backend_class
-from circuitseer_trl.evaluation.benchmark_files import rows_file
-from circuitseer_trl.evaluation.benchmarks import load_benchmark
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.finished_evaluation import evaluation_step
 from circuitseer_trl.finished import FinishedStep, has_gpu, selection_step
@@ -169,10 +167,6 @@ def training_process(arguments: list[str], options: argparse.Namespace) -> Step:
 
 def evaluating_step(arguments: list[str], launch: bool) -> Step:
     config = parse_recipe(EvaluationConfig, args=arguments, prog="evaluate", kinds=("eval",))
-    for name in config.benchmarks:  # a broken file of the user's own is found before the training
-        path = rows_file(name, config.benchmarks_dir)
-        if path is not None and path.is_file():
-            load_benchmark(name, config.benchmarks_dir)
     return Step(
         "evaluate",
         "circuitseer_trl.scripts.evaluate",
