@@ -99,7 +99,7 @@ def log_of(folder: Path, name: str) -> str:
 
 
 def answers(folder: Path, name: str) -> dict[tuple, dict[str, Any]]:
-    rows = [json.loads(line) for line in (folder / name / "generations" / "sums.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / name / "generations" / "sums.jsonl").read_text().split("\n")[:-1]]
     for row in rows:
         del row["made_with"], row["check"]  # of the settings, which name the backend
     return {(int(row["id"].partition("-")[2]), row["greedy"], row["sample"]): row for row in rows}
