@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from circuitseer_trl.doctor.bounds import PRODUCT_RELATIVE
 from circuitseer_trl.doctor.measure import matmul_rate
 from circuitseer_trl.doctor.outcome import CannotError, Outcome, compared
 from circuitseer_trl.doctor.programs.run_program import run_program, run_together
+from circuitseer_trl.doctor.tolerances import PRODUCT_RELATIVE
 from circuitseer_trl.extras import install_command
 from circuitseer_trl.modeling.loading import local_device
 

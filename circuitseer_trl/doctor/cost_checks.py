@@ -15,9 +15,9 @@ from circuitseer_trl.circuits.attention import head_grid
 from circuitseer_trl.circuits.received import attention_received
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.distributed.allocator import reuse_freed_memory
-from circuitseer_trl.doctor.bounds import short
 from circuitseer_trl.doctor.measure import matmul_rate, measure, operations, random_ids
 from circuitseer_trl.doctor.outcome import CannotError, Outcome, compared
+from circuitseer_trl.doctor.tolerances import short
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.loading import local_device, resolve_dtype
 from circuitseer_trl.modeling.losses import MAX_LOGITS, response_losses

@@ -18,7 +18,7 @@ from circuitseer_trl.extras import install_command
 from circuitseer_trl.modeling.encoding import decode_tokens
 from circuitseer_trl.modeling.loading import load_model, load_tokenizer
 
-NUM_QUESTIONS, MAX_NEW_TOKENS = 4, 24
+NUM_QUESTIONS, MAX_NEW_TOKENS = 4, 16
 VLLM_SECONDS = 600.0
 # Another engine rounds differently. Where two tokens are nearly as likely, a text may take another way.
 VLLM_BOUND = 0.25

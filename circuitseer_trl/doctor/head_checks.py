@@ -13,11 +13,11 @@ from circuitseer_trl.circuits.attention import Head
 from circuitseer_trl.circuits.attribution import HeadAttributions, head_attributions
 from circuitseer_trl.circuits.model_race import RacePlan, rounding_nats, run_race
 from circuitseer_trl.circuits.sweep import HeadSweep, head_loss_increases
-from circuitseer_trl.doctor.bounds import INCREASE_NATS, SLOPE_RELATIVE, short
 from circuitseer_trl.doctor.measure import spread
 from circuitseer_trl.doctor.outcome import CannotError, Outcome, compared
 from circuitseer_trl.doctor.slow_ways import slopes
 from circuitseer_trl.doctor.subject import Subject
+from circuitseer_trl.doctor.tolerances import INCREASE_NATS, SLOPE_RELATIVE, short
 
 STEP = 2e-3  # of the finite difference; transformers' norms round to float32, so it cannot be much smaller
 NUM_SLOPES, NUM_RACED_HEADS = 6, 8

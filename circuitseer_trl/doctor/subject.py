@@ -18,7 +18,7 @@ from circuitseer_trl.modeling.model_folders import check_model_folder
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example
 
-NUM_EXAMPLES, NUM_RACED = 4, 12
+NUM_EXAMPLES, NUM_RACED = 4, 8
 MAX_LENGTH = 96
 MIN_HEADS, MAX_HEADS = 6, 16
 SECONDS = 5.0  # of one forward in float64 for each examined head, about

@@ -8,10 +8,10 @@ from transformers import PreTrainedModel
 
 from circuitseer_trl.chat_settings import SYSTEM_PROMPT
 from circuitseer_trl.circuits.received import attention_received, attention_variance
-from circuitseer_trl.doctor.bounds import BATCH_NATS, BATCH_RELATIVE, LOSS_NATS, SCORE_RELATIVE, short
 from circuitseer_trl.doctor.outcome import CannotError, Outcome, compared
 from circuitseer_trl.doctor.slow_ways import losses_one_by_one, scores_eager
 from circuitseer_trl.doctor.subject import Subject
+from circuitseer_trl.doctor.tolerances import BATCH_NATS, BATCH_RELATIVE, LOSS_NATS, SCORE_RELATIVE, short
 from circuitseer_trl.modeling.encoding import chat_text, encode_prompt, has_chat_template
 from circuitseer_trl.modeling.losses import last_hidden_states, pad_right, response_losses
 from circuitseer_trl.pool.chat import chat_messages

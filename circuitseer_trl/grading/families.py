@@ -50,8 +50,12 @@ class Family:
     domain: str
 
 
-def parse_family(text: str) -> Family | None:
-    """The family that a text describes, or `None`."""
+def parse_family(text: str, *, said: bool = True) -> Family | None:
+    """The family that a text describes, or `None`.
+
+    Args:
+        said: Whether the text has to say that a symbol is an integer, or to be about angles.
+    """
     inner = strip_brackets(text, r"\{", r"\}") or strip_brackets(text, "{", "}")
     body = (inner if inner is not None else text).strip()
     try:
@@ -63,10 +67,10 @@ def parse_family(text: str) -> Family | None:
         if match is not None:
             dummy = match["dummy"] or match["worded"] or match["listed"]
             domain = (match["domain"] or "Z") + re.sub(r"[\s{}^_]", "", match["script"] or "")
-            body = match["body"].strip(" |:,(")
+            body = match["body"].lstrip(" |:,").rstrip(" |:,(")
             inner = strip_brackets(body, r"\{", r"\}")  # {x | x = 3k}, k \in Z
             body = inner if inner is not None else body
-        elif (dummy := _unnamed_dummy(body)) is not None:
+        elif (dummy := _unnamed_dummy(body, said)) is not None:
             domain = "Z"
         else:
             return None
@@ -76,13 +80,26 @@ def parse_family(text: str) -> Family | None:
         return None
     if not members or not any("k" in symbols(bound) for member in members for bound in member.bounds):
         return None
-    return Family(tuple(members), {"N*": "N1", "N+": "N1", "Z+": "N1", "Z>0": "N1", "N": "N0"}.get(domain, domain))
+    found = Family(tuple(members), {"N*": "N1", "N+": "N1", "Z+": "N1", "Z>0": "N1", "N": "N0"}.get(domain, domain))
+    return found if match is not None or not said or _are_angles(found, dummy) else None
 
 
-def _unnamed_dummy(text: str) -> str | None:
+def _are_angles(family: Family, dummy: str) -> bool:
+    """Whether members repeat with parts of pi: only then may an integer go without saying. 2 pi n may be a formula in n."""
+    progressions = _progressions(family) if dummy == "k" or len(family.members) > 1 else None
+    with mpmath.workdps(40):
+        turns = [each.step / mpmath.pi * 5040 for each in progressions or ()]
+        return bool(turns) and all(close(turn, mpmath.nint(turn)) for turn in turns)
+
+
+def _unnamed_dummy(text: str, said: bool) -> str | None:
     """The k of `pi/6 + k pi` where nothing says that it is an integer."""
     found = set(re.findall(r"(?<![\\A-Za-z_])([a-z])(?![A-Za-z])", re.sub(r"\\[A-Za-z]+|^\s*[a-z]\s*=", " ", text)))
-    return found.pop() if r"\pi" in text and len(found) == 1 and found <= _DUMMIES and "^" not in text else None
+    return (
+        found.pop()
+        if (r"\pi" in text or not said) and len(found) == 1 and found <= _DUMMIES and "^" not in text
+        else None
+    )
 
 
 def _pieces(body: str) -> list[str]:

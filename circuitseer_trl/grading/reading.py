@@ -88,6 +88,13 @@ class Reading:
         return None if rows is None else [[read(part) for part in row] for row in rows]
 
     @cached_property
+    def without_system(self) -> "Reading":
+        """A system of equations as the list of its equations; anything else as it is."""
+        rows = self.cases or []
+        equations = len(rows) > 1 and all(len(row) == 1 and len(row[0].parts) > 1 for row in rows)
+        return read(" , ".join(row[0].text for row in rows)) if equations else self
+
+    @cached_property
     def matrix(self) -> list[list[Node]] | None:
         return matrix_cells(self.text)
 
@@ -104,6 +111,11 @@ class Reading:
     @cached_property
     def family(self) -> Family | None:
         return parse_family(self.text)
+
+    @cached_property
+    def unnamed_family(self) -> Family | None:
+        """The family of 6k + 1 where only the other answer says that k is an integer."""
+        return parse_family(self.text, said=False)
 
     @cached_property
     def _quantity(self) -> "tuple[str, str]":

@@ -31,8 +31,8 @@ def same_text(gold: Reading, answer: Reading) -> bool | None:
 def piecewise(gold: Reading, answer: Reading) -> bool | None:
     """A function defined by cases: the same values under the same conditions, in any order.
 
-    Right: `\\begin{cases} 0 & x<1 \\\\ x, & x\\ge1 \\end{cases}` for `\\begin{cases} x, & x\\ge1 \\\\ 0, &\\text{else}\\end{cases}`.
-    Wrong: `\\begin{cases} x & x>1 \\\\ 0 & x\\le1\\end{cases}` for `\\begin{cases} x, & x\\ge1 \\\\ 0, &\\text{else}\\end{cases}`.
+    Right: `\\begin{cases} 0 & x<1 \\\\ x, & x\\ge1 \\end{cases}` for `\\begin{cases} x & x\\ge1\\\\ 0 &\\text{else}\\end{cases}`.
+    Wrong: `\\begin{cases} x & x>1 \\\\ 0 & x\\le1\\end{cases}` for `\\begin{cases} x & x\\ge1\\\\ 0 &\\text{else}\\end{cases}`.
     """
     if gold.cases is None and answer.cases is None:
         return None
@@ -117,9 +117,11 @@ def family(gold: Reading, answer: Reading) -> bool | None:
     Right: `\\{6n\\pm1 : n\\in\\mathbb{Z}\\}` for `6k+1, 6k+5\\ (k\\in\\mathbb{Z})`.
     Wrong: `3k, k\\in\\mathbb{N}` for `3k, k\\in\\mathbb{Z}`.
     """
-    if gold.family is None or answer.family is None:
-        return None
-    return same_families(gold.family, answer.family)
+    ours, theirs = (
+        gold.family or (answer.family and gold.unnamed_family),
+        answer.family or (gold.family and answer.unnamed_family),
+    )
+    return same_families(ours, theirs) if ours is not None and theirs is not None else None
 
 
 def tuple_(gold: Reading, answer: Reading) -> bool | None:
@@ -204,7 +206,7 @@ def relation(gold: Reading, answer: Reading) -> bool | None:
 def words(gold: Reading, answer: Reading) -> bool | None:
     """Words, whatever their case and articles.
 
-    Right: `\\text{an Ellipse}` for `\\text{ellipse}`. Wrong: `\\text{east}` for `\\text{west}`.
+    Wrong: `\\text{not }3` for `3`. Wrong: `\\text{east}` for `\\text{west}`.
     """
     core = read(gold.core)
     if core.is_words:

@@ -98,7 +98,7 @@ def case_rows(text: str) -> list[list[str]] | None:
         for row in re.split(r"\\cr(?![A-Za-z])", match[1])
         if row.strip()
     ]
-    return [[part for part in split_top_level(row, "[,&;]") if part.strip(" .")] for row in rows]
+    return [[part.rstrip(" .") for part in split_top_level(row, "[,&;]") if part.strip(" .")] for row in rows]
 
 
 def matrix_cells(text: str) -> list[list[Node]] | None:

@@ -12,6 +12,7 @@ _DIGITS = 40
 _TOLERANCE = mpmath.mpf(10) ** -25
 _MAX_BITS = 400_000  # of an exact number; 2^100000 and 2004! are well below
 _MAX_MAGNITUDE = 20_000_000  # bits of the largest floating-point number; its own size does not depend on it
+_MAX_DIGITS = 6000  # to which two constants are compared
 _LONG_DECIMAL = 12  # digits from which a decimal is what a calculator shows of a value, and not a rounded answer
 _FUNCTIONS: dict[str, Callable[..., mpmath.mpf]] = {
     "sin": mpmath.sin, "cos": mpmath.cos, "tan": mpmath.tan, "cot": mpmath.cot, "sec": mpmath.sec, "csc": mpmath.csc,
@@ -70,6 +71,42 @@ def _exact_root(node: Node) -> Fraction | None:
         return None
     root = Fraction(math.isqrt(radicand.numerator), math.isqrt(radicand.denominator))
     return root if root * root == radicand else None
+
+
+_PRIMES = (10**18 + 3, 10**18 + 9, 2**61 - 1)
+
+
+def _residue(node: Node, prime: int) -> int | None:
+    """The value of a rational number modulo a prime, however many digits it has; None for anything else."""
+    match node.kind:
+        case "number":
+            top, bottom = node.value.numerator % prime, node.value.denominator % prime
+            return top * pow(bottom, -1, prime) % prime if bottom else None
+        case "sum" | "product":
+            total = 0 if node.kind == "sum" else 1
+            for arg in node.args:
+                residue = _residue(arg, prime)
+                if residue is None:
+                    return None
+                total = (total + residue if node.kind == "sum" else total * residue) % prime
+            return total
+        case "power":
+            base, exponent = _residue(node.args[0], prime), exact(node.args[1])
+            if not base or exponent is None or exponent.denominator != 1:
+                return None
+            return pow(base, exponent.numerator, prime)
+        case "factorial":
+            value = exact(node)
+            return None if value is None else value.numerator % prime
+    return None
+
+
+def _differ_by_residue(one: Node, other: Node) -> bool | None:
+    """Whether two rational numbers of too many digits are certainly different; None if they are no such numbers."""
+    pairs = [(_residue(one, prime), _residue(other, prime)) for prime in _PRIMES]
+    if any(None in pair for pair in pairs):
+        return None
+    return any(ours != theirs for ours, theirs in pairs)
 
 
 def _bounded(value: mpmath.mpf) -> mpmath.mpf:
@@ -168,7 +205,7 @@ def irregular(row: int, column: int) -> mpmath.mpf:
 
 
 def _points(names: list[str], whole: set[str]) -> Iterator[dict[str, mpmath.mpf]]:
-    """Assignments of irregular values, positive ones first; whole numbers from 1 to 40 for what counts."""
+    """Assignments of irregular values, positive ones first, then larger and smaller ones; whole numbers for what counts."""
     if whole:
         for row in range(40):
             yield {
@@ -176,12 +213,16 @@ def _points(names: list[str], whole: set[str]) -> Iterator[dict[str, mpmath.mpf]
                 for column, name in enumerate(names)
             }
         return
-    for signed in (False, True) if names else (False,):
-        for row in range(4 if names else 1):
-            yield {
-                name: irregular(row, column) * (-1 if signed and (row + column) % 2 == 0 else 1)
-                for column, name in enumerate(names)
-            }
+    if not names:
+        yield {}
+        return
+    for scale in (1, 5, mpmath.mpf(1) / 7):
+        for signed in (False, True):
+            for row in range(4 if scale >= 1 else 1):
+                yield {
+                    name: scale * irregular(row, column) * (-1 if signed and (row + column) % 2 == 0 else 1)
+                    for column, name in enumerate(names)
+                }
 
 
 def values_at_points(nodes: list[Node]) -> list[tuple[mpmath.mpf, ...]]:
@@ -194,7 +235,7 @@ def values_at_points(nodes: list[Node]) -> list[tuple[mpmath.mpf, ...]]:
             try:
                 rows.append(tuple(evaluate(node, point) for node in nodes))
             except (ZeroDivisionError, OverflowError, ValueError) as error:
-                if isinstance(error, TooCostlyError) and not whole:
+                if isinstance(error, TooCostlyError) and not whole and not rows:
                     raise
     return rows
 
@@ -217,11 +258,29 @@ def _equal(one: Node, other: Node) -> bool:
     exact_values = exact(one), exact(other)
     if None not in exact_values:
         return exact_values[0] == exact_values[1]
+    differ = _differ_by_residue(one, other)
+    if differ:
+        return False
     rows = values_at_points([one, other])
     real = [row for row in rows if all(mpmath.im(value) == 0 for value in row)]
     with mpmath.workdps(_DIGITS):
         chosen = real if len(real) >= 3 or len(real) == len(rows) else rows
-        return bool(chosen) and all(close(a, b) for a, b in chosen)
+        if not chosen or not all(close(a, b) for a, b in chosen):
+            return False
+    return differ is False or bool(symbols(one) | symbols(other)) or _close_to_many_digits(one, other)
+
+
+def _close_to_many_digits(one: Node, other: Node) -> bool:
+    """Whether two constants agree far beyond what a large number hides of a small difference, e^100 + 1 of e^100."""
+    with mpmath.workdps(_DIGITS):
+        size = max(abs(evaluate(one, {})), abs(evaluate(other, {})))
+        digits = 150 + max(0, int(mpmath.mag(size) * 0.302) if size else 0)
+    if digits > _MAX_DIGITS:
+        raise TooCostlyError("the values have too many digits to be told apart")
+    with mpmath.workdps(digits):
+        a, b = evaluate(one, {}), evaluate(other, {})
+        # Rounding leaves about one unit of the last digit also where the value is 0, as in sin(pi).
+        return abs(a - b) <= max(max(abs(a), abs(b)) * mpmath.mpf(10) ** (40 - digits), mpmath.mpf(10) ** (15 - digits))
 
 
 def _rounds(decimal: Node, other: Node) -> bool:

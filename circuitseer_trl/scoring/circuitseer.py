@@ -18,7 +18,7 @@ from circuitseer_trl.circuits.received import (
 from circuitseer_trl.configs import ScoreOn, Statistic, TextFormat
 from circuitseer_trl.modeling.encoding import encode_prompt
 from circuitseer_trl.modeling.losses import length_batches
-from circuitseer_trl.pool.rows import Example
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Needs, Row, Scorer
 
 
@@ -48,6 +48,18 @@ class CircuitSeerScorer(Scorer):
         check_choice("score_format", self.score_format, TextFormat)
         check_choice("statistic", self.statistic, Statistic)
         check_count("sink_tokens", self.sink_tokens, smallest=0)
+
+    def check(self, pool: Pool) -> None:
+        if self.score_format == "chat":
+            self.reference.check_template(self.reference.system_prompt)
+        # The first row answers this where `sink_tokens` makes sense.
+        if self.sink_tokens and not any(
+            min(len(self.encode(example)), self.reference.max_tokens) > self.sink_tokens for example in pool
+        ):
+            raise ValueError(
+                f"`sink_tokens` is {self.sink_tokens}, and no {self.score_on} of the pool {pool.name} has more tokens, so no row "
+                "would have a score. Lower `sink_tokens`."
+            )
 
     def encode(self, example: Example) -> list[int]:
         """The tokens of the text that is scored, before truncation."""

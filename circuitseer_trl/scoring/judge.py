@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from circuitseer_trl.configs import ScoreOn
 from circuitseer_trl.modeling.encoding import encode_prompt, has_chat_template
 from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, length_batches, pad_right, token_losses
-from circuitseer_trl.pool.rows import Example
+from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.scoring.base import Needs, Row, Scorer
 
 
@@ -83,6 +84,9 @@ class JudgeScorer(Scorer):
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
             raise ValueError(f"`prompt` must be a text that asks for a rating, got {self.prompt!r}.")
+
+    def fit(self, pool: Pool, output_dir: Path) -> None:
+        self.reference.check_template(self.prompt)
 
     def encode(self, example: Example) -> tuple[list[int], bool]:
         """Returns the prompt for one example, and whether its text is cut."""

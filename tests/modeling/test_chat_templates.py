@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitseer_trl.chat_settings import ChatSettings
+from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.run import prompt_format
 from circuitseer_trl.modeling.chat_templates import check_template, dated_template
@@ -19,6 +20,7 @@ from circuitseer_trl.training.provenance import Provenance
 from circuitseer_trl.training.run import make_trainer
 from circuitseer_trl.training.selected_rows import measure_lengths, training_rows, whole_pool
 from circuitseer_trl.training.target import inspect_target
+from tests.helpers.method_inputs import compute_scores
 from tests.helpers.tiny_models import CHATML, build_tokenizer, save_model
 from tests.helpers.training_runs import flags, parse
 
@@ -197,3 +199,22 @@ def build_tokenizer_once():
     if not _TOKENIZERS:
         _TOKENIZERS.append(build_tokenizer())
     return _TOKENIZERS[0]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"method": "quality"},
+        {"method": "max_loss"},
+        {"method": "circuitseer", "score_format": "chat", "head_set": "all"},
+    ],
+    ids=lambda keys: keys["method"],
+)
+def test_a_selection_refuses_such_a_template_before_it_scores(tmp_path, pool_file, keys):
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = NO_SYSTEM
+    model = save_model(tmp_path / "model", tokenizer)
+    config = SelectionConfig(str(tmp_path / "out"), reference_model=str(model), **keys)
+    with pytest.raises(ValueError, match="does not write the system message"):
+        compute_scores(config, "Be brief.", load_pool(pool_file))
+    assert not list((tmp_path / "out").rglob("*.parquet"))

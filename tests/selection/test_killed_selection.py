@@ -39,7 +39,10 @@ def finished(folder: Path) -> dict[str, bytes]:
 
 
 def num_written(folder: Path) -> int:
-    return len(list(folder.rglob("part-*.parquet")))
+    try:
+        return len(list(folder.rglob("part-*.parquet")))
+    except FileNotFoundError:  # a run makes its folder, and removes it where it does not start
+        return 0
 
 
 def kill_at_random(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from trl import ModelConfig, SFTConfig
 
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.training.decisive_settings import IN_OTHER_FORM, REPORTING, RUNNING, decisive_keys, settings_of
 from circuitseer_trl.training.selected_rows import whole_pool
 from circuitseer_trl.training.target import inspect_target
@@ -51,8 +52,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(folder: Path, model: Path, *more: str) -> dict[str, object]:
     _, args, model_config, _ = parse(flags(folder, model, *more))
     pool = make_pool(folder)
-    target = inspect_target(args, model_config, system_prompt="")
-    return settings_of(args, target, pool, whole_pool(pool), "", 1)
+    target = inspect_target(args, model_config, chat_settings=ChatSettings(""))
+    return settings_of(args, target, pool, whole_pool(pool), 1)
 
 
 @pytest.mark.parametrize(
