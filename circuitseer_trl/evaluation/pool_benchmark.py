@@ -4,7 +4,6 @@ An evaluation on it measures how often a model solves each problem of the pool.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +52,6 @@ def write_pool(pool_config: PoolConfig, config: PoolBenchmarkConfig) -> tuple[Pa
             f"The pool has no column {config.answer_column!r} (`answer_column`); its columns are "
             f"{', '.join(pool.source.column_names)}."
         )
-    answers: Sequence[str | None]
     if config.answer_column is not None:
         answers = given_answers(pool, config.answer_column)
     else:
