@@ -53,11 +53,13 @@ class Scorer(ABC):
             does not show how much memory scoring takes. `heads`: the reference model and its reasoning heads.
         columns: The scorer's own columns, beside those of every score table.
         reads_with: Settings of the reference that the results depend on. The card records them.
+        not_in_noise: Parameters that do not change the noise of a draw: where inputs are, and limits of memory.
     """
 
     needs: ClassVar[Needs] = "text"
     columns: ClassVar[dict[str, pa.DataType]] = {}
     reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt", "chat_date", "max_batch_tokens")
+    not_in_noise: ClassVar[tuple[str, ...]] = ()
 
     _is_bound: bool = field(default=False, init=False, repr=False, compare=False)
     _reference: Reference | None = field(default=None, init=False, repr=False, compare=False)

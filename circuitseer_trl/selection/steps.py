@@ -25,6 +25,7 @@ from circuitseer_trl.scoring.base import Scorer, ScoreTable, score_pool
 from circuitseer_trl.scoring.combination import control_length
 from circuitseer_trl.selection.budget import TokenBudget, check_nested, sample_tokens, training_tokens
 from circuitseer_trl.selection.card import length_warning, selection_card
+from circuitseer_trl.selection.noise import noise_card, noise_seed
 from circuitseer_trl.selection.parts import Parts, make_parts
 from circuitseer_trl.selection.trained_on import check_not_trained_on
 
@@ -189,7 +190,7 @@ class SelectionSteps:
         config, combination, sampler = self.config, self.parts.combination, self.parts.sampler
         values = scores.scores if combination is None else combination.combine(scores.table, pool.difficulty)
         controlled = control_length(config.length_control, values, scores.table["num_tokens"].to_numpy())
-        columns, seed = sampling_columns(pool, scores), config.selection_seed
+        columns, seed = sampling_columns(pool, scores), noise_seed(config, self.parts)
         if tokens is None:
             selection = sampler.sample(controlled, pool.rows, pool.uids, size, seed, columns)
         else:
@@ -201,7 +202,8 @@ class SelectionSteps:
             "combination": None if combination is None else asdict(combination),
             "sampler": asdict(sampler),
             "training_tokens": None if tokens is None else tokens.kept(selection, pool),
-            "seed": seed,
+            "seed": config.selection_seed,
+            "noise": noise_card(config, seed, selection),
         }
         return selection, selection_card(pool, scores, controlled, selection, settings)
 
