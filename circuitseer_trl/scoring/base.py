@@ -20,7 +20,7 @@ from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.row_shards import run_row_shards
 from circuitseer_trl.pool.rows import Example, Pool
-from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
+from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles, solution_correlation
 
 Row = dict[str, float | int | str | list[float] | list[float | None] | None]
 
@@ -256,6 +256,7 @@ def score_card(
         "counts": {key: status.count(key) for key in sorted(set(status))},
         "quantiles": quantiles(scores),
         **diagnostics(scores, tokens, pool.difficulty),
+        "rank_correlation_with_solution_length": solution_correlation(scores, pool.solution_characters, "characters"),
         "mean_sink_share": nan_mean(table["sink_share"].to_numpy()),
         **(summary or {}),
         "versions": library_versions(),
