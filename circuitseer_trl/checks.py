@@ -50,7 +50,7 @@ def check_share(name: str, value: Any) -> None:
 
 
 def check_date(name: str, value: Any) -> str:
-    """Returns a date as text, such as 2024-07-26. YAML has dates of its own. Raises if `value` is no date."""
+    """Returns a date as text, such as 2024-07-26. Raises if `value` is no date."""
     try:
         return date.fromisoformat(str(value)).isoformat()
     except ValueError:

@@ -136,6 +136,11 @@ def test_any_value_is_taken_or_refused_by_its_key(tmp_path: Path, key: str, valu
     assert not refused or key in refused or str(path) in refused
 
 
+def test_a_date_without_quotes_is_one(tmp_path: Path):
+    (tmp_path / "r.yaml").write_text("dataset_name: d\nchat_date: 2024-12-06\n")  # to YAML it is no text
+    assert parse_recipe(PoolConfig, args=["--config", str(tmp_path / "r.yaml")]).chat_date == "2024-12-06"
+
+
 def test_text_that_is_a_number_is_one(tmp_path: Path):
     (tmp_path / "r.yaml").write_text("dedup_similarity: 1e-1\nngram_size: '5'\n")  # to YAML both are text
     config = parse_recipe(PoolConfig, args=["--config", str(tmp_path / "r.yaml"), "--dataset_name", "d"])

@@ -64,7 +64,8 @@ class HeadSet:
             raise ValueError(
                 f"These heads were found in {found['name']} (weights {found['fingerprint']}), but the reference model is "
                 f"{asked['name']} (weights {asked['fingerprint']}). Find the heads of the reference model, or set "
-                "`reference_model` to the model of the heads."
+                "`reference_model` to the model of the heads. Heads of version 0.1.0, which identified models by less, are "
+                "found again too."
             )
         grid = configured_grid(reference.config, reference.name)
         if any(layer >= grid[0] or head >= grid[1] for layer, head in self.selected) or (

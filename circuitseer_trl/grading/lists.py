@@ -118,7 +118,12 @@ def ordered(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool | 
 
     A question with two blanks makes 3, 5 another answer than 5, 3.
     """
-    return all(map(same, ours, theirs)) if asked.orders(len(ours)) else None
+    if not asked.orders(len(ours)):
+        return None
+    names = [item.name or "" for item in theirs]
+    if sorted(names) == sorted(asked.names):  # b = 3, a = 5 where a and b are asked for
+        theirs = [theirs[names.index(name)] for name in asked.names]
+    return all(map(same, ours, theirs))
 
 
 def _in_any_order(ours: list[Reading], theirs: list[Reading]) -> bool:

@@ -206,7 +206,7 @@ def relation(gold: Reading, answer: Reading) -> bool | None:
 def words(gold: Reading, answer: Reading) -> bool | None:
     """Words, whatever their case and articles.
 
-    Right: `\\text{an Ellipse}` for `\\text{ellipse}`. Wrong: `\\text{east}` for `\\text{west}`.
+    Wrong: `\\text{not }3` for `3`. Wrong: `\\text{east}` for `\\text{west}`.
     """
     core = read(gold.core)
     if core.is_words:

@@ -6,7 +6,7 @@ import datasets
 import pyarrow as pa
 
 from circuitseer_trl.artifacts import fingerprint
-from circuitseer_trl.finished import content_digest
+from circuitseer_trl.digests import content_digest
 from circuitseer_trl.pool.converted import content_folder, read_converted
 from circuitseer_trl.pool.file_names import check_dataset_file
 from circuitseer_trl.pool.file_rows import READERS

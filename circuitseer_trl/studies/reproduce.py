@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.artifacts import read_json, write_json
+from circuitseer_trl.checks import check_count
 from circuitseer_trl.children import run_child
 from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.evaluation.answering.backends.registry import backend_class
+from circuitseer_trl.evaluation.benchmark_files import rows_file
+from circuitseer_trl.evaluation.benchmarks import load_benchmark
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.finished_evaluation import evaluation_step
-from circuitseer_trl.finished import FinishedStep, selection_step
+from circuitseer_trl.finished import FinishedStep, has_gpu, selection_step
 from circuitseer_trl.modeling.model_folders import check_model_folder
 from circuitseer_trl.named_files import SELECTION_KINDS, find_file
 from circuitseer_trl.recipe import parse_recipe, read_recipe
@@ -89,6 +92,18 @@ def flags(values: dict[str, Any]) -> list[str]:
     return [word for key, value in values.items() for word in (f"--{key}", str(value))]
 
 
+def check_processes(num_processes: int | None, accelerate_config: str | None) -> None:
+    """Raises if a number of processes cannot be started. Without a config, accelerate starts one for each GPU, or only one."""
+    if num_processes is None:
+        return
+    check_count("num_processes", num_processes)
+    if num_processes > 1 and accelerate_config is None and not has_gpu():
+        raise ValueError(
+            f"`num_processes` is {num_processes}, but without a GPU accelerate starts one process, unless a config says "
+            "otherwise. Add `--accelerate_config cpu`."
+        )
+
+
 def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> list[Step]:
     """Plans the steps of a run. Raises if a recipe, a method or the model's folder is wrong."""
     recipes = {flag: find_file(getattr(options, flag), kinds) for flag, kinds in KINDS.items()}
@@ -154,6 +169,10 @@ def training_process(arguments: list[str], options: argparse.Namespace) -> Step:
 
 def evaluating_step(arguments: list[str], launch: bool) -> Step:
     config = parse_recipe(EvaluationConfig, args=arguments, prog="evaluate", kinds=("eval",))
+    for name in config.benchmarks:  # a broken file of the user's own is found before the training
+        path = rows_file(name, config.benchmarks_dir)
+        if path is not None and path.is_file():
+            load_benchmark(name, config.benchmarks_dir)
     return Step(
         "evaluate", "circuitseer_trl.scripts.evaluate", arguments, lambda: evaluation_step(config), launch=launch
     )
