@@ -8,7 +8,7 @@ from circuitseer_trl.artifacts import fingerprint, library_versions, sealed, tab
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.sampling.base import Sampler, Selection
 from circuitseer_trl.scoring.base import ScoreTable
-from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles, solution_correlation
+from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
 from circuitseer_trl.selection.card_warnings import selection_warnings
 
 EFFECTIVE_SAMPLE_SIZE = (
@@ -24,7 +24,6 @@ def selection_card(
     selection: Selection,
     settings: dict[str, Any],
     sampler: Sampler,
-    solution_tokens: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Makes the content of `selection.json`.
 
@@ -32,16 +31,14 @@ def selection_card(
 
     Args:
         values (`np.ndarray` of shape `(N,)`): The scores that the sampler got, after combination and length control.
-        settings: The card's entries for method, sampler, seed and their parameters.
+        settings: The card's entries for method, sampler, seed and their parameters, and for the solutions' lengths.
         sampler: The sampler.
-        solution_tokens (`np.ndarray` of shape `(N,)`): Tokens of the worked solutions; None if they were not counted.
     """
     tokens = scores.table["num_tokens"].to_numpy()
     place = {row: index for index, row in enumerate(scores.table["row"].to_pylist())}
     chosen = np.repeat([place[row] for row in selection.rows.tolist()], selection.weights.astype(np.int64))
     sink_share = scores.table["sink_share"].to_numpy()
     figures = diagnostics(values, tokens, pool.difficulty)
-    lengths = (pool.solution_characters, "characters") if solution_tokens is None else (solution_tokens, "tokens")
     card = {
         **settings,
         "num_selected": len(selection),
@@ -52,7 +49,6 @@ def selection_card(
         "scores": {key: scores.card[key] for key in ("fingerprint", "scorer", "parameters", "model", "heads")},
         **figures,
         "effective_sample_size_meaning": EFFECTIVE_SAMPLE_SIZE,
-        "rank_correlation_with_solution_length": solution_correlation(values, *lengths),
         "mean_sink_share": {"pool": nan_mean(sink_share), "selected": nan_mean(sink_share[chosen])},
         "score_quantiles": {"pool": quantiles(values), "selected": quantiles(selection.scores)},
         "mean_tokens": {"pool": nan_mean(tokens), "selected": nan_mean(tokens[chosen])},

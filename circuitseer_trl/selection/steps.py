@@ -24,6 +24,7 @@ from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.sampling.base import Sampler, Selection, budget
 from circuitseer_trl.scoring.base import Scorer, ScoreTable, score_pool
 from circuitseer_trl.scoring.combination import control_length
+from circuitseer_trl.scoring.diagnostics import solution_correlation
 from circuitseer_trl.selection.budget import TokenBudget, check_nested, sample_tokens, token_budget
 from circuitseer_trl.selection.card import selection_card
 from circuitseer_trl.selection.noise import noise_card, noise_seed
@@ -197,6 +198,11 @@ class SelectionSteps:
             selection = sampler.sample(controlled, pool.rows, pool.uids, size, seed, columns)
         else:
             selection = sample_tokens(sampler, controlled, tokens, pool, seed, columns)
+        by_solution = (
+            solution_correlation(controlled, pool.solution_characters, "characters")
+            if tokens is None
+            else solution_correlation(controlled, tokens.solutions, "tokens")
+        )
         settings = {
             "method": self.parts.method,
             "length_control": config.length_control,
@@ -206,9 +212,9 @@ class SelectionSteps:
             "training_tokens": None if tokens is None else tokens.kept(selection, pool),
             "seed": config.selection_seed,
             "noise": noise_card(config, seed, selection),
+            "rank_correlation_with_solution_length": by_solution,
         }
-        solution_tokens = None if tokens is None else tokens.solutions
-        return selection, selection_card(pool, scores, controlled, selection, settings, sampler, solution_tokens)
+        return selection, selection_card(pool, scores, controlled, selection, settings, sampler)
 
 
 def sampling_columns(pool: Pool, scores: ScoreTable) -> dict[str, Any]:

@@ -77,12 +77,7 @@ def test_the_command_compares_folders(
     words = [str(tmp_path / "max_loss"), str(tmp_path / "ifd"), f"by <chance>={tmp_path / 'run'}"]
     assert main(["compare", *words, str(tmp_path / "longest"), "--output", str(output)]) == 0
     printed = capsys.readouterr().out
-    for text in (
-        "Rank correlation of scores",
-        "by <chance>",
-        "Share of each category",
-        "mean tokens (max_loss)",
-    ):
+    for text in ("Rank correlation of scores", "by <chance>", "Share of each category", "mean tokens (max_loss)"):
         assert text in printed
     assert "\nmax_loss, ifd  " in printed
     assert printed.count("max_loss") >= 4
