@@ -33,7 +33,7 @@ _SAID_BEFORE = re.compile(
     r'|(?:yes|so|hence|thus|therefore|that is)(?="\s*,)'
     r"|exactly|approximately|about|(?:不等式|[^\"不非没无未])*(?:答案|解集|结果|取值范围|通解|方程)(?:[是为]|等于)?:?"
     r"|(?:即|故|则|所以|因此|综上)(?:(?:不等式|[^\"不非没无未])*[是为])?:?"
-    r'|(?:不等式|(?![不非没无未])[\u3400-\u9fff]){0,12}[为是]:?)"\s*[,:：]?\s*(?=\S)',
+    r'|(?:不等式|(?![不非没无未])[\u3400-\u9fff]){0,12}[为是]:?)"\s*[,:：]?\s*(?=[^\s,.]|\.\d)',
     re.IGNORECASE,
 )
 
@@ -188,9 +188,9 @@ def _compare_texts(gold_text: str, answer_text: str, asked: Asked) -> Judgement:
     gold, answer = read(gold_text), read(answer_text)
     if gold.compact == answer.compact:
         return Judgement(True, "same_text")
-    gold, answer = (
-        each if each.is_words else read(_SAID_BEFORE.sub("", each.text)).without_system for each in (gold, answer)
-    )
+    gold, answer = (read(_SAID_BEFORE.sub("", each.text)).without_system for each in (gold, answer))
+    if gold.compact == answer.compact:
+        return Judgement(True, "same_text")
     for rule in RULES:
         try:
             if (decided := rule(gold, answer, asked)) is not None:

@@ -44,6 +44,18 @@ def _closing_braces(text: str) -> dict[int, int]:
     return closing
 
 
+def without_boxes(text: str) -> str:
+    """The text with the content of each box in the box's place."""
+    if "box" not in text:
+        return text
+    closing = _closing_braces(text)
+    removed = set[int]()
+    for match in _BOX.finditer(text):
+        if match.group(1) and match.end() - 1 in closing:
+            removed |= {*range(match.start(), match.end()), closing[match.end() - 1]}
+    return "".join(character for position, character in enumerate(text) if position not in removed)
+
+
 def _boxes(text: str) -> list[_Span]:
     """All boxes that lie in no other one, in order."""
     closing = _closing_braces(text)

@@ -52,7 +52,7 @@ class Step:
         arguments: Its arguments on the command line.
         finished: Gives what the step depends on, as of now. The step itself records that it has ended.
         launch: Whether the step starts with `accelerate launch` if that is asked for.
-        check: Module that checks the arguments; None if they were checked when the step was planned.
+        check: Module that checks the arguments and what they name before the first step runs; None if planning has checked all.
     """
 
     name: str
@@ -174,7 +174,12 @@ def evaluating_step(arguments: list[str], launch: bool) -> Step:
         if path is not None and path.is_file():
             load_benchmark(name, config.benchmarks_dir)
     return Step(
-        "evaluate", "circuitseer_trl.scripts.evaluate", arguments, lambda: evaluation_step(config), launch=launch
+        "evaluate",
+        "circuitseer_trl.scripts.evaluate",
+        arguments,
+        lambda: evaluation_step(config),
+        launch=launch,
+        check="circuitseer_trl.evaluation.readable_benchmarks",
     )
 
 
@@ -200,7 +205,7 @@ def command(step: Step, accelerate_config: Path | None, num_processes: int | Non
 
 
 def check_arguments(steps: list[Step]) -> int:
-    """Checks the arguments of the steps that were not checked before. Returns the exit status of the first mistake, or 0."""
+    """Runs the checks of steps. Returns the exit status of the first mistake, or 0."""
     for step in steps:
         if step.check is not None and (status := run_child([sys.executable, "-m", step.check, *step.arguments])):
             return status

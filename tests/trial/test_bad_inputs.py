@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from _pytest.mark import ParameterSet
 
-from tests.trial import bad_pools, bad_settings
+from tests.trial import bad_files, bad_models, bad_pools, bad_settings
 from tests.trial.bad_input import BadInput
 from tests.trial.outcomes import GOOD, PRODUCTS, Outcome, judge_refusal, run
 from tests.trial.tiny_run import Place
@@ -16,6 +16,12 @@ GROUPS = {
     "recipes": bad_settings.RECIPES,
     "values": bad_settings.VALUES,
     "launches": bad_settings.LAUNCHES,
+    "models": bad_models.MODELS,
+    "benchmarks": bad_files.BENCHMARKS,
+    "heads": bad_files.HEADS,
+    "selections": bad_files.SELECTIONS,
+    "answers": bad_files.ANSWERS,
+    "readers": bad_files.READERS,
 }
 # Found by this trial and not mended yet.
 KNOWN_FAULTS = ("values: select: sink_tokens 100",)
