@@ -155,7 +155,9 @@ class SelectionConfig:
             *("head_ratio", "head_detection", "head_set", "heads_file", "head_seed"),
         ),
         "score": ("score_format", "score_on", "statistic", "sink_tokens", "length_control"),
-        "budget and draw": ("sampling", "budget_ratio", "budget_size", "budget_tokens", "selection_seed"),
+        "budget and draw": (
+            *("sampling", "budget_ratio", "budget_size", "budget_tokens", "selection_seed", "shared_noise"),
+        ),
     }
 
     output_dir: str = field(metadata={"help": "Folder for the files of the selection steps."})
@@ -246,6 +248,12 @@ class SelectionConfig:
         },
     )
     selection_seed: int = field(default=42, metadata={"help": "Seed of the draw."})
+    shared_noise: bool = field(
+        default=False,
+        metadata={
+            "help": "Draw with random numbers of the seed alone, as version 0.1.0 did: methods with one seed share more rows."
+        },
+    )
     max_batch_tokens: int | None = field(
         default=None,
         metadata={"help": "Tokens of one forward pass, with padding (1,024 on CPU, for its caches; 16,384 on CUDA)."},
@@ -301,6 +309,8 @@ class SelectionConfig:
             if self.budget_size is not None:
                 raise ValueError("`budget_size` and `budget_tokens` both set the budget. Leave one of the two out.")
         check_seed("selection_seed", self.selection_seed)
+        if not isinstance(self.shared_noise, bool):
+            raise ValueError(f"`shared_noise` must be true or false, got {self.shared_noise!r}.")
         if self.max_batch_tokens is not None:
             check_count("max_batch_tokens", self.max_batch_tokens)
         check_choice("report_to", self.report_to, ReportTo)

@@ -1,5 +1,6 @@
-"""Reads `heads.json`, and checks that its values can be those of a model's heads."""
+"""Reads `heads.json`, checks that its values can be those of a model's heads, and warns of heads that are likely unwanted."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,19 @@ def read_heads_card(path: str | Path) -> dict[str, Any]:
         if table.is_file() and (wrong := _wrong_table(table, written)):
             raise ValueError(f"{wrong} It belongs to {path}. Run `circuitseer {STEP}` again, which writes both.")
     return card
+
+
+def first_layer_warning(selected: Sequence[Sequence[int]]) -> str | None:
+    """Returns the warning for heads that are all in the first layer; None if it does not apply.
+
+    All later layers read what the first one writes, so its heads are important to any text, with or without reasoning.
+    """
+    if not selected or any(layer > 0 for layer, _ in selected):
+        return None
+    return (
+        f"All {len(selected)} selected heads are in the first layer. All layers above need it, for any text, so these heads may "
+        "have little to do with reasoning. Compare with `head_set: random`, or raise `head_ratio`."
+    )
 
 
 def _wrong_table(path: Path, written: str) -> str | None:

@@ -1,5 +1,6 @@
 """Which heads matter? The importance of every query head, and the reasoning heads selected by it."""
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import pyarrow as pa
 from circuitseer_trl.artifacts import library_versions, sealed, table_fingerprint, write_card, write_table
 from circuitseer_trl.circuits.attention import Head, check_attention, configured_grid
 from circuitseer_trl.circuits.attribution import head_attributions
-from circuitseer_trl.circuits.head_card import read_heads_card
+from circuitseer_trl.circuits.head_card import first_layer_warning, read_heads_card
 from circuitseer_trl.circuits.model_race import RacePlan, attributions_folder, rounding_nats, run_race
 from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
 from circuitseer_trl.circuits.sweep import head_loss_increases
@@ -27,6 +28,8 @@ from circuitseer_trl.modeling.memory import sweep_tokens
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.modeling.stored_losses import check_finite
 from circuitseer_trl.pool.rows import Example, Pool
+
+logger = logging.getLogger(__name__)
 
 BOOTSTRAP_DRAWS = 1000
 PAPERS_PROBE = Probe()
@@ -250,6 +253,7 @@ def find_heads(
     base_losses = [losses[item.uid] for item in encoded]
     importance = increases.mean(axis=0).reshape(grid) if raced is None else raced.importance
     selected = top_heads(importance, size) if raced is None else raced.selected
+    warnings = [warning] if (warning := first_layer_warning(selected)) else []
     card = {
         "model": reference.describe(),
         "pool": pool.describe(),
@@ -264,6 +268,7 @@ def find_heads(
         "stability": stability_card(increases, selected, grid) if raced is None else None,
         "race": raced.card if raced is not None else None,
         "num_negative": int((importance < 0).sum()),
+        "warnings": warnings,
         "versions": library_versions(),
         "seconds": round(time.monotonic() - started, 2),
     }
@@ -275,6 +280,8 @@ def find_heads(
             write_table(output_dir / name, each)
         pool.write_dropped(output_dir / "dropped.parquet")
         write_card(output_dir / "heads.json", card)
+        for each in warnings:
+            logger.warning(each)
 
     on_main_rank(write)
     return HeadSet(selected, card)

@@ -4,6 +4,7 @@ import numpy as np
 
 from circuitseer_trl.drawing.charts import bar, figure, histogram, lanes, legend, linear_axis, log_axis, matrix, row
 from circuitseer_trl.drawing.html_pages import html_page, html_table
+from circuitseer_trl.pages.overlap_tables import OVERLAP_HEADING, OVERLAP_TITLE, overlap_rows
 from circuitseer_trl.selection.differences import SelectionDifferences
 
 NUM_BINS = 24
@@ -57,6 +58,7 @@ def tables(comparison: SelectionDifferences) -> list[Table]:
     result = [facts_table(comparison)]
     for title, texts in ((OVERLAP, overlap_texts(comparison)), (CORRELATION, correlation_texts(comparison))):
         result.append((title, [["", *names], *([name, *line] for name, line in zip(names, texts, strict=True))]))
+    result.append((OVERLAP_TITLE, [OVERLAP_HEADING, *overlap_rows(comparison.pairs)]))
     return [*result, category_table(comparison)] if comparison.categories else result
 
 
@@ -128,10 +130,12 @@ def page(comparison: SelectionDifferences) -> str:
     if len(comparison.pool_lengths):
         parts.append(f"<h2>Lengths of the chosen rows</h2>{length_chart(comparison)}")
     note = (
-        "Colour: overlap above that of independent draws; another colour for overlap below it. Soft samples of one seed are "
-        "not independent: they share their random numbers, so they share more rows than their scores alone would cause."
+        "Colour: overlap above that of independent draws; another colour for overlap below it. Selections with the same random "
+        "numbers share more rows than their scores alone would cause."
     )
     parts.append(section(OVERLAP, note, matrix(names, beyond_chance(comparison), overlap_texts(comparison))))
+    pairs = html_table(OVERLAP_HEADING, overlap_rows(comparison.pairs))
+    parts.append(f"<details><summary>{OVERLAP_TITLE}, in numbers</summary>{pairs}</details>")
     note = "Spearman's, over the rows that both have scored, before any combination. There is none (-) if all scores are equal."
     parts.append(section(CORRELATION, note, matrix(names, comparison.correlation, correlation_texts(comparison))))
     if comparison.categories:

@@ -10,6 +10,7 @@ from circuitseer_trl.drawing.charts import Axis, figure, head_map, heading, line
 from circuitseer_trl.drawing.html_pages import html_page, html_table
 from circuitseer_trl.evaluation.paired import Difference, PairedComparison
 from circuitseer_trl.evaluation.run_folders import Runs
+from circuitseer_trl.pages.overlap_tables import OVERLAP_HEADING, OVERLAP_TITLE, overlap_rows
 from circuitseer_trl.pages.result_tables import (
     DIFFERENCE_HEADING,
     difference_rows,
@@ -19,7 +20,9 @@ from circuitseer_trl.pages.result_tables import (
     probability,
     results_rows,
 )
+from circuitseer_trl.selection.overlaps import Overlap, overlaps
 from circuitseer_trl.selection.step_cards import CARDS, EXAMPLE_GROUPS, read_step_cards
+from circuitseer_trl.selection.stored_selection import read_selection
 
 STEPS = ("select", "train", "evaluate")
 SETTINGS = (
@@ -201,21 +204,42 @@ def _settings_line(settings: dict[str, Any]) -> str:
 
 def _selections(folders: Mapping[str, Path], more: Iterable[str | Path]) -> str:
     """A section for every folder with a selection: the runs' folders, their `selection` folders, and those given."""
+    found = selection_folders(folders, more)
+    sections = [f"<h3>{html.escape(name)}</h3>{_selection(folder)}" for name, folder in found]
+    rows = overlap_rows(run_overlaps(folders, more))
+    shared = f"<h3>{OVERLAP_TITLE}</h3>{html_table(OVERLAP_HEADING, rows)}" if rows else ""
+    return f"<h2>Selection</h2>{shared}{''.join(sections)}" if sections else ""
+
+
+def selection_folders(folders: Mapping[str, Path], more: Iterable[str | Path]) -> list[tuple[str, Path]]:
+    """The folders with a card of a selection, each once: the runs' folders, their `selection` folders, and those given."""
     candidates = [(name, place) for name, folder in folders.items() for place in (folder, folder / "selection")]
     candidates += [(str(folder), Path(folder)) for folder in more]
-    seen: set[Path] = set()
-    sections = []
+    by_place: dict[Path, tuple[str, Path]] = {}
     for name, folder in candidates:
-        if folder.resolve() not in seen and any((folder / file).is_file() for file in CARDS):
-            seen.add(folder.resolve())
-            sections.append(f"<h3>{html.escape(name)}</h3>{_selection(folder)}")
-    return f"<h2>Selection</h2>{''.join(sections)}" if sections else ""
+        if any((folder / file).is_file() for file in CARDS):
+            by_place.setdefault(folder.resolve(), (name, folder))
+    return list(by_place.values())
+
+
+def run_overlaps(folders: Mapping[str, Path], more: Iterable[str | Path] = ()) -> list[Overlap]:
+    """The overlap of each two of the runs' selections of one pool. A run without its selected rows has none."""
+    stored = {
+        name: read_selection(folder / "selection.parquet")
+        for name, folder in selection_folders(folders, more)
+        if (folder / "selection.parquet").is_file() and (folder / "selection.json").is_file()
+    }
+    return overlaps(
+        {name: each.card for name, each in stored.items()}, {name: each.uids for name, each in stored.items()}
+    )
 
 
 def _selection(folder: Path) -> str:
     """Shows heads.json, examples.json, scores.json and selection.json of a folder."""
     parts = []
     cards = read_step_cards(folder)
+    warnings = dict.fromkeys(each for card in cards.values() for each in card.get("warnings", []))  # each once
+    parts += [f"<p><strong>Warning.</strong> {html.escape(each)}</p>" for each in warnings]
     heads = cards.get("heads.json", {})
     if "importance" in heads:
         parts.append(

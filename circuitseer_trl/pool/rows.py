@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from circuitseer_trl.artifacts import write_table
 
@@ -74,6 +75,13 @@ class Pool:
         """Difficulty of each row, NaN for a row without one; None for a pool without difficulties."""
         values = np.array(self.examples["difficulty"], dtype=np.float64)
         return values if np.isfinite(values).any() else None
+
+    @cached_property
+    def solution_characters(self) -> np.ndarray:
+        """Length of each row's worked solution, in characters."""
+        batches = self.examples.select_columns(["completion"]).with_format("arrow").iter(batch_size=10_000)
+        lengths = [pc.utf8_length(batch["completion"]).to_numpy() for batch in batches]
+        return np.concatenate([np.zeros(0), *lengths])
 
     def subset(self, indices: Iterable[int]) -> "Pool":
         """A pool of the usable rows at the given positions."""

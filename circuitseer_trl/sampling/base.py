@@ -107,7 +107,7 @@ class Sampler(ABC):
             rows (`np.ndarray` of shape `(N,)`): Positions of the examples in their dataset.
             uids: uids of the examples, without repeats.
             size: Number of examples to choose.
-            seed: Seed of the draw.
+            seed: Seed of the draw. A selection gives one of the method's own, which `selection_seed` decides.
             columns: Other columns of the score table, each with N values.
 
         Raises:

@@ -20,7 +20,7 @@ from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.row_shards import run_row_shards
 from circuitseer_trl.pool.rows import Example, Pool
-from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
+from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles, solution_correlation
 
 Row = dict[str, float | int | str | list[float] | list[float | None] | None]
 
@@ -53,11 +53,13 @@ class Scorer(ABC):
             does not show how much memory scoring takes. `heads`: the reference model and its reasoning heads.
         columns: The scorer's own columns, beside those of every score table.
         reads_with: Settings of the reference that the results depend on. The card records them.
+        not_in_noise: Parameters that do not change the noise of a draw: where inputs are, and limits of memory.
     """
 
     needs: ClassVar[Needs] = "text"
     columns: ClassVar[dict[str, pa.DataType]] = {}
     reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt", "chat_date", "max_batch_tokens")
+    not_in_noise: ClassVar[tuple[str, ...]] = ()
 
     _is_bound: bool = field(default=False, init=False, repr=False, compare=False)
     _reference: Reference | None = field(default=None, init=False, repr=False, compare=False)
@@ -257,6 +259,7 @@ def score_card(
         "counts": {key: status.count(key) for key in sorted(set(status))},
         "quantiles": quantiles(scores),
         **diagnostics(scores, tokens, pool.difficulty),
+        "rank_correlation_with_solution_length": solution_correlation(scores, pool.solution_characters, "characters"),
         "mean_sink_share": nan_mean(table["sink_share"].to_numpy()),
         **(summary or {}),
         "versions": library_versions(),

@@ -58,6 +58,7 @@ class CategoryScorer(Scorer):
     """
 
     columns: ClassVar[dict[str, pa.DataType]] = {"category": pa.string(), "trace_length": pa.int64()}
+    not_in_noise: ClassVar[tuple[str, ...]] = ("embedding_model",)
 
     num_clusters: int | None = None
     embedding_model: str = "sentence-transformers/all-MiniLM-L6-v2"

@@ -1,6 +1,6 @@
 """What do scores really measure? Figures about a score table, for its card."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -59,6 +59,13 @@ def effective_sample_size(weights: np.ndarray) -> float:
 
 def nan_mean(values: np.ndarray) -> float | None:
     return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+
+def solution_correlation(
+    scores: np.ndarray, lengths: np.ndarray, unit: Literal["tokens", "characters"]
+) -> dict[str, Any]:
+    """Makes the card's entry for the rank correlation of score and length of the worked solution, counted in `unit`."""
+    return {"value": rank_correlation(scores, lengths), "unit": unit}
 
 
 def diagnostics(scores: np.ndarray, num_tokens: np.ndarray, difficulty: np.ndarray | None = None) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class DifficultyScorer(JudgeScorer):
 
     labels: ClassVar[tuple[int, ...]] = (0, 1)
     columns: ClassVar[dict[str, pa.DataType]] = {"valid_mass": pa.float64(), "trace_length": pa.int64()}
+    not_in_noise: ClassVar[tuple[str, ...]] = ("verdicts",)
 
     prompt: str = DIFFICULTY_PROMPT
     deduplicate_steps: bool = False

@@ -48,6 +48,7 @@ class GradientScorer(Scorer):
 
     needs: ClassVar[Needs] = "gradients"
     reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt", "chat_date")
+    not_in_noise: ClassVar[tuple[str, ...]] = ("max_gradient_tokens", "max_query_gigabytes")
 
     backend: Backend = "graddot"
     layers: str = MLP_LAYERS
@@ -173,6 +174,7 @@ class InfluenceScorer(GradientScorer):
         "influences_correct": pa.list_(pa.float64()),
         "influences_incorrect": pa.list_(pa.float64()),
     }
+    not_in_noise: ClassVar[tuple[str, ...]] = (*GradientScorer.not_in_noise, "before", "after")
 
     before: str = ""
     after: str = ""

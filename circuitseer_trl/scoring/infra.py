@@ -47,6 +47,7 @@ class InfraScorer(GradientScorer):
         "span_influence": pa.list_(pa.float64()),
         "token_influence": pa.list_(pa.float64()),
     }
+    not_in_noise: ClassVar[tuple[str, ...]] = (*GradientScorer.not_in_noise, "evaluation")
 
     evaluation: str = ""
     level: Level = "span"

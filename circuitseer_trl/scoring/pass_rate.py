@@ -71,6 +71,7 @@ class PassRateScorer(Scorer):
     """
 
     columns: ClassVar[dict[str, pa.DataType]] = {"num_answers": pa.int64()}
+    not_in_noise: ClassVar[tuple[str, ...]] = ("verdicts",)
 
     verdicts: str | None = None
     pass_rate_column: str | None = None

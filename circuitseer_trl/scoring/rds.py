@@ -64,6 +64,7 @@ class RDSScorer(Scorer):
     needs: ClassVar[Needs] = "model"
     reads_with: ClassVar[tuple[str, ...]] = ("max_batch_tokens",)
     columns: ClassVar[dict[str, pa.DataType]] = {"similarities": pa.list_(pa.float64())}
+    not_in_noise: ClassVar[tuple[str, ...]] = ("queries",)
 
     queries: str = ""
     query_column: str = "problem"

@@ -50,6 +50,7 @@ class StoredScorer(Scorer):
     """
 
     columns: ClassVar[dict[str, pa.DataType]] = {"scores": pa.list_(pa.float64())}
+    not_in_noise: ClassVar[tuple[str, ...]] = ("folders",)
 
     folders: list[str] = field(default_factory=list)
     weights: list[float] | None = None

@@ -20,8 +20,10 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", default="report.html", help="The page to write.")
     options = parser.parse_args(args)
     from circuitseer_trl.artifacts import write_text
+    from circuitseer_trl.drawing.text_tables import text_table
     from circuitseer_trl.evaluation.run_folders import compare_with, find_baseline, read_runs, run_folder
-    from circuitseer_trl.pages.report import report_page
+    from circuitseer_trl.pages.overlap_tables import OVERLAP_HEADING, OVERLAP_TITLE, overlap_rows
+    from circuitseer_trl.pages.report import report_page, run_overlaps
     from circuitseer_trl.pages.result_tables import differences_text, results_table
 
     paths = options.runs
@@ -34,6 +36,8 @@ def main(args: Sequence[str] | None = None) -> None:
     print(results_table(runs))
     if comparisons:
         print(f"\n{differences_text(baseline, comparisons)}")
+    if rows := overlap_rows(run_overlaps(folders, options.selection_dir)):
+        print(f"\n{OVERLAP_TITLE}\n{text_table(OVERLAP_HEADING, rows)}")
     write_text(options.output, report_page(runs, folders, baseline, comparisons, options.selection_dir))
     print(f"\nPage: {options.output}")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def describe(scores: "ScoreTable", pool: "Pool") -> str:
     """Describes the scores: counts, correlation with length, and the highest, the lowest and some random rows."""
-    from circuitseer_trl.selection.card import length_warning
+    from circuitseer_trl.selection.card_warnings import length_warning
     from circuitseer_trl.selection.examples import as_text, example_rows
 
     card = scores.card
@@ -28,6 +28,9 @@ def describe(scores: "ScoreTable", pool: "Pool") -> str:
     shown = "-" if correlation is None else f"{correlation:+.3f}"
     scored = f"{len(scores.table)} rows scored: {card['counts']}.{pool.dropped_sentence()}"
     lines = [f"{scored} Rank correlation of score and length: {shown}."]
+    by_solution = card["rank_correlation_with_solution_length"]
+    if by_solution["value"] is not None:
+        lines[0] += f" Of score and the solution's length in {by_solution['unit']}: {by_solution['value']:+.3f}."
     if warning := length_warning(correlation):
         lines.append(f"WARNING: {warning}")
     lines.append(as_text(example_rows(scores.table, pool)))

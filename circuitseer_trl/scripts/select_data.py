@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
@@ -12,6 +13,24 @@ from circuitseer_trl.finished import SELECTION_PRODUCTS, selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.methods import check_names
+
+
+def beside_text(output_dir: str, uids: list[str], card: dict[str, Any]) -> str:
+    """The rows that this selection shares with those in folders beside it, as a table; empty if there are none of its pool."""
+    from circuitseer_trl.drawing.text_tables import text_table
+    from circuitseer_trl.pages.overlap_tables import OVERLAP_HEADING, overlap_rows
+    from circuitseer_trl.selection.overlaps import beside, overlaps
+
+    found = {"this selection": (card, uids)} | {
+        name: (each.card, each.uids) for name, each in beside(output_dir).items()
+    }
+    cards = {name: each for name, (each, _) in found.items()}
+    pairs = [
+        each
+        for each in overlaps(cards, {name: each for name, (_, each) in found.items()})
+        if each.left == "this selection"
+    ]
+    return f"\n{text_table(OVERLAP_HEADING, overlap_rows(pairs))}" if pairs else ""
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -56,18 +75,25 @@ def main(args: Sequence[str] | None = None) -> None:
     examples = example_rows(selected.scores.table, pool, set(selection.uids))
     on_main_rank(lambda: write_card(f"{config.output_dir}/examples.json", stored_examples(examples, card)))
     correlation = card["rank_correlation_with_length"]
-    tokens = card["mean_tokens"]
+    by_solution, tokens = card["rank_correlation_with_solution_length"], card["mean_tokens"]
     text = (
         f"Selected {len(selection)} of {len(pool)} rows by {card['method']} ({card['sampling']}, seed {card['seed']}), "
         f"by {process_state().num_processes} process(es)."
         + pool.dropped_sentence()
         + (f" Rank correlation of score and length: {correlation:+.3f}." if correlation is not None else "")
         + (
+            f" Of score and the solution's length in {by_solution['unit']}: {by_solution['value']:+.3f}."
+            if by_solution["value"] is not None
+            else ""
+        )
+        + (
             f" Mean tokens: {tokens['pool']:.0f} in the pool, {tokens['selected']:.0f} selected."
             if tokens["pool"]
             else ""
         )
         + (f" Training tokens: {card['training_tokens']['selected']}." if card["training_tokens"] else "")
+        + f" An independent draw of as many rows shares {card['overlap_by_chance']:.1%} of them."
+        + on_main_rank(lambda: beside_text(config.output_dir, selection.uids, card))
         + f"\n{as_text(examples)}\n(* is selected.) Written to {config.output_dir}/selection.parquet. {spent(started)}"
     )
     say(text)

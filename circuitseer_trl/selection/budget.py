@@ -21,11 +21,18 @@ class TokenBudget:
 
     Attributes:
         most: The largest number of tokens.
-        tokens (`np.ndarray` of shape `(N,)`): Training tokens of the pool's rows.
+        problems (`np.ndarray` of shape `(N,)`): Tokens of the problems of the pool's rows.
+        solutions (`np.ndarray` of shape `(N,)`): Tokens of their worked solutions.
     """
 
     most: int
-    tokens: np.ndarray
+    problems: np.ndarray
+    solutions: np.ndarray
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Training tokens of the pool's rows; shape `(N,)`."""
+        return self.problems + self.solutions
 
     def check(self) -> None:
         """Raises if the whole pool has fewer tokens than the budget, or each row has more."""
@@ -45,11 +52,10 @@ class TokenBudget:
         return {"selected": sum(of[uid] for uid in selection.uids), "pool": int(self.tokens.sum())}
 
 
-def training_tokens(pool: Pool, reference: Reference, output_dir: str | Path) -> np.ndarray:
+def token_budget(most: int, pool: Pool, reference: Reference, output_dir: str | Path) -> TokenBudget:
     """Counts the tokens of each row's problem and completion with the reference's tokenizer, without a template.
 
-    Returns:
-        `np.ndarray` of shape `(N,)`. The counts are stored in `tokens/`.
+    The counts are stored in `tokens/`.
     """
 
     def compute(examples: list[Example]) -> pa.Table:
@@ -65,7 +71,7 @@ def training_tokens(pool: Pool, reference: Reference, output_dir: str | Path) ->
 
     made_from = {"pool": pool.fingerprint, "tokenizer": model_fingerprint(reference.name, reference.revision)}
     table = run_row_shards(pool, Path(output_dir) / "tokens", made_from, compute, "Training tokens")
-    return table["num_problem_tokens"].to_numpy() + table["num_completion_tokens"].to_numpy()
+    return TokenBudget(most, table["num_problem_tokens"].to_numpy(), table["num_completion_tokens"].to_numpy())
 
 
 def check_nested(sampler: Sampler) -> None:

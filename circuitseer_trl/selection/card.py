@@ -6,12 +6,15 @@ import numpy as np
 
 from circuitseer_trl.artifacts import fingerprint, library_versions, sealed, table_fingerprint
 from circuitseer_trl.pool.rows import Pool
-from circuitseer_trl.sampling.base import Selection
+from circuitseer_trl.sampling.base import Sampler, Selection
 from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
+from circuitseer_trl.selection.card_warnings import selection_warnings
 
-# Above this rank correlation, the score is mostly a measure of length (docs/methods.md, "What to beware of").
-LENGTH_WARNING = 0.8
+EFFECTIVE_SAMPLE_SIZE = (
+    "share of the rows that would carry a soft draw if all its weights were equal; at 1 the weights are equal, so the draw is a "
+    "random one"
+)
 
 
 def selection_card(
@@ -20,6 +23,7 @@ def selection_card(
     values: np.ndarray,
     selection: Selection,
     settings: dict[str, Any],
+    sampler: Sampler,
 ) -> dict[str, Any]:
     """Makes the content of `selection.json`.
 
@@ -27,25 +31,31 @@ def selection_card(
 
     Args:
         values (`np.ndarray` of shape `(N,)`): The scores that the sampler got, after combination and length control.
-        settings: The card's entries for method, sampler, seed and their parameters.
+        settings: The card's entries for method, sampler, seed and their parameters, and for the solutions' lengths.
+        sampler: The sampler.
     """
     tokens = scores.table["num_tokens"].to_numpy()
     place = {row: index for index, row in enumerate(scores.table["row"].to_pylist())}
     chosen = np.repeat([place[row] for row in selection.rows.tolist()], selection.weights.astype(np.int64))
     sink_share = scores.table["sink_share"].to_numpy()
+    figures = diagnostics(values, tokens, pool.difficulty)
     card = {
         **settings,
         "num_selected": len(selection),
         "num_with_repeats": int(selection.weights.sum()),
+        # The share of these rows that an independent draw of as many rows would have too.
+        "overlap_by_chance": len(selection) / len(pool),
         "pool": pool.describe(),
         "scores": {key: scores.card[key] for key in ("fingerprint", "scorer", "parameters", "model", "heads")},
-        **diagnostics(values, tokens, pool.difficulty),
+        **figures,
+        "effective_sample_size_meaning": EFFECTIVE_SAMPLE_SIZE,
         "mean_sink_share": {"pool": nan_mean(sink_share), "selected": nan_mean(sink_share[chosen])},
         "score_quantiles": {"pool": quantiles(values), "selected": quantiles(selection.scores)},
         "mean_tokens": {"pool": nan_mean(tokens), "selected": nan_mean(tokens[chosen])},
         "categories": category_shift(pool, chosen),
         "uids": fingerprint(sorted(selection.uids)),
         "rows": table_fingerprint(selection.to_table()),
+        "warnings": selection_warnings(figures["rank_correlation_with_length"], sampler, values, scores.card["heads"]),
         "versions": library_versions(),
     }
     return sealed(card)
@@ -61,13 +71,3 @@ def category_shift(pool: Pool, chosen: np.ndarray) -> dict[str, dict[str, int]] 
         name: {"pool": int((categories == name).sum()), "selected": int((categories[chosen] == name).sum())}
         for name in names
     }
-
-
-def length_warning(correlation: float | None) -> str | None:
-    """Returns the warning for scores that mostly measure length; None if it does not apply."""
-    if correlation is None or abs(correlation) <= LENGTH_WARNING:
-        return None
-    return (
-        f"The rank correlation of score and length is {correlation:+.2f}: these scores are mostly a measure of length. "
-        "Compare with `method: length`. `length_control: bin` removes the length; `statistic: entropy` depends on it less."
-    )

@@ -9,6 +9,7 @@ import numpy as np
 
 from circuitseer_trl.scoring.diagnostics import rank_correlation
 from circuitseer_trl.scoring.score_folder import read_score_folder
+from circuitseer_trl.selection.overlaps import Overlap, overlaps
 from circuitseer_trl.selection.step_cards import read_step_cards
 from circuitseer_trl.selection.stored_selection import read_selection
 
@@ -44,6 +45,7 @@ class SelectionDifferences:
             for 1,000 rows of the pool.
         overlap (`np.ndarray` of shape `(S, S)`): Share of the smaller selection's rows that are also in the other one.
         chance (`np.ndarray` of shape `(S, S)`): Expected overlap of two independent selections.
+        pairs: The overlap of each pair, in rows.
         correlation (`np.ndarray` of shape `(S, S)`): Spearman's rank correlation of scores; NaN if the scores of one never vary.
         pool_lengths: Lengths of the pool's rows; empty if no selection has lengths.
         lengths: For each selection the lengths of the chosen rows.
@@ -55,6 +57,7 @@ class SelectionDifferences:
     rows: list[dict[str, Any]]
     overlap: np.ndarray
     chance: np.ndarray
+    pairs: list[Overlap]
     correlation: np.ndarray
     pool_lengths: np.ndarray
     lengths: list[np.ndarray]
@@ -143,6 +146,7 @@ def compare(folders: Sequence[SelectionFolder]) -> SelectionDifferences:
         ],
         overlap=matrix(lambda a, b: len(a.chosen & b.chosen) / min(len(a.chosen), len(b.chosen))),
         chance=matrix(lambda a, b: max(len(a.chosen), len(b.chosen)) / size),
+        pairs=overlaps({each.name: each.card for each in folders}, {each.name: each.chosen for each in folders}),
         correlation=matrix(score_correlation),
         pool_lengths=np.array(list(known.values())),
         lengths=lengths,

@@ -13,6 +13,7 @@ from accelerate.logging import get_logger
 
 from circuitseer_trl.artifacts import write_card, write_table
 from circuitseer_trl.chat_settings import ChatSettings
+from circuitseer_trl.circuits.head_card import first_layer_warning
 from circuitseer_trl.circuits.heads import HeadSet, find_heads, undetected_heads
 from circuitseer_trl.circuits.probe import Probe
 from circuitseer_trl.configs import SelectionConfig
@@ -23,8 +24,10 @@ from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.sampling.base import Sampler, Selection, budget
 from circuitseer_trl.scoring.base import Scorer, ScoreTable, score_pool
 from circuitseer_trl.scoring.combination import control_length
-from circuitseer_trl.selection.budget import TokenBudget, check_nested, sample_tokens, training_tokens
-from circuitseer_trl.selection.card import length_warning, selection_card
+from circuitseer_trl.scoring.diagnostics import solution_correlation
+from circuitseer_trl.selection.budget import TokenBudget, check_nested, sample_tokens, token_budget
+from circuitseer_trl.selection.card import selection_card
+from circuitseer_trl.selection.noise import noise_card, noise_seed
 from circuitseer_trl.selection.parts import Parts, make_parts
 from circuitseer_trl.selection.trained_on import check_not_trained_on
 
@@ -169,7 +172,7 @@ class SelectionSteps:
         output_dir = Path(config.output_dir)
         tokens = None
         if config.budget_tokens is not None and self.reference is not None:
-            tokens = TokenBudget(config.budget_tokens, training_tokens(pool, self.reference, output_dir))
+            tokens = token_budget(config.budget_tokens, pool, self.reference, output_dir)
             tokens.check()  # before the expensive scores
         scores = self.score(pool)
 
@@ -182,8 +185,9 @@ class SelectionSteps:
             return selection, card
 
         selection, card = on_main_rank(choose)
-        if warning := length_warning(card["rank_correlation_with_length"]):
-            logger.warning(warning)
+        for warning in card["warnings"]:
+            if not (self.needs_detection and warning == first_layer_warning(scores.card["heads"])):
+                logger.warning(warning)  # finding the heads has warned of them
         return Selected(selection, card, scores)
 
     def _choose(
@@ -193,11 +197,16 @@ class SelectionSteps:
         config, combination, sampler = self.config, self.parts.combination, self.parts.sampler
         values = scores.scores if combination is None else combination.combine(scores.table, pool.difficulty)
         controlled = control_length(config.length_control, values, scores.table["num_tokens"].to_numpy())
-        columns, seed = sampling_columns(pool, scores), config.selection_seed
+        columns, seed = sampling_columns(pool, scores), noise_seed(config, self.parts)
         if tokens is None:
             selection = sampler.sample(controlled, pool.rows, pool.uids, size, seed, columns)
         else:
             selection = sample_tokens(sampler, controlled, tokens, pool, seed, columns)
+        by_solution = (
+            solution_correlation(controlled, pool.solution_characters, "characters")
+            if tokens is None
+            else solution_correlation(controlled, tokens.solutions, "tokens")
+        )
         settings = {
             "method": self.parts.method,
             "length_control": config.length_control,
@@ -205,9 +214,11 @@ class SelectionSteps:
             "combination": None if combination is None else asdict(combination),
             "sampler": asdict(sampler),
             "training_tokens": None if tokens is None else tokens.kept(selection, pool),
-            "seed": seed,
+            "seed": config.selection_seed,
+            "noise": noise_card(config, seed, selection),
+            "rank_correlation_with_solution_length": by_solution,
         }
-        return selection, selection_card(pool, scores, controlled, selection, settings)
+        return selection, selection_card(pool, scores, controlled, selection, settings, sampler)
 
 
 def sampling_columns(pool: Pool, scores: ScoreTable) -> dict[str, Any]:

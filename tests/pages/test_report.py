@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ from circuitseer_trl.artifacts import sealed
 from circuitseer_trl.evaluation.run_folders import read_runs
 from circuitseer_trl.pages.result_tables import columns_of, probability, results_rows, results_table
 from circuitseer_trl.scripts.report import main
+from circuitseer_trl.selection.stored_selection import read_selection
+from tests.conftest import ROOT
 from tests.helpers.evaluation_folders import write_run
 from tests.helpers.pages import check_width, read_page
 
+OLD_RUN = ROOT / "tests" / "data" / "run_0_1_0"
 HEADS = {"importance": [[0.5, -0.1], [0.01, 0.2]], "selected": [[0, 0]], "num_probe": 4, "mode": "exact", "model": {}}
 LINE = {"row": 3, "uid": "u", "score": 2.25, "num_tokens": 9, "selected": True, "problem": "What is <b> + 1?"}
 
@@ -118,6 +122,35 @@ def test_what_a_run_holds_is_found(folders: list[str], tmp_path: Path):
     again, _ = report(folders, tmp_path / "page.html", "--selection_dir", f"{folders[1]}/selection")
     assert again == text  # each selection once
     assert source.count("<h3>") == 1
+
+
+def test_rows_that_selections_share(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    report(folders, tmp_path / "page.html")
+    assert "Rows that two selections share" not in capsys.readouterr().out  # only one run has a selection
+    for name in ("circuitseer", "random"):
+        write_run(tmp_path / name, {"x": ["+"]})
+        shutil.copytree(OLD_RUN / name, tmp_path / name / "selection")
+    text, _ = report([str(tmp_path / name) for name in ("circuitseer", "random")], tmp_path / "page.html")
+    printed = capsys.readouterr().out
+    # 5 of 16 rows each, of version 0.1.0, which drew with the seed alone: 25 / 16 by chance.
+    chosen = [read_selection(OLD_RUN / name / "selection.parquet").uids for name in ("circuitseer", "random")]
+    shared = len(set(chosen[0]) & set(chosen[1]))
+    expected = f"circuitseer, random {shared} of 5 ({20 * shared}.0%) 1.6 (31.2%) same random numbers"
+    assert expected in re.sub(" +", " ", printed)
+    assert expected in text
+
+
+def test_warnings_of_cards_are_on_the_page_once(folders: list[str], tmp_path: Path):
+    selection = Path(folders[0]) / "selection"
+    selection.mkdir()
+    scores = sealed({"scorer": "m", "pool": {}})
+    chosen = sealed({"method": "m", "pool": {}, "warnings": ["All heads <here>.", "Even."]})
+    heads = HEADS | {"warnings": ["All heads <here>."]}
+    for name, content in {"heads": heads, "scores": scores, "selection": chosen}.items():
+        (selection / f"{name}.json").write_text(json.dumps(content))
+    text, _ = report(folders, tmp_path / "page.html")
+    assert text.count("Warning. All heads <here>.") == 1
+    assert text.count("Warning. Even.") == 1
 
 
 def test_whiskers_are_where_the_numbers_are(folders: list[str], tmp_path: Path):

@@ -27,6 +27,11 @@ def test_figures_by_hand():
     found = compare([rising, falling, constant])
     assert found.overlap.tolist() == [[1, 1 / 2, 1], [1 / 2, 1, 0], [1, 0, 1]]
     assert found.chance.tolist() == [[0.5, 0.75, 0.5], [0.75, 0.75, 0.75], [0.5, 0.75, 0.25]]
+    assert [(each.shared, each.smaller, each.by_chance) for each in found.pairs] == [
+        (1, 2, 1.5),
+        (1, 1, 0.5),
+        (0, 1, 0.75),
+    ]
     assert found.correlation[0, 1] == pytest.approx(-1)
     assert np.isnan(found.correlation[:, 2]).all()
     assert [row["mean_length"] for row in found.rows] == [4.5, 2, 6]
@@ -76,6 +81,7 @@ def test_the_command_compares_folders(
     printed = capsys.readouterr().out
     for text in ("Rank correlation of scores", "by <chance>", "Share of each category", "mean tokens (max_loss)"):
         assert text in printed
+    assert "\nmax_loss, ifd  " in printed
     assert printed.count("max_loss") >= 4
     text = output.read_text()
     parsed = read_page(text)
