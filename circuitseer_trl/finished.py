@@ -15,6 +15,7 @@ from circuitseer_trl.artifacts import fingerprint, format_record, library_versio
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.digests import FINISHED_FILE, content_digest
 
+GPU_FILES = ("/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")  # of NVIDIA, of WSL, of AMD
 PLACES = ("output_dir", "benchmarks_dir")  # settings that say where files are; what is in the files counts
 SELECTION_PRODUCTS = {
     "find-heads": ("heads.json", "importance.parquet", "probe.parquet", "dropped.parquet"),
@@ -28,7 +29,7 @@ SELECTION_PRODUCTS = {
 
 def has_gpu() -> bool:
     """Whether torch is likely to find a CUDA device, which decides an automatic dtype; torch is not asked."""
-    return Path("/proc/driver/nvidia").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
+    return any(map(os.path.exists, GPU_FILES)) and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -104,7 +104,7 @@ def ratio(gold: Reading, answer: Reading, asked: Asked) -> bool | None:
 def set_builder(gold: Reading, answer: Reading, asked: Asked) -> bool | None:
     """A set-builder that is no set of reals and no family: only its text can be compared.
 
-    Right: `\\text{答案：}\\{(x,y) \\mid x+y=1\\}` for `\\{(x,y)|x+y=1\\}`. Wrong: `3` for `\\{(x,y)|x+y=1\\}`.
+    Wrong: `\\{(x,y) \\mid x-y=1\\}` for `\\{(x,y)|x+y=1\\}`. Wrong: `3` for `\\{(x,y)|x+y=1\\}`.
     """
     builders = [_set_builder(each.text) for each in (gold, answer)]
     if not any(builders):

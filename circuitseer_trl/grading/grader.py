@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from circuitseer_trl.grading.asking import asked_in
 from circuitseer_trl.grading.extraction import extract_answer
 from circuitseer_trl.grading.workers import WorkerPool
 
@@ -84,7 +86,9 @@ class Grader:
 
     def grade(self, items: Sequence[tuple[str, Question]]) -> list[Verdict]:
         """Verdicts of (response, question) pairs, in their order."""
-        return self.grade_answers([(extract_answer(response), question) for response, question in items])
+        return self.grade_answers(
+            [(extract_answer(response, _parts(question)), question) for response, question in items]
+        )
 
     def grade_answers(self, items: Sequence[tuple[str | None, Question]]) -> list[Verdict]:
         """Verdicts of answers that were extracted before."""
@@ -180,6 +184,12 @@ class Grader:
                 if len(too_slow) == 2:
                     break
         return None, too_slow
+
+
+def _parts(question: Question) -> int:
+    """How many boxes a response may have that are one answer: one for each part, if the reference answers them all."""
+    parts = asked_in(question.text).blanks
+    return parts if parts > 1 and len(re.findall("[,;，；]", question.gold)) + 1 >= parts else 1
 
 
 def grade_all(items: Iterable[tuple[str, Question]], **options: Any) -> list[Verdict]:

@@ -150,7 +150,7 @@ def _compare_with_tuple(gold: Reading, answer: Reading, ours: list[Reading], the
     if r"\or" in gold.text or 1 not in (len(ours), len(theirs)):
         return _compare_pairs(ours, theirs)
     parts, their_parts = (
-        items[0].point or (items[0].value.tuple if items[0].value is not None else None) or []
+        items[0].point or (items[0].value.components if items[0].value is not None else None) or []
         if len(items) == 1
         else items
         for items in (ours, theirs)

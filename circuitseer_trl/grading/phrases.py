@@ -41,7 +41,7 @@ def same_phrase(one: str, other: str) -> bool:
     ):
         return first[1] == words(one)
     kind = re.sub(r"\b(?:function|number|polygon|curve)\b", "", re.sub(r"[^a-z ]", " ", other.casefold()))
-    return bool(words(one)) and words(one) == words(kind)
+    return bool(words(one)) and words(one) == words(kind) and not re.search(r"\d", other)
 
 
 def _no_solution(text: str) -> bool:

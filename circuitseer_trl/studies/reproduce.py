@@ -98,7 +98,7 @@ def check_processes(num_processes: int | None, accelerate_config: str | None) ->
     if num_processes > 1 and accelerate_config is None and not has_gpu():
         raise ValueError(
             f"`num_processes` is {num_processes}, but without a GPU accelerate starts one process, unless a config says "
-            "otherwise. Add `--accelerate_config cpu`."
+            "otherwise. Add `--accelerate_config cpu`, or a config of your own."
         )
 
 

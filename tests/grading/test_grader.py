@@ -132,7 +132,7 @@ def test_golds_meet_themselves(grader: Grader, shared: Path):
 
 @pytest.mark.thorough
 def test_a_hang_is_killed_and_the_next_answer_graded():
-    with Grader(num_workers=1, timeout=1.0) as grader:
+    with Grader(num_workers=1, timeout=0.2) as grader:
         grader.grade([(r"\boxed{1}", Question("1.0"))])
         (worker,) = grader._pool._workers
         worker.process.send_signal(19)  # SIGSTOP: as good as a hang, and certain
@@ -171,6 +171,20 @@ def test_costly_and_broken_answers_end_soon(grader: Grader, answer: str):
     (verdict,) = grader.grade_answers([(answer, Question("2^{100000}-1"))])
     assert not verdict.correct
     assert time.perf_counter() - start < 10
+
+
+def test_a_box_for_each_part_is_one_answer(grader: Grader):
+    question = Question(r"4, \frac{1}{2}", text="(1) Find $a$. (2) Find $b$.")
+    verdicts = grader.grade(
+        [
+            (r"(1) As we saw, $\boxed{4}$. (2) After some work, $b=\boxed{0.5}$.", question),
+            (r"(1) $\boxed{0.5}$. (2) After some work, $\boxed{4}$.", question),
+            (r"(1) $\boxed{3}$, or rather $\boxed{4}$. (2) After some work, $\boxed{0.5}$.", question),
+            (r"(1) $\boxed{4}$. (2) After some work, $\boxed{0.5}$.", Question("0.5", text=question.text)),
+        ]
+    )
+    assert [verdict.correct for verdict in verdicts] == [True, False, False, True]
+    assert verdicts[0].extracted == "4, 0.5"
 
 
 def test_equal_pairs_are_compared_once(grader: Grader):

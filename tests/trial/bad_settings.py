@@ -41,7 +41,7 @@ RECIPES = [
     _yaml("NaN as share", "budget_ratio: .nan", "`budget_ratio` must be a number in (0, 1]"),
     _yaml("number as text", "method: 1", "`method` in recipe"),
     _yaml("mapping as text", "method: {random: 1}", "`method` in recipe"),
-    _yaml("no date", "chat_date: 2024-13-45", "line 1"),
+    _yaml("no date", "chat_date: 2024-13-45", "`chat_date` must be a date"),
     _yaml("tab", "method:\trandom\n\tseed: 1", "recipe.yaml"),
     BadInput("not UTF-8", lambda place: place.select(config=place.write("recipe.yaml", b"method: \xff")), "not UTF-8"),
     BadInput("no recipe", lambda place: place.select(config="none.yaml"), "There is no recipe none.yaml"),
