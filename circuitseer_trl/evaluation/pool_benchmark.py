@@ -53,7 +53,7 @@ def write_pool(pool_config: PoolConfig, config: PoolBenchmarkConfig) -> tuple[Pa
             f"{', '.join(pool.source.column_names)}."
         )
     if config.answer_column is not None:
-        answers = given_answers(pool, config.answer_column)
+        answers: list[str | None] = [*given_answers(pool, config.answer_column)]
     else:
         answers = [extract_answer(example.completion) for example in pool]
     lines = [
