@@ -9,11 +9,11 @@ from typing import Any
 from transformers import AutoConfig
 
 from circuitseer_trl.answers import file_digest, verdict_text
-from circuitseer_trl.artifacts import fingerprint, library_versions, sealed, write_json, write_text
+from circuitseer_trl.artifacts import library_versions, sealed, write_json, write_text
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, SamplingSettings
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.schedule import Timing, answer_all, join_processes, make_requests
-from circuitseer_trl.evaluation.answering.store import SampleStore, claim_folder
+from circuitseer_trl.evaluation.answering.store import SampleStore, claim_folder, settings_fingerprint
 from circuitseer_trl.evaluation.benchmarks import Problem, content_checksum, load_benchmark
 from circuitseer_trl.evaluation.errata import with_errata
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
@@ -133,7 +133,7 @@ def answer(
         batch_size=config.batch_size,
         longest_prompt=max((len(each.prompt_ids) for wanted in requests.values() for each in wanted), default=0),
         local_rank=state.local_process_index,
-        made_with=fingerprint({name: value for name, value in settings.items() if value is not None}),
+        made_with=settings_fingerprint(settings),
     )
     known_ids = {name: {problem.id for problem in problems} for name, problems in whole.items()}
     timings = answer_all(Path(config.output_dir) / "generations", requests, known_ids, backend, job, state)

@@ -1,5 +1,6 @@
 """What did a command make of a bad input? It is run in this process, as `circuitseer` runs it, and watched."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -78,7 +79,12 @@ def _content(file: IO[str]) -> str:
 
 def run(words: Sequence[object]) -> Ended:
     """Runs a command of `circuitseer`."""
+    from circuitseer_trl.modeling.loading import model_fingerprint
+
     raised = None
+    model_fingerprint.cache_clear()  # a process reads a model once, and each command is a process of its own
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, []  # a command makes its own, for the stream that it has
     with counted_work() as passes, _captured() as (output, log):
         try:
             status: int | None = main([str(word) for word in words])
@@ -86,6 +92,7 @@ def run(words: Sequence[object]) -> Ended:
             status = end.code if isinstance(end.code, int) else 1
         except Exception as error:
             status, raised = None, f"{type(error).__name__}: {error}"
+        root.handlers = handlers
         printed, logged = _content(output), _content(log)
     if "Traceback (most recent call last)" in logged:
         status = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.answers import Sample, SampleKey, numbered_lines, parse_sample, sample_line, sample_name
-from circuitseer_trl.artifacts import atomic_path, check_format, read_card, sealed, write_json
+from circuitseer_trl.artifacts import atomic_path, check_format, fingerprint, read_card, sealed, write_json
 
 
 @dataclass
@@ -105,6 +105,12 @@ class SampleStore:
         for part in self._files()[1:]:
             part.unlink()
         return samples
+
+
+def settings_fingerprint(settings: dict[str, Any]) -> str:
+    """The `made_with` of answers that these settings make: of the settings alone, or of a `settings.json`."""
+    of_file = sealed({}).keys()
+    return fingerprint({key: value for key, value in settings.items() if key not in of_file and value is not None})
 
 
 def claim_folder(folder: str | Path, settings: dict[str, Any], *, write: bool = True) -> None:

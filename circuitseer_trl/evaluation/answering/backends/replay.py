@@ -10,6 +10,7 @@ from circuitseer_trl.answers import FinishReason, Sample, json_lines
 from circuitseer_trl.artifacts import read_card
 from circuitseer_trl.checksums import verify_checksum
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, Request
+from circuitseer_trl.evaluation.answering.store import settings_fingerprint
 
 _SHOWN = 5
 
@@ -45,15 +46,20 @@ class ReplayBackend(Backend):
         digest = hashlib.blake2b(digest_size=8)
         for path in files:
             digest.update(path.name.encode() + b"\n" + path.read_bytes())
-        settings = files[0].parent.parent / "settings.json"
-        known = read_card(settings, "evaluate") if files[0].parent.name == "generations" and settings.is_file() else {}
+        known = _known_settings(files[0])
         return known | {"replayed": digest.hexdigest(), "replayed_backend": known.get("backend")}
 
     def open(self, job: Job) -> None:
         self.seed = job.settings.seed
         self.lines: dict[tuple[str, bool | None, int], dict[str, Any]] = {}
         for path in replay_files(self.source):
+            known = _known_settings(path)
             for place, line in json_lines(path):
+                if known and line.get("made_with") not in (None, "", settings_fingerprint(known)):
+                    raise ValueError(
+                        f"{place} is an answer of an evaluation with other settings than those in settings.json beside it. Was "
+                        "the file copied there? Give the file alone as `replay_from`, or the run that it is of."
+                    )
                 key = _key(line, place)
                 if self.lines.setdefault(key, line) != line:
                     raise ValueError(f"{place} answers {_name(key)} once more. Delete one of the two.")
@@ -87,6 +93,12 @@ class ReplayBackend(Backend):
             seed=self.seed if line.get("seed") is None else line["seed"],
             prompt=request.prompt,
         )
+
+
+def _known_settings(path: Path) -> dict[str, Any]:
+    """The settings of the run that a file of answers is of; empty if they are not known."""
+    settings = path.parent.parent / "settings.json"
+    return read_card(settings, "evaluate") if path.parent.name == "generations" and settings.is_file() else {}
 
 
 def _key(line: dict[str, Any], where: str) -> tuple[str, bool | None, int]:
