@@ -16,6 +16,7 @@ import psutil
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from circuitseer_trl.chat_settings import SYSTEM_PROMPT
 from tests.conftest import ROOT
 from tests.helpers.launch import ENVIRONMENT
 from tests.helpers.tiny_models import save_model
@@ -68,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokeni
 
 
 def messages(question: str) -> list[dict[str, str]]:
-    return [{"role": "system", "content": ""}, {"role": "user", "content": question}]
+    return [{"role": "system", "content": SYSTEM_PROMPT}, {"role": "user", "content": question}]
 
 
 def start(python: Path, folder: Path, name: str, *more: object, backend: str = "vllm") -> subprocess.Popen[str]:
@@ -181,4 +182,4 @@ def test_a_model_that_vllm_cannot_run_is_refused(python: Path, folder: Path, tok
     save_model(folder / "small_heads", tokenizer, max_position_embeddings=CONTEXT)
     words = ("--model_name_or_path", folder / "small_heads")
     assert start(python, folder, "small", *words).wait(timeout=300) == 2
-    assert "error: vLLM cannot start with" in log_of(folder, "small")
+    assert "error: vLLM's engine has died" in log_of(folder, "small")

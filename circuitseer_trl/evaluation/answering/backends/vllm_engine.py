@@ -129,6 +129,17 @@ class VllmBackend(Backend):
                 ) from error
 
     def generate(self, requests: Sequence[Request], on_tokens: Callable[[int], None]) -> Iterator[list[Sample]]:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            yield from self._generate(requests, on_tokens)
+        except EngineDeadError as error:
+            raise ValueError(
+                "vLLM's engine has died. Its messages above have the cause. If the model is not made for vLLM, such as one "
+                "with small heads, use `backend: transformers`; else run the command again, which keeps finished answers."
+            ) from error
+
+    def _generate(self, requests: Sequence[Request], on_tokens: Callable[[int], None]) -> Iterator[list[Sample]]:
         from vllm import SamplingParams, TokensPrompt
 
         limited, too_long = cut_to_context(requests, self.settings, self.context)
