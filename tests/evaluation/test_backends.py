@@ -154,12 +154,20 @@ time.sleep(60)
 ENGINE = f"from {end_with_owner.__module__} import end_with_owner; end_with_owner()"
 
 
-@pytest.mark.parametrize(("owner", "ends"), [("", True), (str(os.getpid()), False), ("0", False)])
+@pytest.mark.parametrize(("owner", "ends"), [("", True), ("of this test", False), ("0", False)])
 def test_an_engine_ends_with_the_process_that_opened_it(owner: str, ends: bool):
     """Where SIGKILL ends that process; an engine of another process, or of no process, is left alone."""
     engine_code = f"{ENGINE}; print(flush=True); import time; time.sleep(60)"
     opener = subprocess.Popen(
-        [sys.executable, "-c", OPENER, OWNER_VARIABLE, owner, engine_code], stdout=subprocess.PIPE
+        [
+            sys.executable,
+            "-c",
+            OPENER,
+            OWNER_VARIABLE,
+            str(os.getpid()) if owner == "of this test" else owner,
+            engine_code,
+        ],
+        stdout=subprocess.PIPE,
     )
     assert opener.stdout is not None
     engine = psutil.Process(int(opener.stdout.readline()))
