@@ -202,6 +202,16 @@ def test_values_of_training_are_checked_before_work(tmp_path: Path, key: str, va
         check_training_values(args)
 
 
+def test_a_checkpoint_that_is_not_there_is_found_before_work(tmp_path: Path):
+    args = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False)
+    for asked in ("true", "none", str(tmp_path)):
+        args.resume_from_checkpoint = asked
+        check_training_values(args)
+    args.resume_from_checkpoint = str(tmp_path / "checkpoint-3")
+    with pytest.raises(FileNotFoundError, match="checkpoint-3, which is no checkpoint folder"):
+        check_training_values(args)
+
+
 def types_of(values: dict[str, object]) -> tuple[type, ...]:
     """The dataclasses that a recipe is for, by the one key that each kind has."""
     if "dataset_name" in values:

@@ -7,6 +7,7 @@ from accelerate.logging import get_logger
 
 from circuitseer_trl.artifacts import check_format, read_json
 from circuitseer_trl.training.checkpoints import last_whole_checkpoint, wrong_checkpoint, wrong_weights
+from circuitseer_trl.training.training_values import named_checkpoint
 
 logger = get_logger(__name__)
 
@@ -81,8 +82,12 @@ def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | b
     changed = differences(before, settings) if before is not None else []
     if asked and changed:
         logger.warning("Going on with other settings than before: %s.", "; ".join(changed))
-    if asked and str(asked).lower() not in ("true", "false", "none"):
-        return _asked_checkpoint(Path(str(asked)))
+    if (checkpoint := named_checkpoint(asked)) is not None:
+        if (wrong := wrong_checkpoint(checkpoint)) is not None:
+            raise ValueError(
+                f"`resume_from_checkpoint` is {checkpoint}, which is not whole: {wrong}. Name another one."
+            )
+        return str(checkpoint)
     if str(asked).lower() == "true":
         last = _last(folder)
         if last is None:
@@ -101,14 +106,6 @@ def find_resume(output_dir: str | Path, settings: dict[str, Any], asked: str | b
             "Choose another `output_dir`."
         )
     return None
-
-
-def _asked_checkpoint(checkpoint: Path) -> str:
-    if not checkpoint.is_dir():
-        raise FileNotFoundError(f"`resume_from_checkpoint` is {checkpoint}, which is no checkpoint folder.")
-    if (wrong := wrong_checkpoint(checkpoint)) is not None:
-        raise ValueError(f"`resume_from_checkpoint` is {checkpoint}, which is not whole: {wrong}. Name another one.")
-    return str(checkpoint)
 
 
 def _last(folder: Path) -> str | None:

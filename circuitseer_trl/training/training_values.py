@@ -1,5 +1,7 @@
 """Do the keys of TRL's SFTConfig have values that training can work with? SFTConfig takes them all; some fail hours later."""
 
+from pathlib import Path
+
 from trl import SFTConfig
 
 from circuitseer_trl.checks import check_count, check_number, check_positive, check_seed
@@ -27,3 +29,13 @@ def check_training_values(args: SFTConfig) -> None:
     for name in ("max_length", "save_total_limit", "dataset_num_proc"):
         if getattr(args, name) is not None:
             check_count(name, getattr(args, name))
+    named_checkpoint(args.resume_from_checkpoint)
+
+
+def named_checkpoint(asked: str | bool | None) -> Path | None:
+    """The folder that `resume_from_checkpoint` names; None for true, false and none. Raises if there is no such folder."""
+    if not asked or str(asked).lower() in ("true", "false", "none"):
+        return None
+    if not Path(str(asked)).is_dir():
+        raise FileNotFoundError(f"`resume_from_checkpoint` is {asked}, which is no checkpoint folder.")
+    return Path(str(asked))
