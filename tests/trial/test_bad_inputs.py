@@ -23,16 +23,12 @@ GROUPS = {
     "answers": bad_files.ANSWERS,
     "readers": bad_files.READERS,
 }
-# Found by this trial and not mended yet.
-KNOWN_FAULTS = ("values: select: sink_tokens 100",)
 
 
 def _cases() -> Iterator[ParameterSet]:
     for group, cases in GROUPS.items():
         for case in cases:
-            name = f"{group}: {case.name}"
-            known = [pytest.mark.xfail(reason="a known fault")] if name in KNOWN_FAULTS else []
-            yield pytest.param(group, case, id=name, marks=known)
+            yield pytest.param(group, case, id=f"{group}: {case.name}")
 
 
 Count = Callable[[str, Outcome], None]
