@@ -101,6 +101,16 @@ def sample_settings(config: EvaluationConfig, backend: Backend, prompts: PromptF
     return settings | {"prompt_template": prompts.template_name}
 
 
+def without_place(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that have a value, without the place of a model whose content is known: a folder may be moved."""
+    known = settings.get("model_fingerprint") is not None
+    return {
+        name: value
+        for name, value in settings.items()
+        if value is not None and not (known and name == "model_name_or_path")
+    }
+
+
 def answer(
     config: EvaluationConfig,
     backend: Backend,
@@ -133,7 +143,7 @@ def answer(
         batch_size=config.batch_size,
         longest_prompt=max((len(each.prompt_ids) for wanted in requests.values() for each in wanted), default=0),
         local_rank=state.local_process_index,
-        made_with=fingerprint({name: value for name, value in settings.items() if value is not None}),
+        made_with=fingerprint(without_place(settings)),
     )
     known_ids = {name: {problem.id for problem in problems} for name, problems in whole.items()}
     timings = answer_all(Path(config.output_dir) / "generations", requests, known_ids, backend, job, state)

@@ -111,6 +111,8 @@ def claim_folder(folder: str | Path, settings: dict[str, Any], *, write: bool = 
         changed = [
             name for name in sorted(before | settings) if name not in of_file and before.get(name) != settings.get(name)
         ]
+        if changed == ["model_name_or_path"] and before.get("model_fingerprint") is not None:
+            changed = []  # the model was moved
         if changed:
             differences = "; ".join(
                 f"{name} was {before.get(name)!r} and is now {settings.get(name)!r}" for name in changed
