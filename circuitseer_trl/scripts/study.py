@@ -25,6 +25,9 @@ def parser() -> CommandParser:
         "--dry_run", action="store_true", help="Print points, what they share and what is left to do, and stop."
     )
     result.add_argument(
+        "--list_points", action="store_true", help="Print the names of the points, one a line, and stop."
+    )
+    result.add_argument(
         "--accelerate_config",
         metavar="CONFIG",
         help="Start the steps, one at a time, with `accelerate launch` and this file or name (zero3, ddp, cpu).",
@@ -64,6 +67,9 @@ def main(args: Sequence[str] | None = None) -> int:
     from circuitseer_trl.studies.study_plan import plan_study
 
     plan = plan_study(study, root)
+    if options.list_points:
+        print("\n".join(point.name for point in plan.points))
+        return 0
     tasks = run_study.chosen_tasks(plan, options.only)
     run_study.check_folder(root, plan)
     num_processes = (launch[1] if launch else None) or 1

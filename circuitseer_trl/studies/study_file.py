@@ -11,7 +11,6 @@ from circuitseer_trl.checks import check_seed
 from circuitseer_trl.named_files import SELECTION_KINDS, find_file
 from circuitseer_trl.recipe import read_recipe
 from circuitseer_trl.selection.methods import METHODS, WITHOUT_SELECTION, get_method
-from circuitseer_trl.yaml_files import read_yaml
 
 RECIPES = {"data": ("data",), "sft": ("sft",), "eval": ("eval",), "selection": ("selection", "ablations")}
 SEEDS = ("seeds", "selection_seeds", "training_seeds")
@@ -70,7 +69,7 @@ def read_study(path: Path) -> Study:
         FileNotFoundError: A recipe is not there.
     """
     try:
-        return _study(read_yaml(path))
+        return _study(read_recipe(path))
     except (ValueError, FileNotFoundError) as error:
         text = str(error)
         raise type(error)(text if text.startswith(str(path)) else f"{path}: {text}") from error
@@ -110,6 +109,8 @@ def _study(values: Mapping[str, Any]) -> Study:
         raise ValueError(
             "`seeds` sets selection and training seeds together. Leave it out, or `selection_seeds` and `training_seeds`."
         )
+    if not isinstance(values.get("output_dir", ""), str):
+        raise ValueError(f"`output_dir` must be a folder, got {values['output_dir']!r}.")
     pairs = [(seed, seed) for seed in seeds.get("seeds", [])]
     before = _seeds("seed", [recipes["sft"].get("seed", 42)])
     return Study(

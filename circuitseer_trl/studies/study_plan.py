@@ -167,6 +167,8 @@ class _Planner:
             selection |= {"selection_seed": seeds[0]}
             config, parts = self.check_selection(method, selection)
             refers = parts.scorer.needs != "text" or config.budget_tokens is not None
+            if not refers:
+                selection = {key: value for key, value in selection.items() if key not in _OF_REFERENCE}
         words = [method.name]
         words += [reference.name] if named["reference"] and refers else []
         words += [budget.name] if named["budget"] and not without else []
@@ -174,34 +176,25 @@ class _Planner:
         words += [f"s{seeds[0]}"] if not without else []
         words += [f"t{seeds[1]}"] if training else []
         label = ".".join(words)
-        found = self.points.get(label)
-        key = fingerprint(
-            [
-                FORMAT,
-                self.data,
-                by_content(selection, PATHS),
-                by_content(training or {"model_name_or_path": target}, PATHS),
-            ]
-        )
-        if found is not None:
-            if found.key != key:
-                raise ValueError(f"two points have the name {label!r}. Give a method or a model another `name`.")
-            return
-        folder, tasks, shared = f"points/{label}", list[Task](), {}
+        folder, tasks, shared, drawn = f"points/{label}", list[Task](), dict[str, str](), dict[str, Any]()
         path = self.root / folder
         if config is not None and parts is not None:
             detect = parts.scorer.needs == "heads" and config.head_set == "detected" and not config.heads_file
             heads = self.heads(selection, config) if detect else None
             scores, more = self.scores(selection, config, parts, heads)
+            drawn = drawn_from(config, parts, scores)
             shared = {"scores": scores.folder} | ({"heads": heads.folder} if heads else {})
             links = [(scores.output_dir, list(_SCORES))] + ([(heads.output_dir, list(_HEADS))] if heads else [])
             arguments = self.recipe(path / "recipes" / "selection.yaml", {**study.data, **selection})
             arguments += ["--output_dir", str(path / "selection"), *more]
-            tasks.append(
-                Task(
-                    f"{folder}/select", "select-data", folder, str(path / "selection"), arguments, [scores.name], links
-                )
-            )
+            place = str(path / "selection")
+            tasks.append(Task(f"{folder}/select", "select-data", folder, place, arguments, [scores.name], links))
+        trained = by_content(training or {"model_name_or_path": target}, PATHS)
+        key = fingerprint([FORMAT, self.data, drawn, trained])
+        if label in self.points:
+            if self.points[label].key != key:
+                raise ValueError(f"two points have the name {label!r}. Give a method or a model another `name`.")
+            return
         if training:
             arguments = self.recipe(path / "recipes" / "training.yaml", {**study.data, **training})
             arguments += ["--output_dir", str(path / "model")]
@@ -248,6 +241,16 @@ class _Planner:
         if (parts.scorer.needs != "text" or config.budget_tokens is not None) and config.reference_model is None:
             raise ValueError(f"the method {method.name} needs a reference model: set `reference_models`.")
         return config, parts
+
+
+def drawn_from(config: SelectionConfig, parts: Parts, scores: Task) -> dict[str, Any]:
+    """What a selection depends on, beside its pool: scores, combination, sampler, budget and seed."""
+    keys = ("length_control", "budget_ratio", "budget_size", "budget_tokens", "selection_seed")
+    drawn: dict[str, Any] = {"scores": scores.name, "sampling": parts.sampling, "sampler": asdict(parts.sampler)}
+    drawn |= {"combination": None if parts.combination is None else asdict(parts.combination)}
+    if config.budget_tokens is not None:  # counted with its tokenizer
+        drawn |= by_content({key: getattr(config, key) for key in _OF_REFERENCE}, PATHS)
+    return drawn | {key: getattr(config, key) for key in keys}
 
 
 def read_keys(values: Mapping[str, Any], what: str, *kinds: Any, **flags: str) -> Any:

@@ -8,6 +8,7 @@ import pytest
 from circuitseer_trl.scripts.main import main as circuitseer
 from circuitseer_trl.studies.study_file import read_study
 from circuitseer_trl.studies.study_plan import StudyPlan, plan_study
+from tests.conftest import ROOT
 from tests.helpers.study_world import write_study, write_world
 
 
@@ -93,6 +94,12 @@ def test_keys_do_not_depend_on_places(tmp_path: Path, content: dict[str, Any]):
     assert [point.shared for point in after.points] == [point.shared for point in before.points]
     moved.write_text(moved.read_text() + moved.read_text().splitlines()[0].replace("3 apples", "5 apples"))
     assert not {point.key for point in plan(tmp_path, content).points} & {point.key for point in before.points}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes" / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_study_of_the_package_is_planned(tmp_path: Path, path: Path):
+    found = plan_study(read_study(path), tmp_path)
+    assert len(found.points) > 1
 
 
 MISTAKES = {
