@@ -28,13 +28,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
-def check_number(name: str, value: Any, lowest: float | None = None, highest: float | None = None) -> None:
+def check_number(name: str, value: Any, lowest: float = -math.inf, highest: float = math.inf) -> None:
     """Raises if `value` is not a number, or not in [lowest, highest]."""
-    bounded = lowest is not None and highest is not None
-    if not is_number(value) or (bounded and not lowest <= value <= highest):
-        raise ValueError(
-            f"`{name}` must be a number{f' in [{lowest:g}, {highest:g}]' if bounded else ''}, got {value!r}."
-        )
+    if not is_number(value) or not lowest <= value <= highest:
+        at_least = f" of at least {lowest:g}" if lowest > -math.inf else ""
+        bounds = f" in [{lowest:g}, {highest:g}]" if highest < math.inf else at_least
+        raise ValueError(f"`{name}` must be a number{bounds}, got {value!r}.")
 
 
 def check_positive(name: str, value: Any) -> None:
@@ -50,7 +49,7 @@ def check_share(name: str, value: Any) -> None:
 
 
 def check_date(name: str, value: Any) -> str:
-    """Returns a date as text, such as 2024-07-26. YAML has dates of its own. Raises if `value` is no date."""
+    """Returns a date as text, such as 2024-07-26. Raises if `value` is no date."""
     try:
         return date.fromisoformat(str(value)).isoformat()
     except ValueError:

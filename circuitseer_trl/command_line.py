@@ -20,7 +20,7 @@ DEBUG_VARIABLE = "CIRCUITSEER_DEBUG"  # inherited by the steps that a command st
 BUG, MISTAKE, STOPPED = 1, 2, 130
 PATIENCE_SECONDS = 10.0
 # A ValueError from one of these packages is about the user's input. From another package, such as torch, it is a bug.
-_CHECKING = {"circuitseer_trl", "datasets", "huggingface_hub", "transformers", "trl"}
+_CHECKING = {"accelerate", "circuitseer_trl", "datasets", "huggingface_hub", "transformers", "trl"}
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -5,7 +5,6 @@ finished. Needs neither torch nor pyarrow, so that a step that is finished says 
 finished runs, which is always right: it takes up what is there.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,11 +13,10 @@ from typing import Any
 
 from circuitseer_trl.artifacts import fingerprint, format_record, library_versions, read_json, write_json
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
-from circuitseer_trl.locks import is_lock
+from circuitseer_trl.digests import FINISHED_FILE, content_digest
 
-FILE = "finished.json"
+GPU_FILES = ("/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")  # of NVIDIA, of WSL, of AMD
 PLACES = ("output_dir", "benchmarks_dir")  # settings that say where files are; what is in the files counts
-NO_CONTENT = (FILE, "README.md", "trained_on.json")  # a model's card may be edited, and a training marks its selection
 SELECTION_PRODUCTS = {
     "find-heads": ("heads.json", "importance.parquet", "probe.parquet", "dropped.parquet"),
     "score-pool": ("scores", "scores.manifest.json", "scores.json"),
@@ -27,22 +25,6 @@ SELECTION_PRODUCTS = {
         *("selection.parquet", "selection.json", "examples.json", "dropped.parquet"),
     ),
 }
-
-
-def content_digest(path: Path) -> str:
-    """Sixteen hexadecimal digits of a file's content, or of the names and contents of the files of a folder.
-
-    Checkpoints in the folder of a model do not count: the model does not depend on them.
-    """
-    digest = hashlib.blake2b(digest_size=8)
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        inside = file.relative_to(path)
-        if file.is_file() and (path == file or _counts(inside)):
-            digest.update(inside.as_posix().encode() + b"\0")
-            with open(file, "rb") as content:
-                while chunk := content.read(1 << 24):
-                    digest.update(chunk)
-    return digest.hexdigest()
 
 
 def by_content(settings: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -59,15 +41,9 @@ def by_content(settings: Mapping[str, Any], keys: Sequence[str]) -> dict[str, An
     }
 
 
-def _counts(file: Path) -> bool:
-    if file.name in NO_CONTENT or is_lock(file) or file.name.startswith("."):
-        return False
-    return not any(part == "__pycache__" or part.startswith("checkpoint-") for part in file.parent.parts)
-
-
 def has_gpu() -> bool:
     """Whether torch is likely to find a CUDA device, which decides an automatic dtype; torch is not asked."""
-    return Path("/proc/driver/nvidia").exists() and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
+    return any(map(os.path.exists, GPU_FILES)) and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -144,7 +120,7 @@ class FinishedStep:
             made_from: As of now.
             trust_hub: Whether inputs from the Hub count as unchanged. Otherwise a step that has some runs.
         """
-        path = Path(self.output_dir) / FILE
+        path = Path(self.output_dir) / FINISHED_FILE
         record = _records(path).get(self.name)
         if made_from is None or not isinstance(record, dict) or record.get("made_from") != made_from:
             return None
@@ -172,7 +148,7 @@ class FinishedStep:
         folder = Path(self.output_dir)
         digests = {name: content_digest(folder / name) for name in products if (folder / name).exists()}
         step = {"made_from": made_from, "products": digests, "text": text} | format_record()
-        write_json(folder / FILE, _records(folder / FILE) | {self.name: step})
+        write_json(folder / FINISHED_FILE, _records(folder / FINISHED_FILE) | {self.name: step})
 
 
 def selection_step(name: str, pool_config: PoolConfig, config: SelectionConfig) -> FinishedStep:

@@ -31,6 +31,8 @@ RENAMED = {
     "warmup_ratio": "warmup_steps (a float below 1 is a share of all steps)",
 }
 
+TAKES_TRUE = ("resume_from_checkpoint",)  # to TRL it is text, but transformers takes `true`, for the last checkpoint
+
 
 def _with_shipped_paths(value: Any) -> Any:
     if isinstance(value, dict):
@@ -96,7 +98,8 @@ class RecipeParser(CommandParser, TrlParser):
         for path in (find_file(name, self.kinds) for name in recipes):
             values = read_recipe(path)
             for key, value in values.items():
-                if key in kinds and value != defaults.get(key):
+                takes_true = key in TAKES_TRUE and isinstance(value, bool)
+                if key in kinds and value != defaults.get(key) and not takes_true:
                     check_type(key, value, kinds[key], f"recipe {path}")
             unknown = self.set_defaults_with_config(**values)
             if unknown:

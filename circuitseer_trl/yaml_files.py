@@ -10,8 +10,16 @@ MAX_BYTES = 1 << 18
 MAX_NODES = 100_000  # with every alias counted as a copy of what it names
 
 
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
 class _Loader(yaml.SafeLoader):
-    """Raises if a mapping has a key twice. PyYAML itself takes the last of the two."""
+    """Raises if a mapping has a key twice: PyYAML itself takes the last of the two. A date is text, as the keys take it."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's own name
+        sign: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for sign, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         lines: dict[Any, int] = {}
@@ -36,7 +44,7 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except (ValueError, IndexError) as error:  # such as for the date 2024-13-45, and IndexError for the number 0x_
+        except (ValueError, IndexError) as error:  # such as for the number 0x_
             if isinstance(node, yaml.ScalarNode):
                 raise ValueError(
                     f"line {node.start_mark.line + 1}: {node.value[:80]!r} is no value: {error}."

@@ -90,3 +90,10 @@ def pool_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Prints the outcomes of the trial, which the processes of pytest-xdist report."""
+    from tests.trial.table import print_outcomes
+
+    print_outcomes(terminalreporter)

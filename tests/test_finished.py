@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.digests import content_digest
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.finished_evaluation import evaluation_step
-from circuitseer_trl.finished import FinishedStep, content_digest, selection_step
+from circuitseer_trl.finished import FinishedStep, selection_step
 from circuitseer_trl.training.finished_training import training_products, training_step
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from circuitseer_trl.finished import content_digest
+from circuitseer_trl.digests import content_digest
 from circuitseer_trl.locks import _lock, writing_to
 from tests.conftest import ROOT
 from tests.helpers.launch import launch

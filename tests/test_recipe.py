@@ -136,6 +136,18 @@ def test_any_value_is_taken_or_refused_by_its_key(tmp_path: Path, key: str, valu
     assert not refused or key in refused or str(path) in refused
 
 
+def test_a_date_without_quotes_is_one(tmp_path: Path):
+    (tmp_path / "r.yaml").write_text("dataset_name: d\nchat_date: 2024-12-06\n")  # to YAML it is no text
+    assert parse_recipe(PoolConfig, args=["--config", str(tmp_path / "r.yaml")]).chat_date == "2024-12-06"
+
+
+def test_a_recipe_can_ask_for_the_last_checkpoint(tmp_path: Path):
+    (tmp_path / "r.yaml").write_text(
+        f"output_dir: {tmp_path}\nuse_cpu: true\nbf16: false\nresume_from_checkpoint: true\n"
+    )
+    assert parse_recipe(SFTConfig, args=["--config", str(tmp_path / "r.yaml")]).resume_from_checkpoint is True
+
+
 def test_text_that_is_a_number_is_one(tmp_path: Path):
     (tmp_path / "r.yaml").write_text("dedup_similarity: 1e-1\nngram_size: '5'\n")  # to YAML both are text
     config = parse_recipe(PoolConfig, args=["--config", str(tmp_path / "r.yaml"), "--dataset_name", "d"])
@@ -174,9 +186,9 @@ def test_no_number_is_nan_or_infinite(value: float):
         ("max_steps", -2, "at least 1"),
         ("per_device_train_batch_size", 0, "at least 1"),
         ("gradient_accumulation_steps", -1, "at least 1"),
-        ("learning_rate", float("nan"), "a number, got nan"),
+        ("learning_rate", float("nan"), "a number of at least 0, got nan"),
         ("learning_rate", -1e-5, "at least 0"),
-        ("weight_decay", float("inf"), "a number, got inf"),
+        ("weight_decay", float("inf"), "a number of at least 0, got inf"),
         ("adam_beta1", 1.5, r"in \[0, 1\]"),
         ("save_steps", 0, "number above 0"),
         ("max_length", 0, "at least 1"),

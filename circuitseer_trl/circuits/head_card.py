@@ -36,19 +36,28 @@ def _wrong_table(path: Path, written: str) -> str | None:
     return None if same else f"{path} is the table of other heads."
 
 
+def _is_head(pair: Any) -> bool:
+    """Whether a value is a pair of whole numbers; numpy would round fractions and read texts."""
+    return isinstance(pair, list) and len(pair) == 2 and all(type(number) is int and number >= 0 for number in pair)
+
+
 def _wrong_heads(card: dict[str, Any]) -> str | None:
+    pairs = card["selected"]
+    if (
+        not isinstance(pairs, list)
+        or not all(map(_is_head, pairs))
+        or len({tuple(pair) for pair in pairs}) < len(pairs)
+    ):
+        return "`selected` is no list of different pairs of layer and head"
+    if not pairs:
+        return "`selected` is empty"
+    if not isinstance(card["model"], dict):
+        return "`model` is no object"
     try:
-        selected = np.array(card["selected"], dtype=np.int64)
+        selected = np.array(pairs, dtype=np.int64)
         importance = np.array(card["importance"], dtype=np.float64) if "importance" in card else None
     except (TypeError, ValueError, OverflowError):
         return "`selected` or `importance` is no table of numbers"
-    if (
-        selected.ndim != 2
-        or selected.shape[1] != 2
-        or selected.min() < 0
-        or len(np.unique(selected, axis=0)) < len(selected)
-    ):
-        return "`selected` is no list of different pairs of layer and head"
     if importance is None:
         return None
     if importance.ndim != 2 or not np.isfinite(importance).all():

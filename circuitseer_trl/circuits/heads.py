@@ -57,11 +57,12 @@ class HeadSet:
     def check_model(self, reference: Reference) -> None:
         """Raises if these heads were found in another model than `reference`."""
         found, asked = self.card["model"], reference.describe()
-        if found["fingerprint"] != asked["fingerprint"]:
+        if found.get("fingerprint") != asked["fingerprint"]:
             raise ValueError(
-                f"These heads were found in {found['name']} (weights {found['fingerprint']}), but the reference model is "
+                f"These heads were found in {found.get('name')} (weights {found.get('fingerprint')}), but the reference model is "
                 f"{asked['name']} (weights {asked['fingerprint']}). Find the heads of the reference model, or set "
-                "`reference_model` to the model of the heads."
+                "`reference_model` to the model of the heads. Heads of version 0.1.0, which identified models by less, are "
+                "found again too."
             )
         grid = configured_grid(reference.config, reference.name)
         if any(layer >= grid[0] or head >= grid[1] for layer, head in self.selected) or (

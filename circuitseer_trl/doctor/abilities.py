@@ -10,6 +10,7 @@ from circuitseer_trl.doctor.measure import matmul_rate
 from circuitseer_trl.doctor.outcome import CannotError, Outcome, compared
 from circuitseer_trl.doctor.programs.run_program import run_program, run_together
 from circuitseer_trl.doctor.tolerances import PRODUCT_RELATIVE
+from circuitseer_trl.extras import install_command
 from circuitseer_trl.modeling.loading import local_device
 
 SIZE = 512
@@ -71,7 +72,7 @@ def check_all_reduce() -> list[Outcome]:
 def check_vllm() -> list[Outcome]:
     """Can vLLM be imported, and which platform does it find?"""
     if find_spec("vllm") is None:
-        raise CannotError("vllm is not installed: pip install 'circuitseer-trl[vllm]'")
+        raise CannotError(f"vllm is not installed: {install_command('vllm')}")
     program = (
         "import vllm; from vllm.platforms import current_platform as found; "
         "print(vllm.__version__, found.device_name or type(found).__name__)"

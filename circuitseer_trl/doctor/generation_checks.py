@@ -14,6 +14,7 @@ from circuitseer_trl.doctor.programs.run_program import run_program
 from circuitseer_trl.doctor.subject import Subject, example_texts
 from circuitseer_trl.evaluation.answering.backends.generation import end_token_ids
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
+from circuitseer_trl.extras import install_command
 from circuitseer_trl.modeling.encoding import decode_tokens
 from circuitseer_trl.modeling.loading import load_model, load_tokenizer
 
@@ -82,7 +83,7 @@ def save_random_model(folder: Path, tokenizer_of: str) -> None:
 def check_vllm_text(subject: Subject) -> list[Outcome]:
     """vLLM in a process of its own, on a random model that it can run, against `generate`."""
     if find_spec("vllm") is None:
-        raise CannotError("vllm is not installed: pip install 'circuitseer-trl[vllm]'")
+        raise CannotError(f"vllm is not installed: {install_command('vllm')}")
     subject.free()  # vLLM takes nearly all memory of a GPU
     with tempfile.TemporaryDirectory() as folder:
         model, job, output = (Path(folder) / name for name in ("model", "job.json", "texts.json"))

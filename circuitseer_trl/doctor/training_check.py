@@ -16,7 +16,7 @@ from circuitseer_trl.doctor.outcome import CannotError, Outcome, compared
 from circuitseer_trl.doctor.programs.run_program import ON_CPU, run_program
 from circuitseer_trl.doctor.subject import example_texts
 from circuitseer_trl.named_files import find_file
-from circuitseer_trl.training.compile_locks import CPU_EXTENSION, build_folders
+from circuitseer_trl.training.compile_locks import cpu_extension_is_built
 
 NUM_ROWS, NUM_STEPS = 16, 2
 SECONDS = 600.0
@@ -26,13 +26,8 @@ LOSS_BOUNDS = {"cpu": 1e-5, "cuda": 1e-3}
 WEIGHT_BOUNDS = {"cpu": 1e-3, "cuda": 5e-2}
 
 
-def compiled() -> bool:
-    """Whether DeepSpeed's extension for sums on a CPU is built already."""
-    return any(any(folder.glob("*.so")) for folder in build_folders() if folder.name == CPU_EXTENSION)
-
-
 def announcement() -> str:
-    built = compiled() or torch.cuda.device_count() >= 2
+    built = cpu_extension_is_built() or torch.cuda.device_count() >= 2
     return "Starts DeepSpeed, and compares." + ("" if built else " Its first start on a CPU compiles for minutes.")
 
 

@@ -138,9 +138,10 @@ def benchmark_names(names: Iterable[str], benchmarks_dir: str | Path | None = No
     for name in expanded:
         check_benchmark_name(name)
         path = rows_file(name, benchmarks_dir)
-        if name not in known and not (path is not None and path.is_file()):
-            if path is not None and (others := sorted(path.parent.glob("test.*"))):
-                raise ValueError(f"{others[0]} is not read: a benchmark's rows are JSONL. Convert the file to {path}.")
+        local = path is not None and path.is_file()
+        if path is not None and not local and (others := sorted(path.parent.glob("test.*"))):
+            raise ValueError(f"{others[0]} is not read: a benchmark's rows are JSONL. Convert the file to {path}.")
+        if name not in known and not local:
             close = difflib.get_close_matches(name, known, n=1)
             advice = f"Did you mean {close[0]!r}? " if close else ""
             raise ValueError(

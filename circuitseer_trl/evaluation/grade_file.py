@@ -104,4 +104,6 @@ def grade_file(config: GradeConfig) -> GradedFile:
                 num_lines += 1
                 num_right += verdict.correct
                 num_undecided += verdict.undecided
+        if num_lines == 0:
+            raise ValueError(f"{config.input} has no lines to grade.")
     return GradedFile(num_lines, num_right, num_undecided)

@@ -6,11 +6,16 @@ An evaluation on it measures how often a model solves each problem of the pool.
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from circuitseer_trl.artifacts import write_text
 from circuitseer_trl.configs import PoolConfig
-from circuitseer_trl.evaluation.benchmark_files import benchmark_specs, check_benchmark_name
+from circuitseer_trl.evaluation.benchmark_files import OWN_BENCHMARK, benchmark_specs, check_benchmark_name
+from circuitseer_trl.evaluation.benchmark_rows import parse_row
 from circuitseer_trl.grading.extraction import extract_answer
+
+if TYPE_CHECKING:
+    from circuitseer_trl.pool.rows import Pool
 
 
 @dataclass
@@ -48,8 +53,7 @@ def write_pool(pool_config: PoolConfig, config: PoolBenchmarkConfig) -> tuple[Pa
             f"{', '.join(pool.source.column_names)}."
         )
     if config.answer_column is not None:
-        given = pool.source.select(pool.rows)[config.answer_column]
-        answers = [None if value is None else str(value).strip() for value in given]
+        answers = given_answers(pool, config.answer_column)
     else:
         answers = [extract_answer(example.completion) for example in pool]
     lines = [
@@ -64,3 +68,21 @@ def write_pool(pool_config: PoolConfig, config: PoolBenchmarkConfig) -> tuple[Pa
     path = Path(config.benchmarks_dir) / config.name / "test.jsonl"
     write_text(path, "".join(lines))
     return path, len(lines), len(pool) - len(lines)
+
+
+def given_answers(pool: "Pool", column: str) -> list[str]:
+    """The answers of a column, as an evaluation reads them from a file; empty where there is none.
+
+    Raises:
+        ValueError: An answer is neither text nor a number, such as a list or NaN.
+    """
+    answers = []
+    for row, value in zip(pool.rows, pool.source.select(pool.rows)[column], strict=True):
+        try:
+            answers.append(parse_row({"problem": "-", "answer": value}, OWN_BENCHMARK).gold)
+        except ValueError as error:
+            raise ValueError(
+                f"Row {row} of {pool.name} has no reference in {column!r} (`answer_column`): {error}. Give a column of texts or "
+                "numbers."
+            ) from error
+    return answers

@@ -80,7 +80,7 @@ def _check_benchmark(place: str, name: str, values: Mapping[str, Any]) -> None:
     for key in ("mean_tokens", "seconds", "tokens_per_second"):
         optional = key != "seconds" and key in values and values[key] is None
         if not optional and not is_number(values.get(key)):
-            raise ValueError(f"{place}`{key}` of {name} must be a number, got {values[key]!r}.")
+            raise ValueError(f"{place}`{key}` of {name} must be a number, got {values.get(key)!r}.")
     if not isinstance(values.get("pass_at_k"), dict) or not all(map(str.isdecimal, values["pass_at_k"])):
         raise ValueError(f"{place}`pass_at_k` of {name} must be shares by k, got {values.get('pass_at_k')!r}.")
     for share in values["pass_at_k"].values():

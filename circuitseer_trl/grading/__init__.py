@@ -2,5 +2,6 @@
 
 from circuitseer_trl.grading.extraction import extract_answer
 from circuitseer_trl.grading.grader import Grader, Question, Verdict, grade_all
+from circuitseer_trl.grading.shared import equivalent, grade
 
-__all__ = ["Grader", "Question", "Verdict", "extract_answer", "grade_all"]
+__all__ = ["Grader", "Question", "Verdict", "equivalent", "extract_answer", "grade", "grade_all"]

@@ -36,7 +36,7 @@ class Asked:
         percent: Whether it asks for a percentage; the sign may then be left out.
         constants: Whether it speaks of constants or integrals; None without a question.
         blanks: Number of blanks or numbered parts.
-        quantities: Number of different quantities that it names to be found.
+        names: Different quantities that it names to be found, in their order.
         alternatives: Whether it asks for all values of one kind.
         in_order: Whether it asks for an order by name.
     """
@@ -44,7 +44,7 @@ class Asked:
     percent: bool = False
     constants: bool | None = None
     blanks: int = 0
-    quantities: int = 0
+    names: tuple[str, ...] = ()
     alternatives: bool = False
     in_order: bool = False
 
@@ -54,7 +54,7 @@ class Asked:
             return False
         if self.in_order or self.blanks == count:
             return True
-        return not self.alternatives and self.quantities == count
+        return not self.alternatives and len(self.names) == count
 
 
 @lru_cache(maxsize=1024)
@@ -70,12 +70,12 @@ def asked_in(question: str | None) -> Asked:
     extremes = bool(_EXTREMES.search(last))
     plain = re.sub(r"\s+", " ", last.replace("$", " "))
     named = _SYMBOLS.search(plain)
-    quantities = len(re.split(r",\s*(?:and\s)?|\sand\s", named[1])) if named else 0
+    names = re.split(r",\s*(?:and\s)?|\sand\s", named[1]) if named else []
     return Asked(
         percent=bool(_PERCENT.search(question)),
         constants=bool(_CONSTANTS.search(question)),
         blanks=len(_BLANK.findall(question)) or numbered or (questions if questions > 1 and not extremes else 0),
-        quantities=quantities,
+        names=tuple(re.sub(r"[\s{}]", "", name) for name in names),
         alternatives=extremes or bool(_ALTERNATIVES.search(last)),
         in_order=bool(_IN_ORDER.search(last)),
     )

@@ -49,7 +49,7 @@ def gold_option(gold: str) -> str:
 def _letters(text: str) -> set[str] | None:
     """Letters of an answer that is nothing but letters, or `None`."""
     text = re.sub(r"\s*(?:选项|项)$", "", _PREFIX.sub("", text).strip(" .:。"))
-    if outer := re.fullmatch(r"\\\{(.*)\\\}|\{(.*)\}|\[(.*)\]|\(([A-K]{2,})\)", text):
+    if outer := re.fullmatch(r"\\\{(.*)\\\}|\{(.*)\}|\[(.*)\]|\(([A-K](?:[\s,]*[A-K])+)\)", text):
         text = next(inner for inner in outer.groups() if inner is not None).strip()
     text = re.sub(r"\(\s*([A-Ka-k])\s*\)", r"\1", text)
     text = re.sub(r"([A-K])\s*[.:)](?=\s|$|,|[A-K])", r"\1", text)

@@ -33,7 +33,7 @@ _SAID_BEFORE = re.compile(
     r'|(?:yes|so|hence|thus|therefore|that is)(?="\s*,)'
     r"|exactly|approximately|about|(?:不等式|[^\"不非没无未])*(?:答案|解集|结果|取值范围|通解|方程)(?:[是为]|等于)?:?"
     r"|(?:即|故|则|所以|因此|综上)(?:(?:不等式|[^\"不非没无未])*[是为])?:?"
-    r'|(?:不等式|(?![不非没无未])[\u3400-\u9fff]){0,12}[为是]:?)"\s*[,:：]?\s*(?=\S)',
+    r'|(?:不等式|(?![不非没无未])[\u3400-\u9fff]){0,12}[为是]:?)"\s*[,:：]?\s*(?=[^\s,.]|\.\d)',
     re.IGNORECASE,
 )
 
@@ -44,7 +44,7 @@ def text(gold: Reading, answer: Reading, asked: Asked) -> bool | None:
     """A reference of words alone: what they mean counts.
 
     Right: `\\text{no, it is not}` for `\\text{No}`. Right: `\\varnothing` for `\\text{no solution}`.
-    Wrong: `\\text{Yes}` for `\\text{No}`.
+    Wrong: `\\text{No}, 3` for `\\text{No}`.
     """
     if '"' not in gold.text or not re.fullmatch(r'(?:"[^"\d]*"|[\s,.]|\\(?:and|or)(?![A-Za-z]))+', gold.text):
         return None
@@ -104,7 +104,7 @@ def ratio(gold: Reading, answer: Reading, asked: Asked) -> bool | None:
 def set_builder(gold: Reading, answer: Reading, asked: Asked) -> bool | None:
     """A set-builder that is no set of reals and no family: only its text can be compared.
 
-    Right: `\\{(x,y) \\mid x+y=1\\}` for `\\{(x,y)|x+y=1\\}`. Wrong: `3` for `\\{(x,y)|x+y=1\\}`.
+    Wrong: `\\{(x,y) \\mid x-y=1\\}` for `\\{(x,y)|x+y=1\\}`. Wrong: `3` for `\\{(x,y)|x+y=1\\}`.
     """
     builders = [_set_builder(each.text) for each in (gold, answer)]
     if not any(builders):
@@ -188,9 +188,9 @@ def _compare_texts(gold_text: str, answer_text: str, asked: Asked) -> Judgement:
     gold, answer = read(gold_text), read(answer_text)
     if gold.compact == answer.compact:
         return Judgement(True, "same_text")
-    gold, answer = (
-        each if each.is_words else read(_SAID_BEFORE.sub("", each.text)).without_system for each in (gold, answer)
-    )
+    gold, answer = (read(_SAID_BEFORE.sub("", each.text)).without_system for each in (gold, answer))
+    if gold.compact == answer.compact:
+        return Judgement(True, "same_text")
     for rule in RULES:
         try:
             if (decided := rule(gold, answer, asked)) is not None:
@@ -211,7 +211,11 @@ def _compare_texts(gold_text: str, answer_text: str, asked: Asked) -> Judgement:
         unknown = set(re.findall(r"\\([A-Za-z]+)", gold.text + answer.text)) - KNOWN
         if not unknown <= _ALGEBRA:
             return Judgement(False, "not_understood")
-        return Judgement(math_verify_equal(gold.text, answer.text), "math_verify")
+        try:
+            equal = math_verify_equal(gold.text, answer.text)
+        except TooCostlyError:
+            return Judgement(False, "too_costly")
+        return Judgement(False, "not_understood") if equal is None else Judgement(equal, "math_verify")
     except ParseError:
         if '"' in gold.text:
             return Judgement(same_phrase(gold.text, answer.text), "text")

@@ -44,6 +44,18 @@ def _closing_braces(text: str) -> dict[int, int]:
     return closing
 
 
+def without_boxes(text: str) -> str:
+    """The text with the content of each box in the box's place."""
+    if "box" not in text:
+        return text
+    closing = _closing_braces(text)
+    removed = set[int]()
+    for match in _BOX.finditer(text):
+        if match.group(1) and match.end() - 1 in closing:
+            removed |= {*range(match.start(), match.end()), closing[match.end() - 1]}
+    return "".join(character for position, character in enumerate(text) if position not in removed)
+
+
 def _boxes(text: str) -> list[_Span]:
     """All boxes that lie in no other one, in order."""
     closing = _closing_braces(text)
@@ -64,23 +76,23 @@ def _boxes(text: str) -> list[_Span]:
     return spans
 
 
-def extract_answer(response: str) -> str | None:
+def extract_answer(response: str, parts: int = 1) -> str | None:
     """What the last `\\boxed{}` (or `\\fbox`, `\\framebox`, `\\boxed 5`) holds, or `None`.
 
     A last box that never closes was cut off: then there is no answer, whatever was boxed before. Boxes joined by a
-    comma or "and", and boxes side by side that differ, are one list.
+    comma or "and", and boxes side by side that differ, are one list; so are as many boxes as the question has parts.
     """
     if "box" not in response and "\x08oxed" not in response:
         return None
     boxes = _boxes(response)
     if not boxes or boxes[-1].content is None:
         return None
-    parts = [boxes[-1].content]
+    contents = [boxes[-1].content]
     for before, after in zip(reversed(boxes[:-1]), reversed(boxes[1:]), strict=True):
-        if before.content is None or not _are_joined(response, before, after):
+        if before.content is None or not (len(boxes) == parts or _are_joined(response, before, after)):
             break
-        parts.insert(0, before.content)
-    answer = ", ".join(_BOX.sub(lambda match: "{" if match.group(1) else "", part).strip() for part in parts)
+        contents.insert(0, before.content)
+    answer = ", ".join(_BOX.sub(lambda match: "{" if match.group(1) else "", part).strip() for part in contents)
     if "%" not in answer and "percent" not in answer and _PERCENT_AFTER.match(response, boxes[-1].end):
         answer += r"\%"
     if answer.isalnum() and (base := _BASE_AFTER.match(response, boxes[-1].end)):

@@ -80,7 +80,16 @@ def parse_family(text: str, *, said: bool = True) -> Family | None:
         return None
     if not members or not any("k" in symbols(bound) for member in members for bound in member.bounds):
         return None
-    return Family(tuple(members), {"N*": "N1", "N+": "N1", "Z+": "N1", "Z>0": "N1", "N": "N0"}.get(domain, domain))
+    found = Family(tuple(members), {"N*": "N1", "N+": "N1", "Z+": "N1", "Z>0": "N1", "N": "N0"}.get(domain, domain))
+    return found if match is not None or not said or _are_angles(found, dummy) else None
+
+
+def _are_angles(family: Family, dummy: str) -> bool:
+    """Whether members repeat with parts of pi: only then may an integer go without saying. 2 pi n may be a formula in n."""
+    progressions = _progressions(family) if dummy == "k" or len(family.members) > 1 else None
+    with mpmath.workdps(40):
+        turns = [each.step / mpmath.pi * 5040 for each in progressions or ()]
+        return bool(turns) and all(close(turn, mpmath.nint(turn)) for turn in turns)
 
 
 def _unnamed_dummy(text: str, said: bool) -> str | None:

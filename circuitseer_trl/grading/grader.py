@@ -2,18 +2,21 @@
 
 import importlib.util
 import os
+import re
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from circuitseer_trl.grading.asking import asked_in
 from circuitseer_trl.grading.extraction import extract_answer
 from circuitseer_trl.grading.workers import WorkerPool
 
 _CACHED_PAIRS = 1 << 16
 _ENDED = ("timeout", "crash")  # the comparison's process was killed, or died
-_UNDECIDED = (*_ENDED, "not_understood", "too_costly", "too_deep", "too_long")
+_UNDECIDED = (*_ENDED, "not_understood", "too_costly", "too_deep", "too_long", "too_many")
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,11 @@ class Verdict:
 
 
 class Grader:
-    """Grades responses. Use it in a `with` block, which ends its processes.
+    """Grades responses, from any thread. Use it in a `with` block, which ends its processes.
 
     Args:
         num_workers: Number of processes; None is one for each core, at most four.
-        timeout: Seconds of a comparison. After them its process is killed and the verdict is "wrong".
+        timeout: Seconds of processor time of a comparison. After them its process is killed and the verdict is undecided.
     """
 
     def __init__(self, num_workers: int | None = None, timeout: float = 5.0) -> None:
@@ -66,6 +69,7 @@ class Grader:
             raise ImportError("Grading needs Math-Verify, which is not installed: pip install 'circuitseer-trl[eval]'")
         self._pool = WorkerPool(num_workers or min(4, os.cpu_count() or 1), timeout)
         self._cache: OrderedDict[tuple[Any, ...], Verdict] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> "Grader":
         return self
@@ -73,14 +77,25 @@ class Grader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.close()
+        self.close()
+
+    def close(self) -> None:
+        """Ends the processes. The next answer starts new ones."""
+        with self._lock:
+            self._pool.close()
 
     def grade(self, items: Sequence[tuple[str, Question]]) -> list[Verdict]:
         """Verdicts of (response, question) pairs, in their order."""
-        return self.grade_answers([(extract_answer(response), question) for response, question in items])
+        return self.grade_answers(
+            [(extract_answer(response, _parts(question)), question) for response, question in items]
+        )
 
     def grade_answers(self, items: Sequence[tuple[str | None, Question]]) -> list[Verdict]:
         """Verdicts of answers that were extracted before."""
+        with self._lock:
+            return self._grade_answers(items)
+
+    def _grade_answers(self, items: Sequence[tuple[str | None, Question]]) -> list[Verdict]:
         verdicts: list[Verdict | None] = [None] * len(items)
         waiting: dict[tuple[Any, ...], list[int]] = {}
         for number, (answer, question) in enumerate(items):
@@ -169,6 +184,12 @@ class Grader:
                 if len(too_slow) == 2:
                     break
         return None, too_slow
+
+
+def _parts(question: Question) -> int:
+    """How many boxes a response may have that are one answer: one for each part, if the reference answers them all."""
+    parts = asked_in(question.text).blanks
+    return parts if parts > 1 and len(re.findall("[,;，；]", question.gold)) + 1 >= parts else 1
 
 
 def grade_all(items: Iterable[tuple[str, Question]], **options: Any) -> list[Verdict]:

@@ -118,7 +118,12 @@ def ordered(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool | 
 
     A question with two blanks makes 3, 5 another answer than 5, 3.
     """
-    return all(map(same, ours, theirs)) if asked.orders(len(ours)) else None
+    if not asked.orders(len(ours)):
+        return None
+    names = [item.name or "" for item in theirs]
+    if sorted(names) == sorted(asked.names):  # b = 3, a = 5 where a and b are asked for
+        theirs = [theirs[names.index(name)] for name in asked.names]
+    return all(map(same, ours, theirs))
 
 
 def _in_any_order(ours: list[Reading], theirs: list[Reading]) -> bool:
@@ -145,7 +150,7 @@ def _compare_with_tuple(gold: Reading, answer: Reading, ours: list[Reading], the
     if r"\or" in gold.text or 1 not in (len(ours), len(theirs)):
         return _compare_pairs(ours, theirs)
     parts, their_parts = (
-        items[0].point or (items[0].value.tuple if items[0].value is not None else None) or []
+        items[0].point or (items[0].value.components if items[0].value is not None else None) or []
         if len(items) == 1
         else items
         for items in (ours, theirs)

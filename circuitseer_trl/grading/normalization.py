@@ -3,6 +3,7 @@
 import re
 import unicodedata
 
+from circuitseer_trl.grading.extraction import without_boxes
 from circuitseer_trl.grading.tokens import FUNCTIONS as PARSED_FUNCTIONS
 
 _UNICODE = {
@@ -210,7 +211,7 @@ def _join_thousands(match: re.Match[str]) -> str:
 
 def normalize(text: str) -> str:
     """The text with one spelling for each symbol, without styles and spare spaces; words stand in double quotes."""
-    text = re.sub(r"\s{2,}", " ", fold_unicode(text).replace('"', "").replace("`", "")).strip()
+    text = re.sub(r"\s{2,}", " ", fold_unicode(without_boxes(text)).replace('"', "").replace("`", "")).strip()
     text = re.sub(r"^\s*\*\*([^*]+)\*\*[.\s]*$", r"\1", text)  # Markdown's bold
     if re.fullmatch(r"\{\s*'\w+':.*\}", text):  # a Python dictionary of blanks
         text = re.sub(r"'(\w+)':\s*'([^']*)'", lambda m: f"{m[1]}={m[2]}".replace("\\\\", "\\"), text[1:-1])

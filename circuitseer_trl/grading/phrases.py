@@ -34,10 +34,14 @@ def same_phrase(one: str, other: str) -> bool:
         ours = reading(one)
         if ours is not None:
             return ours == reading(other) or (reading is _quadrant and ours == _numeral(other))
-    if words(one) in ("yes", "no") and (first := re.match(r'\W*"?(yes|no)\b\s*"?\s*[,.;]', other.casefold())):
+    if (
+        words(one) in ("yes", "no")
+        and not re.search(r"\d", other)
+        and (first := re.match(r'\W*"?(yes|no)\b\s*"?\s*[,.;]', other.casefold()))
+    ):
         return first[1] == words(one)
     kind = re.sub(r"\b(?:function|number|polygon|curve)\b", "", re.sub(r"[^a-z ]", " ", other.casefold()))
-    return bool(words(one)) and words(one) == words(kind)
+    return bool(words(one)) and words(one) == words(kind) and not re.search(r"\d", other)
 
 
 def _no_solution(text: str) -> bool:

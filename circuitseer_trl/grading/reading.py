@@ -73,7 +73,7 @@ class Reading:
         return name_of(self.text)
 
     @cached_property
-    def tuple(self) -> "list[Reading] | None":
+    def components(self) -> "list[Reading] | None":
         return _tuple(self.text)
 
     @cached_property
@@ -101,7 +101,7 @@ class Reading:
     @cached_property
     def column(self) -> list[list[Node]] | None:
         """A tuple as the column that it may be written as."""
-        parts = (self.value or self).tuple
+        parts = (self.value or self).components
         return [[part.node] for part in parts] if parts is not None else None
 
     @cached_property

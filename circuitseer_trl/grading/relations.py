@@ -102,8 +102,8 @@ def compare_relations(gold: str, answer: str, gold_parts: list[str], answer_part
     if len(relations) == len(others) == 1:
         ours, theirs = (_difference(parts) for parts in (gold_parts, answer_parts))
         if not symbols(ours) or not symbols(theirs):  # 1 = 1/4, which only labels a value
-            pairs = zip(gold_parts[::2], answer_parts[::2], strict=True)
-            return Judgement(relations == others and all(_same_value(a, b) for a, b in pairs), "chain")
+            sides = zip(gold_parts[::2], answer_parts[::2], strict=True)
+            return Judgement(relations == others and all(_same_value(a, b) for a, b in sides), "chain")
         if relations == others == ["="]:
             if proportional(ours, theirs) or same_zeros(ours, theirs):
                 return Judgement(True, "equation")

@@ -129,7 +129,7 @@ def tuple_(gold: Reading, answer: Reading) -> bool | None:
 
     Right: `(x,y)=(3,1)` for `(3,1)`. Right: `P(0.5,1)` for `(\\frac12,1)`. Wrong: `(1,3)` for `(3,1)`.
     """
-    ours, theirs = gold.tuple, answer.tuple
+    ours, theirs = gold.components, answer.components
     if (ours is None) != (theirs is None):
         ours, theirs = ours or gold.point, theirs or answer.point
     if ours is None and theirs is None:
@@ -206,7 +206,7 @@ def relation(gold: Reading, answer: Reading) -> bool | None:
 def words(gold: Reading, answer: Reading) -> bool | None:
     """Words, whatever their case and articles.
 
-    Right: `\\text{an Ellipse}` for `\\text{ellipse}`. Wrong: `\\text{east}` for `\\text{west}`.
+    Wrong: `\\text{not }3` for `3`. Wrong: `\\text{east}` for `\\text{west}`.
     """
     core = read(gold.core)
     if core.is_words:

@@ -2,24 +2,30 @@
 
 import re
 
-from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+from circuitseer_trl.grading import budget
+from circuitseer_trl.grading.nodes import TooCostlyError
 
 # Powers of powers, long exponents and factorials of long numbers: their value has more digits than memory.
 _COSTLY = re.compile(r"\^\s*\{[^{}]*\^|\^\s*\w\s*\^|\^\s*\{?\s*-?\d{5,}|\d{4,}\s*\}?\)?\s*!|\d{200,}")
-_CONFIGS = (LatexExtractionConfig(), ExprExtractionConfig())
 
 
-def math_verify_equal(gold: str, answer: str) -> bool:
-    """Whether Math-Verify finds two normalised texts equal. Texts with very large values are not given to it."""
+def math_verify_equal(gold: str, answer: str) -> bool | None:
+    """Whether Math-Verify finds two normalised texts equal; None where it cannot parse one.
+
+    Texts with very large values are not given to it: `TooCostlyError`.
+    """
     if _COSTLY.search(gold) or _COSTLY.search(answer):
-        return False
+        raise TooCostlyError("a sum or a power with too many digits for Math-Verify")
+    with budget.paused():  # its import takes seconds, and few answers need it
+        from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+    configs = [LatexExtractionConfig(), ExprExtractionConfig()]
     texts = [
         re.sub(r'"([^"]*)"', r"\\text{\1}", text).replace(r"\and", ",").replace("%", r"\%") for text in (gold, answer)
     ]
     for mark, command in ((r"\matrix", r"\begin{pmatrix}"), (r"\endmatrix", r"\end{pmatrix}"), (r"\cr", r"\\")):
         texts = [text.replace(mark, command) for text in texts]
     try:
-        ours, theirs = (parse(f"${text}$", list(_CONFIGS), parsing_timeout=None) for text in texts)
-        return bool(ours and theirs and verify(ours, theirs, timeout_seconds=None))
+        ours, theirs = (parse(f"${text}$", configs, parsing_timeout=None) for text in texts)
+        return bool(verify(ours, theirs, timeout_seconds=None)) if ours and theirs else None
     except Exception:  # sympy and its parsers raise anything, and a verdict must come out
-        return False
+        return None

@@ -8,17 +8,23 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _MEMORY_BYTES = 2 << 30
-# Importing sympy takes seconds on a busy machine, and counts against no comparison.
+# The start of a process on a busy machine counts against no comparison.
 _START_SECONDS = 120.0
+# A comparison is stopped by its processor time. The clock only finds processes that do not run at all.
+_CLOCK_PER_PROCESSOR = 20.0
+# Tasks sent ahead, so that no worker waits for the next one. They fit into a pipe, so that sending never blocks.
+_AHEAD, _AHEAD_BYTES = 32, 48_000
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,12 @@ class Outcome:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Task:
+    number: int
+    line: bytes
+
+
 class _Worker:
     def __init__(self, timeout: float) -> None:
         environment = {
@@ -37,7 +49,7 @@ class _Worker:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "circuitseer_trl.grading.workers"],
+            [sys.executable, "-m", "circuitseer_trl.grading.workers", str(timeout)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -48,15 +60,23 @@ class _Worker:
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         os.set_blocking(self.stdout.fileno(), False)
         self.timeout = timeout
-        self.task: int | None = None
+        self.tasks: deque[_Task] = deque()
         self.ready = False
         self.received = b""
         self.since = time.monotonic()
 
-    def send(self, number: int, task: dict[str, Any]) -> None:
-        self.task, self.since = number, time.monotonic()
+    def takes(self, task: _Task) -> bool:
+        """Whether another task may be sent."""
+        if not self.ready or len(self.tasks) >= _AHEAD:
+            return False
+        return not self.tasks or sum(len(each.line) for each in self.tasks) + len(task.line) <= _AHEAD_BYTES
+
+    def send(self, task: _Task) -> None:
+        if not self.tasks:
+            self.since = time.monotonic()
+        self.tasks.append(task)
         with contextlib.suppress(BrokenPipeError):  # its death is noticed when its answer is read
-            self.stdin.write(json.dumps(task).encode() + b"\n")
+            self.stdin.write(task.line)
             self.stdin.flush()
 
     def receive(self) -> list[dict[str, Any]] | None:
@@ -64,12 +84,13 @@ class _Worker:
         chunk = os.read(self.stdout.fileno(), 1 << 16)
         if not chunk:
             return None
+        self.since = time.monotonic()
         *lines, self.received = (self.received + chunk).split(b"\n")
         return [json.loads(line) for line in lines]
 
     @property
     def deadline(self) -> float:
-        return self.since + (self.timeout if self.ready else _START_SECONDS)
+        return self.since + (self.timeout * _CLOCK_PER_PROCESSOR if self.ready else _START_SECONDS)
 
     def kill(self) -> None:
         self.process.kill()
@@ -80,7 +101,12 @@ class _Worker:
 
 
 class WorkerPool:
-    """A pool of worker processes. They start at their first task, and are replaced when they are killed."""
+    """A pool of worker processes. They start at their first task, and are replaced when they are killed.
+
+    Args:
+        num_workers: Most processes at a time.
+        timeout: Seconds of processor time of a task.
+    """
 
     def __init__(self, num_workers: int, timeout: float) -> None:
         self.num_workers, self.timeout = num_workers, timeout
@@ -88,65 +114,80 @@ class WorkerPool:
 
     def run(self, tasks: Iterable[dict[str, Any]]) -> Iterator[tuple[int, Outcome]]:
         """Yields (number of the task, its outcome) as they finish, taking tasks as workers become free."""
-        queue = enumerate(tasks)
-        upcoming = next(queue, None)
+        lines = (_Task(number, json.dumps(task).encode() + b"\n") for number, task in enumerate(tasks))
+        waiting: deque[_Task] = deque()  # the next task, and those that a killed worker had not begun
         with selectors.DefaultSelector() as selector:
             for worker in self._workers:
                 selector.register(worker.stdout, selectors.EVENT_READ, worker)
             while True:
-                for worker in self._workers:
-                    if upcoming is not None and worker.ready and worker.task is None:
-                        worker.send(*upcoming)
-                        upcoming = next(queue, None)
-                if (
-                    upcoming is not None
-                    and len(self._workers) < self.num_workers
-                    and all(worker.ready and worker.task is not None for worker in self._workers)
-                ):
+                while (waiting or self._next(lines, waiting)) and (free := self._free(waiting[0])) is not None:
+                    free.send(waiting.popleft())
+                if waiting and len(self._workers) < self.num_workers and all(each.tasks for each in self._workers):
                     self._start(selector)
-                busy = [worker for worker in self._workers if worker.task is not None or not worker.ready]
-                if upcoming is None and all(worker.task is None for worker in self._workers):
+                busy = [worker for worker in self._workers if worker.tasks or not worker.ready]
+                if not waiting and not any(worker.tasks for worker in self._workers):
                     return
                 wait = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
                 for key, _ in selector.select(wait):
-                    yield from self._read(key.data, selector)
+                    yield from self._read(key.data, selector, waiting)
                 now = time.monotonic()
-                for worker in [worker for worker in self._workers if worker in busy and worker.deadline <= now]:
+                for worker in [each for each in self._workers if each in busy and each.deadline <= now]:
                     if not worker.ready:
                         raise RuntimeError(f"A grading process did not start within {_START_SECONDS:.0f} s.")
-                    if worker.task is not None:
-                        yield worker.task, Outcome(None, "timeout", now - worker.since)
-                        self._drop(worker, selector)
+                    if worker.tasks:
+                        yield self._failed(worker, "timeout", selector, waiting)
+
+    @staticmethod
+    def _next(lines: Iterator[_Task], waiting: deque[_Task]) -> bool:
+        task = next(lines, None)
+        if task is not None:
+            waiting.append(task)
+        return task is not None
+
+    def _free(self, task: _Task) -> _Worker | None:
+        """The worker with the fewest tasks among those that take another one."""
+        return min((each for each in self._workers if each.takes(task)), key=lambda each: len(each.tasks), default=None)
 
     def _start(self, selector: selectors.BaseSelector) -> None:
         worker = _Worker(self.timeout)
         self._workers.append(worker)
         selector.register(worker.stdout, selectors.EVENT_READ, worker)
 
-    def _drop(self, worker: _Worker, selector: selectors.BaseSelector) -> None:
+    def _failed(
+        self, worker: _Worker, failure: str, selector: selectors.BaseSelector, waiting: deque[_Task]
+    ) -> tuple[int, Outcome]:
+        """The outcome of the task that a worker was at; those behind it wait for another worker."""
+        seconds = time.monotonic() - worker.since
         selector.unregister(worker.stdout)
         worker.kill()
         self._workers.remove(worker)
+        task = worker.tasks.popleft()
+        waiting.extendleft(reversed(worker.tasks))
+        return task.number, Outcome(None, failure, seconds)
 
-    def _read(self, worker: _Worker, selector: selectors.BaseSelector) -> Iterator[tuple[int, Outcome]]:
+    def _read(
+        self, worker: _Worker, selector: selectors.BaseSelector, waiting: deque[_Task]
+    ) -> Iterator[tuple[int, Outcome]]:
         lines = worker.receive()
         if lines is None:
             if not worker.ready:
                 raise RuntimeError(
-                    "A grading process ended while it started. Try `python -m circuitseer_trl.grading.workers` to see why."
+                    "A grading process ended while it started. "
+                    "Try `python -m circuitseer_trl.grading.workers 5` to see why."
                 )
-            number, seconds = worker.task, time.monotonic() - worker.since
-            self._drop(worker, selector)
-            if number is not None:
-                yield number, Outcome(None, "crash", seconds)
+            if worker.tasks:
+                stopped = worker.process.wait() == -getattr(signal, "SIGPROF", 0) != 0
+                yield self._failed(worker, "timeout" if stopped else "crash", selector, waiting)
+            else:
+                selector.unregister(worker.stdout)
+                worker.kill()
+                self._workers.remove(worker)
             return
         for line in lines:
             if not worker.ready:
                 worker.ready = True
             else:
-                assert worker.task is not None
-                number, worker.task = worker.task, None
-                yield number, Outcome(line, "", time.monotonic() - worker.since)
+                yield worker.tasks.popleft().number, Outcome(line, "", line.pop("seconds"))
 
     def close(self) -> None:
         for worker in self._workers:
@@ -154,7 +195,7 @@ class WorkerPool:
         self._workers.clear()
 
 
-def _serve() -> None:
+def _serve(timeout: float) -> None:
     # What libraries print must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -163,19 +204,24 @@ def _serve() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    from circuitseer_trl.grading import budget
     from circuitseer_trl.grading.equivalence import compare
 
     answers.write(b'{"ready": true}\n')
     answers.flush()
     for line in sys.stdin.buffer:
+        start = time.perf_counter()
+        budget.start(timeout)
         try:
             comparison = compare(**json.loads(line))
             outcome = {"correct": comparison.correct, "reason": comparison.reason}
         except Exception as error:  # no answer may end the process that others wait for; the reason tells of it
             outcome = {"correct": False, "reason": f"error: {type(error).__name__}"}
+        budget.start(0)
+        outcome["seconds"] = time.perf_counter() - start
         answers.write(json.dumps(outcome).encode() + b"\n")
         answers.flush()
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(float(sys.argv[1]))

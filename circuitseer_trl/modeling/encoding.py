@@ -1,11 +1,17 @@
 """Turns a problem and its solution into the token ids that a model reads."""
 
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 from transformers import PreTrainedTokenizerBase
 
 from circuitseer_trl.pool.chat import chat_messages
+
+RENDER_SECONDS = 30.0  # a conversation takes less than a millisecond
 
 
 @dataclass(frozen=True)
@@ -33,16 +39,36 @@ def has_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer.chat_template is not None
 
 
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in the block after so many seconds of processor time. In the main thread alone, which gets signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"it takes more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
 def chat_text(
     tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, add_generation_prompt: bool = False
 ) -> str:
     """One conversation as its chat template writes it.
 
     Raises:
-        ValueError: The template is broken, or refuses the conversation.
+        ValueError: The template is broken, refuses the conversation, or has loops without an end.
     """
     try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
+        with _time_limit(RENDER_SECONDS):
+            text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
     except Exception as error:  # a template is a program, and may fail in any way
         line = getattr(error, "lineno", None)
         raise ValueError(

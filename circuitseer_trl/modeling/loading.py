@@ -63,7 +63,14 @@ def load_tokenizer(
     Args:
         chat_date: The date that its chat template writes. None leaves the template as it is, for a tokenizer that is saved.
     """
-    tokenizer = AutoTokenizer.from_pretrained(model_path(name), revision=revision)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model_path(name), revision=revision)
+    except (OSError, ImportError):
+        raise
+    except Exception as error:  # of a broken file; tokenizers raises Exception itself
+        raise ValueError(
+            f"The tokenizer of {name} cannot be loaded ({type(error).__name__}: {error}). Save or download it again."
+        ) from error
     if not tokenizer("1 + 1 = 2", add_special_tokens=False)["input_ids"]:
         # A Qwen2 config beside a tokenizer.json of another kind loads without a warning and maps every text to no tokens.
         raise ValueError(f"The tokenizer of {name} turns text into no tokens. Save the tokenizer again in that folder.")
@@ -118,10 +125,15 @@ def check_weights(name: str, revision: str | None = None, *, trust_remote_code: 
     if getattr(config, "quantization_config", None):
         return  # quantizers want the device that they compute on
     # On the device `meta` tensors have shapes but no values, so that transformers compares names and shapes alone.
-    with zero3_init_disabled(), quiet_transformers():
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            model_path(name), device_map="meta", ignore_mismatched_sizes=True, output_loading_info=True, **remote
-        )
+    try:
+        with zero3_init_disabled(), quiet_transformers():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                model_path(name), device_map="meta", ignore_mismatched_sizes=True, output_loading_info=True, **remote
+            )
+    except (ArithmeticError, LookupError, RuntimeError, TypeError) as error:  # such as for 0 heads
+        raise ValueError(
+            f"The config.json of {name} describes no model that can be made ({type(error).__name__}: {error})."
+        ) from error
     check_tensors(name, loaded[1])
 
 

@@ -1,15 +1,19 @@
 """Is this a causal language model, with all of its weights, and does it fit its tokenizer? Each check names what is wrong."""
 
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
     PretrainedConfig,
     PreTrainedTokenizerBase,
 )
+
+from circuitseer_trl.modeling.model_folders import weight_files
 
 _SHOWN = 3
 
@@ -63,18 +67,36 @@ def not_finite(model: torch.nn.Module) -> list[str]:
     broken = []
     for name, parameter in model.named_parameters():
         values = getattr(parameter, "ds_tensor", parameter).detach()  # DeepSpeed keeps its share there
-        if not values.is_floating_point() or values.dtype.itemsize < 2 or values.is_meta:
-            continue  # quantized, or not loaded
-        # A sum needs no memory, and is not finite if a value is not. Finite values may also have such a sum.
-        total = values.sum(dtype=torch.promote_types(values.dtype, torch.float32))
-        if not total.isfinite() and not values.isfinite().all():
+        if not _all_finite(values):
             broken.append(name)
     return broken
 
 
+def _all_finite(values: torch.Tensor) -> bool:
+    if not values.is_floating_point() or values.dtype.itemsize < 2 or values.is_meta:
+        return True  # quantized, or not loaded
+    # A sum needs no memory, and is not finite if a value is not. Finite values may also have such a sum.
+    total = values.sum(dtype=torch.promote_types(values.dtype, torch.float32))
+    return bool(total.isfinite()) or bool(values.isfinite().all())
+
+
 def check_finite(name: str, model: torch.nn.Module) -> None:
     """Raises if a weight is NaN or infinite."""
-    if broken := not_finite(model):
+    _refuse(name, not_finite(model))
+
+
+def check_finite_files(name: str) -> None:
+    """Raises if a weight in the files of a model's folder is NaN or infinite. Nothing is known of a model on the Hub."""
+    folder = Path(name).expanduser()
+    broken: list[str] = []
+    for file in weight_files(name, folder) if folder.is_dir() else []:
+        with safe_open(file, "pt") as tensors:
+            broken += [key for key in tensors.keys() if not _all_finite(tensors.get_tensor(key))]  # noqa: SIM118
+    _refuse(name, broken)
+
+
+def _refuse(name: str, broken: list[str]) -> None:
+    if broken:
         raise ValueError(
             f"The weights of {name} are not finite (NaN or infinite) in {_some(broken)}. Use another checkpoint, or save the "
             "model again. If its dtype is float16, use float32."

@@ -28,7 +28,7 @@ def check_model_folder(name: str) -> None:
         if not isinstance(read_json(folder / "config.json"), dict):
             raise ValueError(f"{folder / 'config.json'} is no model's configuration: it must be a JSON object.")
         for file in weight_files(name, folder):
-            _check_whole(file)
+            check_whole_weights(file)
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise FileNotFoundError(f"There is no model folder {name}.")
 
@@ -60,7 +60,7 @@ def weight_files(name: str, folder: Path) -> list[Path]:
     )
 
 
-def _check_whole(file: Path) -> None:
+def check_whole_weights(file: Path) -> None:
     """Raises if a safetensors file is shorter or longer than its header says, or has no header."""
     size = file.stat().st_size
     with open(file, "rb") as content:
@@ -99,7 +99,14 @@ _RECORDS = (
         "selection.json",
         "results.json",
     ),
-    *("finished.json", "all_results.json", "train_results.json", "eval_results.json"),
+    *(
+        "finished.json",
+        "checkpoint.json",
+        "trained_on.json",
+        "all_results.json",
+        "train_results.json",
+        "eval_results.json",
+    ),
 )
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from circuitseer_trl.artifacts import fingerprint
-from circuitseer_trl.finished import content_digest
+from circuitseer_trl.digests import content_digest
 from circuitseer_trl.pool.file_rows import READERS, FileRow
 
 logger = logging.getLogger(__name__)

@@ -1,12 +1,13 @@
 """Where does a dataset come from? A local file or folder, the web, or the Hub."""
 
+import glob
 from pathlib import Path
 
 import datasets
 import pyarrow as pa
 
 from circuitseer_trl.artifacts import fingerprint
-from circuitseer_trl.finished import content_digest
+from circuitseer_trl.digests import content_digest
 from circuitseer_trl.pool.converted import content_folder, read_converted
 from circuitseer_trl.pool.file_names import check_dataset_file
 from circuitseer_trl.pool.file_rows import READERS
@@ -21,13 +22,21 @@ def _read_file(path: Path, name: str) -> datasets.Dataset:
         return read_converted({name: path})
     cache = str(content_folder({name: path}))
     try:
-        return datasets.load_dataset(kind[1:], data_files=str(path), split="train", cache_dir=cache)
+        # `datasets` reads the path as a pattern.
+        return datasets.load_dataset(
+            kind[1:], data_files=glob.escape(str(path.resolve())), split="train", cache_dir=cache
+        )
     except (datasets.exceptions.DatasetGenerationError, pa.ArrowException) as error:
         raise ValueError(f"{name} is not a {kind[1:]} file that can be read: {error.__cause__ or error}.") from error
 
 
 def _read_folder(path: Path, config: str | None, split: str) -> datasets.Dataset:
     """The rows of a folder of files. `datasets` says which files belong to the split."""
+    if glob.has_magic(str(path.resolve())):
+        raise ValueError(
+            f"The folder {path.resolve()} has `[`, `*` or `?` in its path, which `datasets` reads as a pattern. Rename "
+            "the folder, or give one file in it."
+        )
     files = datasets.load_dataset_builder(str(path), config).config.data_files or {}
     if split not in files:
         raise ValueError(

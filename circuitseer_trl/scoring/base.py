@@ -67,7 +67,10 @@ class Scorer(ABC):
         """Reads the scorer's own files, and raises if they cannot be used. It is called before the pool is read."""
 
     def check(self, pool: Pool) -> None:  # noqa: B027
-        """Raises if the scorer's own inputs do not belong to the pool. It must be quick, since a dry run calls it."""
+        """Raises if the scorer cannot score the pool, for instance since its own inputs are of another one.
+
+        It must be quick, since a dry run calls it. It may use the reference's tokenizer, and no heads, which are found later.
+        """
 
     def fit(self, pool: Pool, output_dir: Path) -> None:  # noqa: B027
         """Prepares for a whole pool, on every rank.

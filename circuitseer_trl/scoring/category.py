@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from circuitseer_trl.artifacts import read_table
 from circuitseer_trl.checks import check_count, check_seed
+from circuitseer_trl.digests import content_digest
 from circuitseer_trl.extras import require_extra
-from circuitseer_trl.finished import content_digest
 from circuitseer_trl.modeling.loading import local_device, model_path
 from circuitseer_trl.pool.row_shards import run_row_shards
 from circuitseer_trl.pool.rows import Example, Pool

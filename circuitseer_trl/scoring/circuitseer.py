@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -50,9 +49,17 @@ class CircuitSeerScorer(Scorer):
         check_choice("statistic", self.statistic, Statistic)
         check_count("sink_tokens", self.sink_tokens, smallest=0)
 
-    def fit(self, pool: Pool, output_dir: Path) -> None:
+    def check(self, pool: Pool) -> None:
         if self.score_format == "chat":
             self.reference.check_template(self.reference.system_prompt)
+        # The first row answers this where `sink_tokens` makes sense.
+        if self.sink_tokens and not any(
+            min(len(self.encode(example)), self.reference.max_tokens) > self.sink_tokens for example in pool
+        ):
+            raise ValueError(
+                f"`sink_tokens` is {self.sink_tokens}, and no {self.score_on} of the pool {pool.name} has more tokens, so no row "
+                "would have a score. Lower `sink_tokens`."
+            )
 
     def encode(self, example: Example) -> list[int]:
         """The tokens of the text that is scored, before truncation."""

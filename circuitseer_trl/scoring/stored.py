@@ -67,7 +67,7 @@ class StoredScorer(Scorer):
                 f"`weights` must be a list of {len(self.folders)} numbers, one for each folder, got {self.all_weights!r}."
             )
         for weight in self.all_weights:
-            if not is_number(weight) or not np.isfinite(weight) or weight == 0:
+            if not is_number(weight) or weight == 0:
                 raise ValueError(f"`weights` must be numbers other than 0, got {weight!r}.")
 
     @property

@@ -36,9 +36,10 @@ def main(args: Sequence[str] | None = None) -> int:
     options, rest = parser().parse_known_args(args)
     from circuitseer_trl.locks import writing_to
     from circuitseer_trl.named_files import find_file
-    from circuitseer_trl.studies.reproduce import plan, read_overrides, run
+    from circuitseer_trl.studies.reproduce import check_processes, plan, read_overrides, run
     from circuitseer_trl.yaml_files import read_yaml
 
+    check_processes(options.num_processes, options.accelerate_config)
     if options.accelerate_config is not None:
         options.accelerate_config = find_file(options.accelerate_config, ("accelerate_configs",))
         if read_yaml(options.accelerate_config).get("distributed_type") == "DEEPSPEED":

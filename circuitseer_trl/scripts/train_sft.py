@@ -23,7 +23,8 @@ def main(args: Sequence[str] | None = None) -> None:
     # In a launch, training itself finds out: the ranks must not join each other before TRL's classes set up the engine.
     if not is_launched() and say_if_finished(finished, made_from):
         return
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() in ("1", "true"):
+    by_launch = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() in ("1", "true")
+    if by_launch or finished.settings.get("deepspeed"):
         from circuitseer_trl.training.compile_locks import check_compile_locks
 
         check_compile_locks()  # an SFTConfig already starts DeepSpeed

@@ -28,7 +28,11 @@ class TokenBudget:
     tokens: np.ndarray
 
     def check(self) -> None:
-        """Raises if the whole pool has fewer tokens than the budget."""
+        """Raises if the whole pool has fewer tokens than the budget, or each row has more."""
+        if self.tokens.min() > self.most:
+            raise ValueError(
+                f"`budget_tokens` is {self.most}, but the shortest row has {self.tokens.min()} tokens. Raise `budget_tokens`."
+            )
         if self.tokens.sum() < self.most:
             raise ValueError(
                 f"Cannot choose {self.most} tokens: the pool's {len(self.tokens)} rows have only {self.tokens.sum()}. "

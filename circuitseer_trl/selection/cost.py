@@ -157,7 +157,7 @@ def estimate_heads(config: SelectionConfig, pool: Pool, reference: Reference) ->
 
 def estimate(steps: SelectionSteps, pool: Pool) -> list[StepCost]:
     """Estimates the cost of a selection. Every rank runs the same work."""
-    steps.parts.scorer.check(pool)
+    steps.check(pool)
     costs = []
     if steps.needs_detection and steps.reference is not None:
         costs = estimate_heads(steps.config, pool, steps.reference)

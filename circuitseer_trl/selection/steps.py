@@ -137,12 +137,16 @@ class SelectionSteps:
             return undetected_heads(reference, config.head_set, size, config.head_ratio, config.head_seed)
         return detected or detect_heads(config, pool, reference)
 
+    def check(self, pool: Pool) -> None:
+        """Raises if the scorer cannot score the pool, as far as that is known before anything is computed."""
+        self.parts.scorer.attach(self.reference, None).check(pool)
+
     @_as_only_writer
     def score(self, pool: Pool) -> ScoreTable:
         """Scores the pool, and finds the heads first if they are needed."""
         scorer = self.parts.scorer
         if scorer.needs == "heads":
-            scorer.check(pool)  # raises before the heads are found; `bind` checks again
+            self.check(pool)  # raises before the heads are found; `bind` checks again
         try:
             heads = self.heads(pool)
             return score_pool(pool, scorer, self.parts.method, self.reference, heads, self.config.output_dir)

@@ -33,9 +33,11 @@ def read_selection(path: str | Path) -> StoredSelection:
         ValueError: One of the two is broken, or they are of different selections.
     """
     path = Path(path)
-    card = read_card(path.with_suffix(".json"), STEP, ("method", "pool", "fingerprint"))
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}. `circuitseer {STEP}` writes it.")
+    if path.suffix != ".parquet":
+        raise ValueError(f"{path} is no `selection.parquet`, which `circuitseer {STEP}` writes.")
+    card = read_card(path.with_suffix(".json"), STEP, ("method", "pool", "fingerprint"))
     advice = f"Run `circuitseer {STEP}` again with the same settings, which writes both."
     try:
         table = read_table(path)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.artifacts import read_json, write_json
+from circuitseer_trl.checks import check_count
 from circuitseer_trl.children import run_child
 from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.evaluation.answering.backends.registry import backend_class
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.finished_evaluation import evaluation_step
-from circuitseer_trl.finished import FinishedStep, selection_step
+from circuitseer_trl.finished import FinishedStep, has_gpu, selection_step
 from circuitseer_trl.modeling.model_folders import check_model_folder
 from circuitseer_trl.named_files import SELECTION_KINDS, find_file
 from circuitseer_trl.recipe import parse_recipe, read_recipe
@@ -49,7 +50,7 @@ class Step:
         arguments: Its arguments on the command line.
         finished: Gives what the step depends on, as of now. The step itself records that it has ended.
         launch: Whether the step starts with `accelerate launch` if that is asked for.
-        check: Module that checks the arguments; None if they were checked when the step was planned.
+        check: Module that checks the arguments and what they name before the first step runs; None if planning has checked all.
     """
 
     name: str
@@ -87,6 +88,18 @@ def read_overrides(words: list[str]) -> dict[str, dict[str, str]]:
 
 def flags(values: dict[str, Any]) -> list[str]:
     return [word for key, value in values.items() for word in (f"--{key}", str(value))]
+
+
+def check_processes(num_processes: int | None, accelerate_config: str | None) -> None:
+    """Raises if a number of processes cannot be started. Without a config, accelerate starts one for each GPU, or only one."""
+    if num_processes is None:
+        return
+    check_count("num_processes", num_processes)
+    if num_processes > 1 and accelerate_config is None and not has_gpu():
+        raise ValueError(
+            f"`num_processes` is {num_processes}, but without a GPU accelerate starts one process, unless a config says "
+            "otherwise. Add `--accelerate_config cpu`, or a config of your own."
+        )
 
 
 def plan(options: argparse.Namespace, overrides: dict[str, dict[str, str]]) -> list[Step]:
@@ -155,7 +168,12 @@ def training_process(arguments: list[str], options: argparse.Namespace) -> Step:
 def evaluating_step(arguments: list[str], launch: bool) -> Step:
     config = parse_recipe(EvaluationConfig, args=arguments, prog="evaluate", kinds=("eval",))
     return Step(
-        "evaluate", "circuitseer_trl.scripts.evaluate", arguments, lambda: evaluation_step(config), launch=launch
+        "evaluate",
+        "circuitseer_trl.scripts.evaluate",
+        arguments,
+        lambda: evaluation_step(config),
+        launch=launch,
+        check="circuitseer_trl.evaluation.readable_benchmarks",
     )
 
 
@@ -181,7 +199,7 @@ def command(step: Step, accelerate_config: Path | None, num_processes: int | Non
 
 
 def check_arguments(steps: list[Step]) -> int:
-    """Checks the arguments of the steps that were not checked before. Returns the exit status of the first mistake, or 0."""
+    """Runs the checks of steps. Returns the exit status of the first mistake, or 0."""
     for step in steps:
         if step.check is not None and (status := run_child([sys.executable, "-m", step.check, *step.arguments])):
             return status

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.digests import FINISHED_FILE
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.finished_evaluation import evaluation_step
-from circuitseer_trl.finished import FILE, FinishedStep, selection_step
+from circuitseer_trl.finished import FinishedStep, selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.training.finished_training import training_step
@@ -59,7 +60,7 @@ class Task:
         return selection_step(self.kind, *keys)
 
     def is_finished(self, num_processes: int) -> bool:
-        if not (Path(self.output_dir) / FILE).is_file():
+        if not (Path(self.output_dir) / FINISHED_FILE).is_file():
             return False
         finished = self.finished(num_processes)
         return finished.text(finished.made_from(), trust_hub=True) is not None

@@ -1,13 +1,14 @@
 """Is a saved model or a checkpoint whole? Its files are there and have the content that was written."""
 
-import json
 import zipfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.artifacts import format_record, read_json, write_json
-from circuitseer_trl.finished import content_digest
+from circuitseer_trl.digests import content_digest
+from circuitseer_trl.modeling.model_folders import INDEX, check_whole_weights
 
 RECORD = "checkpoint.json"  # ours, in every checkpoint; transformers writes the other files
 STATE = "trainer_state.json"
@@ -34,7 +35,7 @@ def wrong_weights(folder: Path, digests: Mapping[str, str] | None) -> str | None
     Args:
         digests: Of the files, from `weights_digests`. Without them only the lengths of the files are checked.
     """
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     try:
         needed = set(read_json(index)["weight_map"].values()) if index.is_file() else set()
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -48,21 +49,12 @@ def wrong_weights(folder: Path, digests: Mapping[str, str] | None) -> str | None
         if digests is not None and name in digests:
             if content_digest(folder / name) != digests[name]:
                 return f"{folder / name} does not have the content that was written"
-        elif _is_cut(folder / name):
-            return f"{folder / name} is broken: its length is not that of its tensors"
+        else:
+            try:
+                check_whole_weights(folder / name)
+            except ValueError as error:
+                return str(error)
     return None
-
-
-def _is_cut(path: Path) -> bool:
-    """Whether a safetensors file is longer or shorter than its header says."""
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            header: Any = json.loads(file.read(length)) if length < path.stat().st_size else {"": None}
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, TypeError, KeyError, AttributeError):
-            return True
-    return 8 + length + max(ends, default=0) != path.stat().st_size
 
 
 def wrong_checkpoint(checkpoint: Path) -> str | None:
@@ -76,11 +68,14 @@ def wrong_checkpoint(checkpoint: Path) -> str | None:
     digests = record.get("weights")
     if not sharded and (wrong := wrong_weights(checkpoint, digests if isinstance(digests, dict) else None)):
         return wrong
-    for path in _needed(checkpoint, record.get("world_size"), sharded=bool(sharded)):
-        if not path.is_file():
-            return f"there is no {path}"
-        if path.suffix in (".pt", ".pth") and not _is_whole_archive(path):
-            return f"{path} is broken"
+    needed = list(_needed(checkpoint, record.get("world_size"), sharded=bool(sharded)))
+    if missing := [path for path in needed if not path.is_file()]:
+        return f"there is no {missing[0]}"
+    archives = [path for path in needed if path.suffix in (".pt", ".pth")]
+    with ThreadPoolExecutor() as threads:  # the state of an optimizer is large, and the other processes wait
+        for path, whole in zip(archives, threads.map(_is_whole_archive, archives), strict=True):
+            if not whole:
+                return f"{path} is broken"
     return None
 
 

@@ -27,6 +27,11 @@ def build_folders() -> list[Path]:
     return sorted(Path(get_default_build_root()).glob(f"py{sys.version_info.major}{sys.version_info.minor}*/*/"))
 
 
+def cpu_extension_is_built() -> bool:
+    """Whether DeepSpeed finds its extension for sums on a CPU."""
+    return any(any(folder.glob("*.so")) for folder in build_folders() if folder.name == CPU_EXTENSION)
+
+
 def holder(lock: Path) -> int | None:
     """The process of this machine that compiles behind a lock: torch keeps the file open meanwhile."""
     for link in Path("/proc").glob("[0-9]*/fd/*"):
@@ -66,6 +71,5 @@ def check_compile_locks() -> None:
                 f"DeepSpeed would wait without end for {lock}: no process of this machine compiles there, and the last change "
                 f"is {seconds:.0f} s old. If no other machine or container compiles there, delete this file: rm {lock}"
             )
-    built = any(any(folder.glob("*.so")) for folder in folders if folder.name == CPU_EXTENSION)
-    if first and not built and not torch.cuda.is_available():
+    if first and not cpu_extension_is_built() and not torch.cuda.is_available():
         logger.warning("DeepSpeed compiles an extension for the CPU, which takes minutes. Later starts find it.")

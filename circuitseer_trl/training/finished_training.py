@@ -4,7 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from circuitseer_trl.finished import NO_CONTENT, FinishedStep
+from circuitseer_trl.digests import NO_CONTENT
+from circuitseer_trl.finished import FinishedStep
 from circuitseer_trl.named_files import TRAINING_KINDS
 from circuitseer_trl.recipe import raw_values
 from circuitseer_trl.training.selection_files import selection_files

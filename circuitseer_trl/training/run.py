@@ -17,7 +17,7 @@ from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantiz
 from circuitseer_trl.artifacts import format_record, library_versions, write_json
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.distributed.processes import on_all_ranks, on_main_rank, process_state, say
-from circuitseer_trl.modeling.model_checks import check_finite
+from circuitseer_trl.modeling.model_checks import check_finite, check_finite_files
 from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.selection.trained_on import mark_trained
@@ -246,6 +246,8 @@ def run_training(
         rope_theta=training_config.rope_theta,
         max_position_embeddings=training_config.max_position_embeddings,
     )
+    # Hours of selecting and counting tokens may come before the trainer, which loads the weights.
+    on_main_rank(lambda: check_finite_files(target.name))
     if tracked:  # the trainer continues this run
         start_run(
             "train",

@@ -31,7 +31,10 @@ def read_training_keys(args: Sequence[str] | None = None, description: str | Non
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    read_training_keys(args)
+    _, _, training_args, _ = read_training_keys(args)
+    from circuitseer_trl.training.training_values import check_training_values
+
+    check_training_values(training_args)
 
 
 if __name__ == "__main__":

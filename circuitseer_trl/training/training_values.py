@@ -23,13 +23,7 @@ def check_training_values(args: SFTConfig) -> None:
     for name in ("adam_beta1", "adam_beta2"):
         check_number(name, getattr(args, name), 0, 1)
     for name in ("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps"):
-        check_at_least_0(name, getattr(args, name))
+        check_number(name, getattr(args, name), lowest=0)
     for name in ("max_length", "save_total_limit", "dataset_num_proc"):
         if getattr(args, name) is not None:
             check_count(name, getattr(args, name))
-
-
-def check_at_least_0(name: str, value: float) -> None:
-    check_number(name, value)
-    if value < 0:
-        raise ValueError(f"`{name}` must be at least 0, got {value!r}.")

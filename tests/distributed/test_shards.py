@@ -9,6 +9,7 @@ import pytest
 from circuitseer_trl.artifacts import fingerprint, write_json
 from circuitseer_trl.distributed.shard_folders import ShardFolder, read_shards
 from circuitseer_trl.distributed.shards import run_shards
+from tests.helpers.damage import flip
 from tests.helpers.launch import launch
 
 
@@ -45,12 +46,6 @@ def made(tmp_path: Path) -> Path:
     make(tmp_path / "x", {"seed": 1}, [])
     make(tmp_path / "y" / "x", {"seed": 2}, [])  # the same rows by other inputs
     return tmp_path / "x"
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 DAMAGE = {

@@ -4,13 +4,16 @@ import copy
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 
+import psutil
 import pytest
+import torch
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerFast
 
@@ -26,11 +29,13 @@ from circuitseer_trl.evaluation.answering.backends.base import (
 from circuitseer_trl.evaluation.answering.backends.ends_and_context import configured_end_ids, load_generation_config
 from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS
 from circuitseer_trl.evaluation.answering.backends.replay import ReplayBackend
-from circuitseer_trl.evaluation.answering.backends.vllm_engine import (
-    VllmBackend,
+from circuitseer_trl.evaluation.answering.backends.vllm_engine import VllmBackend, cpu_arguments, sampling_arguments
+from circuitseer_trl.evaluation.answering.backends.vllm_processes import (
+    OWNER_VARIABLE,
+    check_heads,
     devices_of_rank,
+    end_with_owner,
     engine_environment,
-    sampling_arguments,
 )
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.rope_check import check_rope_config
@@ -106,12 +111,81 @@ def test_gpus_of_a_rank():
         devices_of_rank(visible, 2, 2)
 
 
+def test_a_machine_without_gpus_has_one_engine():
+    assert devices_of_rank([], 0, 1) == []
+    with pytest.raises(
+        ValueError, match=r"`tensor_parallel_size: 2` splits a model over GPUs, and this machine has none"
+    ):
+        devices_of_rank([], 0, 2)
+    with pytest.raises(ValueError, match="runs in one process"):
+        devices_of_rank([], 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("heads", "keys", "size", "fitting"),
+    [(14, 2, 4, "1 or 2 or 14"), (14, 2, 7, "1 or 2 or 14"), (4, 2, 8, "1 or 2 or 4"), (4, 4, 3, "1 or 2 or 4")],
+)
+def test_heads_that_cannot_be_divided_are_refused(heads: int, keys: int, size: int, fitting: str):
+    config = AutoConfig.for_model("llama", hidden_size=64 * heads, num_attention_heads=heads, num_key_value_heads=keys)
+    with pytest.raises(
+        ValueError, match=rf"{heads} query heads and {keys} key heads of m .*size: {size}`.*{fitting}\."
+    ):
+        check_heads("m", config, size)
+    for each in fitting.split(" or "):
+        check_heads("m", config, int(each))
+
+
+def test_a_cpu_has_its_own_arguments(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+    own = {"enforce_eager": True, "enable_chunked_prefill": False}
+    assert cpu_arguments() == own | {"kv_cache_memory_bytes": 4 * 1024**3}
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    assert cpu_arguments() == own
+
+
+OPENER = """
+import os, subprocess, sys, time
+os.environ[sys.argv[1]] = sys.argv[2] or str(os.getpid())
+process = subprocess.Popen([sys.executable, "-c", sys.argv[3]], stdout=subprocess.PIPE)
+process.stdout.readline()
+print(process.pid, flush=True)
+time.sleep(60)
+"""
+ENGINE = f"from {end_with_owner.__module__} import end_with_owner; end_with_owner()"
+
+
+@pytest.mark.parametrize(("owner", "ends"), [("", True), (str(os.getpid()), False), ("0", False)])
+def test_an_engine_ends_with_the_process_that_opened_it(owner: str, ends: bool):
+    """Where SIGKILL ends that process; an engine of another process, or of no process, is left alone."""
+    engine_code = f"{ENGINE}; print(flush=True); import time; time.sleep(60)"
+    opener = subprocess.Popen(
+        [sys.executable, "-c", OPENER, OWNER_VARIABLE, owner, engine_code], stdout=subprocess.PIPE
+    )
+    assert opener.stdout is not None
+    engine = psutil.Process(int(opener.stdout.readline()))
+    opener.kill()
+    opener.communicate()
+    gone, alive = psutil.wait_procs([engine], timeout=10 if ends else 0.5)
+    for process in alive:
+        process.kill()
+    assert bool(gone) == ends
+
+
+def test_an_engine_without_its_owner_does_not_start():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    environment = os.environ | {OWNER_VARIABLE: str(ended.pid)}
+    assert subprocess.run([sys.executable, "-c", ENGINE], env=environment).returncode == -signal.SIGTERM
+
+
 def test_the_environment_of_an_engine(monkeypatch: pytest.MonkeyPatch):
     launch = {"RANK": "1", "LOCAL_RANK": "1", "MASTER_PORT": "29500", "TORCHELASTIC_USE_AGENT_STORE": "True"}
     for name, value in (launch | {"CUDA_VISIBLE_DEVICES": "2,3", "HF_HUB_OFFLINE": "1"}).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     before = dict(os.environ)
     with engine_environment(1, 1):
+        assert os.environ[OWNER_VARIABLE] == str(os.getpid())
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
         assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
         assert not launch.keys() & os.environ.keys()
@@ -147,7 +221,7 @@ def test_vllm_knows_the_arguments():
     """Where vLLM is installed: nothing is imitated."""
     vllm = pytest.importorskip("vllm")
     engine_args = {each.name for each in fields(pytest.importorskip("vllm.engine.arg_utils").EngineArgs)}
-    assert engine().keys() <= engine_args
+    assert (engine() | cpu_arguments()).keys() <= engine_args
     assert {"prompts", "sampling_params", "use_tqdm"} <= inspect.signature(vllm.LLM.enqueue).parameters.keys()
     (drawn,) = draws_of_problems([(draw("a", 2), 90), (draw("a", 3), 90)])
     vllm.SamplingParams(**sampling_arguments(drawn, SamplingSettings(100), [2, 5]))

@@ -256,11 +256,14 @@ def test_names_and_references_of_ones_own_rows(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_a_file_of_another_kind_is_named(tmp_path: Path):
-    (tmp_path / "quiz").mkdir()
-    for suffix in ("csv", "parquet"):
-        (tmp_path / "quiz" / f"test.{suffix}").write_text("problem,answer\n1,2\n")
-        with pytest.raises(ValueError, match=r"test.csv is not read: .*JSONL. Convert the file to .*quiz/test.jsonl"):
-            load_benchmark("quiz", tmp_path)
+    for name in ("quiz", "aime24"):  # also where the Hub has the rows
+        (tmp_path / name).mkdir()
+        for suffix in ("csv", "parquet"):
+            (tmp_path / name / f"test.{suffix}").write_text("problem,answer\n1,2\n")
+            with pytest.raises(
+                ValueError, match=rf"test.csv is not read: .*JSONL. Convert the file to .*{name}/test.jsonl"
+            ):
+                load_benchmark(name, tmp_path)
     write_rows(tmp_path, [{"problem": "p", "answer": "1"}], "quiz")
     assert len(load_benchmark("quiz", tmp_path)) == 1
     (tmp_path / "quiz" / "test.jsonl").write_text("\n")

@@ -75,6 +75,7 @@ def test_every_cut_and_every_changed_character_is_noticed(tmp_path: Path):
         (lambda results: change_x(results, num_problems="3"), "`num_problems` of x must be a count, got '3'"),
         (lambda results: change_x(results, truncated_ratio=float("nan")), "`truncated_ratio` of x"),
         (lambda results: change_x(results, seconds=None), "`seconds` of x must be a number"),
+        (lambda results: without_tokens_of_x(results), "`mean_tokens` of x must be a number, got None"),
         (lambda results: change_x(results, pass_at_k={"k": 1}), "`pass_at_k` of x must be shares by k"),
     ],
 )
@@ -89,6 +90,11 @@ def test_foreign_results_are_named(tmp_path: Path, change: Callable[[dict], Any]
 
 def change_x(results: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return results | {"benchmarks": {"x": results["benchmarks"]["x"] | changes}}
+
+
+def without_tokens_of_x(results: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in results["benchmarks"]["x"].items() if name != "mean_tokens"}
+    return results | {"benchmarks": {"x": kept}}
 
 
 def test_verdicts_that_do_not_fit_are_named(tmp_path: Path):

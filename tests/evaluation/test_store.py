@@ -104,25 +104,30 @@ def test_names_that_are_no_files_are_refused(name: object):
         check_benchmark_name(name)
 
 
-def test_the_main_process_warns_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def answer_again(folder: Path) -> None:
+    """Makes the missing answers of a folder again."""
     from accelerate import PartialState
 
     from circuitseer_trl.evaluation.answering.backends.base import Job, SamplingSettings
     from circuitseer_trl.evaluation.answering.backends.replay import ReplayBackend
     from circuitseer_trl.evaluation.answering.schedule import answer_all
 
+    (folder / "given").mkdir()
+    (folder / "given" / "x.jsonl").write_bytes(b"".join(LINES))
+    backend, job = ReplayBackend(str(folder / "given")), Job("m", None, None, SamplingSettings(5))
+    answer_all(folder, {"x": REQUESTS}, {"x": {"x-0", "x-1"}}, backend, job, PartialState(cpu=True))
+
+
+def test_an_answer_that_was_there_twice_is_made_again(tmp_path: Path):
+    write(tmp_path, *LINES, sample_line(Sample("x-0", False, 1, "another", 3, "stop", 42, "f0")))
+    answer_again(tmp_path)
+    assert (tmp_path / "x.jsonl").read_bytes() == b"".join(LINES)
+
+
+def test_the_main_process_warns_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     write(tmp_path, b"{\n" * 9)
-    (tmp_path / "given").mkdir()
-    (tmp_path / "given" / "x.jsonl").write_bytes(b"".join(LINES))
     with caplog.at_level(logging.WARNING):
-        answer_all(
-            tmp_path,
-            {"x": REQUESTS},
-            {"x": {"x-0", "x-1"}},
-            ReplayBackend(str(tmp_path / "given")),
-            Job("m", None, None, SamplingSettings(5)),
-            PartialState(cpu=True),
-        )
+        answer_again(tmp_path)
     [record] = [each for each in caplog.records if "left out" in each.message]
     assert (
         f"{tmp_path / 'x.jsonl'}: 9 lines are left out, and their answers are generated again. Line 1 of"

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from circuitseer_trl.evaluation.grade_file import GradeConfig, grade_file
 from circuitseer_trl.evaluation.metrics import majority
 from circuitseer_trl.grading.extraction import extract_answer
 from circuitseer_trl.grading.grader import Grader, Question, Verdict
+from circuitseer_trl.grading.shared import equivalent, grade
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,7 +132,7 @@ def test_golds_meet_themselves(grader: Grader, shared: Path):
 
 @pytest.mark.thorough
 def test_a_hang_is_killed_and_the_next_answer_graded():
-    with Grader(num_workers=1, timeout=1.0) as grader:
+    with Grader(num_workers=1, timeout=0.2) as grader:
         grader.grade([(r"\boxed{1}", Question("1.0"))])
         (worker,) = grader._pool._workers
         worker.process.send_signal(19)  # SIGSTOP: as good as a hang, and certain
@@ -169,6 +171,20 @@ def test_costly_and_broken_answers_end_soon(grader: Grader, answer: str):
     (verdict,) = grader.grade_answers([(answer, Question("2^{100000}-1"))])
     assert not verdict.correct
     assert time.perf_counter() - start < 10
+
+
+def test_a_box_for_each_part_is_one_answer(grader: Grader):
+    question = Question(r"4, \frac{1}{2}", text="(1) Find $a$. (2) Find $b$.")
+    verdicts = grader.grade(
+        [
+            (r"(1) As we saw, $\boxed{4}$. (2) After some work, $b=\boxed{0.5}$.", question),
+            (r"(1) $\boxed{0.5}$. (2) After some work, $\boxed{4}$.", question),
+            (r"(1) $\boxed{3}$, or rather $\boxed{4}$. (2) After some work, $\boxed{0.5}$.", question),
+            (r"(1) $\boxed{4}$. (2) After some work, $\boxed{0.5}$.", Question("0.5", text=question.text)),
+        ]
+    )
+    assert [verdict.correct for verdict in verdicts] == [True, False, False, True]
+    assert verdicts[0].extracted == "4, 0.5"
 
 
 def test_equal_pairs_are_compared_once(grader: Grader):
@@ -256,3 +272,40 @@ def test_one_slow_answer_leaves_the_votes_of_the_others(first: str):
     assert (of["B"], of["C"], of["A"]) == (of["b"], of["c"], of["a"])
     assert len(set(classes)) == len({answer.lower() for answer in answers})
     assert grader.num_slow <= 2 * len(answers)  # of 435 pairs
+
+
+@pytest.mark.thorough
+def test_what_is_stopped_is_stopped_by_its_processor_time_and_those_behind_it_are_graded():
+    """Math-Verify takes about 0.3 s for this sum, beside its import, which is not counted."""
+    sums = (r"\sum_{k=1}^{n} k", Question(r"\frac{n(n+1)}{2}"))
+    with Grader(num_workers=1, timeout=0.04) as grader:
+        verdicts = grader.grade_answers([("1", Question("1.0")), sums, ("2", Question("2.0"))])
+    assert [verdict.correct for verdict in verdicts] == [True, False, True]
+    assert verdicts[1].reason == "timeout"
+    assert verdicts[1].undecided
+
+
+def test_a_vote_compares_an_answer_that_was_stopped_with_no_other():
+    question = Question("7")
+    answers = [f"x_{number}" for number in range(8)]
+    with Grader(num_workers=1) as grader:
+        compared: list[str | None] = []
+        grade_answers = grader.grade_answers
+
+        def counted(items: Sequence[tuple[str | None, Question]]) -> list[Verdict]:
+            compared.extend(answer for answer, _ in items)
+            return grade_answers(items)
+
+        grader.grade_answers = counted  # type: ignore[method-assign]
+        stopped = [Verdict(False, answer, "timeout") for answer in answers]
+        assert grader.classes(answers, stopped, question) == list(range(8))
+        assert compared == []
+
+
+def test_threads_share_one_grader_and_get_the_same_verdicts():
+    items = [(str(number), str(number + number % 2)) for number in range(60)]
+    with ThreadPoolExecutor(16) as threads:
+        verdicts = list(threads.map(lambda pair: equivalent(*pair), items))
+    assert verdicts == [one == other for one, other in items]
+    assert grade(r"so \boxed{\frac12}", "0.5").correct
+    assert not grade(r"so \boxed{A}", "B", choices={"A": "1", "B": "2"}).correct

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def _flip(path: Path) -> None:
+def flip(path: Path) -> None:
     """Changes one bit in the middle; in a text, of a letter or digit, so that it stays a text."""
     content = bytearray(path.read_bytes())
     places = range(len(content) // 2, len(content))
@@ -17,7 +17,7 @@ def _flip(path: Path) -> None:
 # To be called with the file, and that of another run.
 DAMAGE: dict[str, Callable[[Path, Path], object]] = {
     "cut": lambda path, other: path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3]),
-    "flipped": lambda path, other: _flip(path),
+    "flipped": lambda path, other: flip(path),
     "emptied": lambda path, other: path.write_bytes(b""),
     "deleted": lambda path, other: path.unlink(),
     "swapped": lambda path, other: path.write_bytes(other.read_bytes()),

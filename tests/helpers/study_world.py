@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from circuitseer_trl.finished import content_digest
+from circuitseer_trl.digests import content_digest
 from tests.conftest import PROBLEMS
 
 

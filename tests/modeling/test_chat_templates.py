@@ -1,5 +1,6 @@
 """One date and one plain form everywhere, and templates that drop a part of a prompt are refused."""
 
+import signal
 from datetime import datetime
 from pathlib import Path
 
@@ -160,6 +161,17 @@ def test_templates_that_drop_or_break(template, system_prompt, message):
     tokenizer.chat_template = template
     with pytest.raises(ValueError, match=message):
         check_template(tokenizer, system_prompt, "change it")
+
+
+def test_a_template_with_endless_loops_is_stopped(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("circuitseer_trl.modeling.encoding.RENDER_SECONDS", 0.1)
+    tokenizer, handler = build_tokenizer(), signal.getsignal(signal.SIGVTALRM)
+    count = "{% for a in range(99999) %}{% for b in 'b' * 99999 %}{% endfor %}{% endfor %}"
+    tokenizer.chat_template = count + CHATML
+    with pytest.raises(ValueError, match=r"cannot be rendered: TimeoutError: it takes more than 0\.1 s"):
+        check_template(tokenizer, "", "change it")
+    assert signal.getsignal(signal.SIGVTALRM) == handler
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
 
 
 @pytest.mark.parametrize("template", [NO_SYSTEM, REFUSES_SYSTEM])

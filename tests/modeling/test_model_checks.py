@@ -157,7 +157,7 @@ class TestTensors:
         training_target(tmp_path, model)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-    def test_weights_that_are_not_finite(self, tmp_path, folder, value):
+    def test_weights_that_are_not_finite(self, tmp_path, folder, value, monkeypatch):
         def spoil(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             tensors[LAYER][3, 4] = value
             return tensors
@@ -165,6 +165,15 @@ class TestTensors:
         change_weights(folder, spoil)
         with pytest.raises(ValueError, match=rf"not finite \(NaN or infinite\) in {LAYER}"):
             load_model(str(folder))
+        with monkeypatch.context() as context:
+            context.setattr(
+                "circuitseer_trl.training.run.pool_from_config", lambda *_: pytest.fail("The pool is read.")
+            )
+            for files in (lambda: None, lambda: split(folder)):
+                files()
+                with pytest.raises(ValueError, match=rf"not finite \(NaN or infinite\) in {LAYER}"):
+                    train_sft.main(flags(tmp_path, folder, "--max_steps", "1"))
+        monkeypatch.setattr("circuitseer_trl.training.run.check_finite_files", lambda name: None)  # as of the Hub's
         with pytest.raises(ValueError, match=rf"not finite \(NaN or infinite\) in {LAYER}"):
             train_sft.main(flags(tmp_path, folder, "--max_steps", "1"))
 

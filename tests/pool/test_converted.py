@@ -203,3 +203,15 @@ def _stores_or_names(folder: Path, content: bytes) -> None:
     except ValueError as error:
         refused = str(error)
     assert not refused or str(path) in refused
+
+
+@pytest.mark.parametrize("write_pool", [to_jsonl, to_csv, to_parquet])
+def test_a_path_is_no_pattern(tmp_path: Path, write_pool: Callable, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "a[1] *" / f"x[2]?{write_pool.__name__.replace('to_', '.')}"
+    path.parent.mkdir()
+    write_pool(path, ["right"])
+    write_pool(path.with_name(path.name.replace("?", "y")), ["wrong"])
+    monkeypatch.chdir(path.parent)
+    assert [read_dataset(name)["problem"][0] for name in (str(path), path.name)] == ["right", "right"]
+    with pytest.raises(ValueError, match=r"a\[1\] \* has .* which `datasets` reads as a pattern. Rename the folder"):
+        read_dataset(".")

@@ -190,3 +190,17 @@ def test_pools_as_benchmarks_that_make_no_sense_are_refused(tmp_path: Path, pool
     assert [problem.gold for problem in load_benchmark("pool", tmp_path)][:2] == ["story", "sum"]
     with pytest.raises(ValueError, match=r"Unknown benchmark 'mine'.* write DIR/mine/test\.jsonl"):
         EvaluationConfig("m", "o", benchmarks=["mine"], benchmarks_dir=str(tmp_path))
+
+
+def test_a_column_of_answers_is_read_as_an_evaluation_reads_it(tmp_path: Path):
+    def golds(*answers: object) -> list[str]:
+        rows = [{"problem": f"p{place}", "solution": "s", "answer": answer} for place, answer in enumerate(answers)]
+        (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_pool(PoolConfig(str(tmp_path / "pool.jsonl")), PoolBenchmarkConfig(str(tmp_path), answer_column="answer"))
+        return [problem.gold for problem in load_benchmark("pool", tmp_path)]
+
+    assert golds(" 7 ", None, "", "8") == ["7", "8"]
+    assert golds(27.0, 0.5) == ["27", "0.5"]
+    for answer, shown in (([1, 2], r"\[1, 2\]"), (True, "True")):
+        with pytest.raises(ValueError, match=rf"Row 1 of .*pool\.jsonl has no reference in 'answer' .*, got {shown}\."):
+            golds("3", answer)

@@ -52,7 +52,9 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path):
         compare([one, folder("two", "a", {}, pool="q")])
     with pytest.raises(ValueError, match=r"2 different pools.*Give selections of one pool"):
         compare([one, folder("two", "a", {"e": 1.0}, pool="q")])
-    with pytest.raises(FileNotFoundError, match=r"There is no .*selection.json. `circuitseer select-data` writes it"):
+    with pytest.raises(
+        FileNotFoundError, match=r"There is no .*selection.parquet. `circuitseer select-data` writes it"
+    ):
         read_folder(tmp_path)
 
 

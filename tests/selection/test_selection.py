@@ -22,6 +22,7 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scoring.base import check_scores
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
+from circuitseer_trl.selection.cost import estimate
 from circuitseer_trl.selection.methods import METHODS
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
 from circuitseer_trl.selection.steps import SelectionSteps
@@ -255,6 +256,28 @@ def test_bad_requests_are_answered_before_any_work(tmp_path: Path, tiny_model: s
     with pytest.raises(FileNotFoundError, match="There is no model folder"):
         select_rows(config(tmp_path, str(tmp_path / "none")), SYSTEM, pool)
     assert not (tmp_path / "importance").exists()
+
+
+def test_what_no_row_can_get_a_score_with_is_found_before_the_heads(
+    tmp_path: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("circuitseer_trl.selection.steps.detect_heads", lambda *given: pytest.fail("Heads are found."))
+    pool, tokenizer = load_pool(pool_file), Reference(tiny_model).tokenizer
+    longest = max(len(tokenizer(example.problem)["input_ids"]) for example in pool)
+    for keys in ({"sink_tokens": longest}, {"sink_tokens": longest - 1, "reference_max_length": longest - 1}):
+        steps = SelectionSteps.from_config(config(tmp_path, tiny_model, **keys), ChatSettings(""))
+        for work in (steps.select, steps.score, lambda pool, steps=steps: estimate(steps, pool)):
+            with pytest.raises(
+                ValueError, match=rf"`sink_tokens` is {keys['sink_tokens']}, and no problem of the pool"
+            ):
+                work(pool)
+    some = SelectionSteps.from_config(config(tmp_path, tiny_model, sink_tokens=longest - 1), ChatSettings(""))
+    some.check(pool)
+    shutil.copytree(tiny_model, tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text("{{ messages[-1]['role'] }}")
+    chat = config(tmp_path, str(tmp_path / "model"), score_format="chat", probe_format="plain")
+    with pytest.raises(ValueError, match="does not write the problem"):
+        SelectionSteps.from_config(chat, ChatSettings("")).score(pool)
 
 
 def test_a_model_with_nan_weights_gives_an_error_and_no_selection(tmp_path: Path, tiny_model: str, pool_file: str):

@@ -16,6 +16,7 @@ from circuitseer_trl.scripts.main import main as circuitseer
 from circuitseer_trl.scripts.reproduce import parser
 from circuitseer_trl.studies.reproduce import Step, command, plan, read_overrides, read_seconds, run
 from tests.conftest import ROOT
+from tests.helpers.damage import flip
 from tests.helpers.launch import launch
 from tests.programs.recording_step import step as recorded
 
@@ -175,12 +176,6 @@ def finished_run(tmp_path: Path, pool_file: str, tiny_model: str) -> list[str]:
     return words
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 DAMAGE = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
     "flipped": flip,
@@ -190,13 +185,17 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize(("step", "product"), [(step, name) for step, names in PRODUCTS.items() for name in names])
-def test_a_step_whose_product_is_not_what_it_wrote_runs_again(
-    tmp_path: Path, finished_run: list[str], step: str, product: str, damage: str
-):
-    DAMAGE[damage](tmp_path / "run" / product)
-    assert step in to_do(finished_run)
+def test_a_step_whose_product_is_not_what_it_wrote_runs_again(tmp_path: Path, finished_run: list[str]):
+    record = read_seconds(tmp_path / "run" / "steps.json")
+    for step in steps_of(finished_run):
+        for name in PRODUCTS[step.name]:
+            product = tmp_path / "run" / name
+            before = product.read_bytes()
+            for kind, damage in DAMAGE.items():
+                damage(product)
+                assert step.seconds_before(record) is None, (name, kind)
+                product.write_bytes(before)
+        assert step.seconds_before(record) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -287,6 +286,21 @@ def test_keys_of_training_are_checked_before_the_first_step(
     for key in ("select", "evaluate"):
         with pytest.raises(ValueError, match="Unknown key `limi`"):
             steps_of(words, f"--{key}.limi", "3")
+
+
+def test_benchmarks_are_read_before_the_first_step(
+    tmp_path: Path, pool_file: str, tiny_model: str, capfd: pytest.CaptureFixture[str]
+):
+    words = ["--evaluate.benchmarks", "aime24", *recipes(tmp_path, pool_file, tiny_model)]  # tests have no Hub
+    for more, message in (([], "Could not load aime24"), (own_benchmark(tmp_path), "Line 2 of ")):
+        if more:
+            with open(tmp_path / "rows" / "word_problems" / "test.jsonl", "a") as file:
+                file.write('{"problem": "2 + 2?", "answer": [4]}\n')
+            words = [*recipes(tmp_path, pool_file, tiny_model), *more]
+        assert run(steps_of(words), tmp_path / "run", None, None) == 2
+        said = capfd.readouterr()
+        assert message in said.err
+        assert "[select]" not in said.out
 
 
 @pytest.mark.engine

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from circuitseer_trl.artifacts import read_json
-from circuitseer_trl.finished import content_digest
+from circuitseer_trl.digests import content_digest
 from circuitseer_trl.scripts.main import main as circuitseer
 from tests.helpers.launch import kill, launch, start
 from tests.helpers.study_world import products, write_study, write_world

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from circuitseer_trl.scripts.train_sft import main
 from circuitseer_trl.training.compile_locks import ABANDONED_SECONDS, CPU_EXTENSION, check_compile_locks
 from tests.helpers.training_runs import flags, make_model_folder, run_training
 
@@ -80,6 +81,12 @@ def test_the_first_compilation_is_announced(build: Path, monkeypatch: pytest.Mon
     build.rename(inside / build.name)
     check_compile_locks()
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("words", [["--deepspeed", "zero.json"], ["--deepspeed={}"]])
+def test_the_key_of_training_starts_deepspeed_too(build: Path, tmp_path: Path, words: list[str]):
+    with pytest.raises(ValueError, match=f"wait without end for {build}/lock"):
+        main(flags(tmp_path, tmp_path / "model", *words))
 
 
 @pytest.mark.engine

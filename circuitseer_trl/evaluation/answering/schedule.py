@@ -116,9 +116,12 @@ def answer_all(
         store = SampleStore(folder, name, state.process_index, job.made_with)
         found = store.examine()
         missing = missing_requests(found, wanted, known_ids[name])
+        order = list(dict.fromkeys(request.id for request in wanted))
+        state.wait_for_everyone()  # all processes have read before any writes
         if found.broken and state.is_main_process:
             _warn_broken(store.path, found.broken)
-        state.wait_for_everyone()  # all processes have read before any writes
+            store.merge(order)  # a new answer would be one more of two that contradict each other
+        state.wait_for_everyone()
         mine = share_of_rank(missing, state)
         if mine and not opened:
             backend.open(job)
@@ -128,16 +131,16 @@ def answer_all(
         num_tokens = 0
         if mine:
             with _progress(name, len(mine), state.is_main_process) as (bar, count):
-                for samples in backend.generate(mine, count):
-                    store.append(samples)
-                    bar.update(len(samples))
+                for answered in backend.generate(mine, count):
+                    store.append(answered)
+                    bar.update(len(answered))
                 num_tokens = count.num_tokens
         state.wait_for_everyone()
         if state.num_processes > 1:
             num_tokens = sum(gather_object([num_tokens]))
         if state.is_main_process:
-            store.merge(list(dict.fromkeys(request.id for request in wanted)))
-            if missing and draws_repeat(store.read().values()):
+            samples = store.merge(order)
+            if missing and draws_repeat(samples):
                 logger.warning(
                     "%s: the draws of every problem are all the same. If they are from a server, does it sample? "
                     "`transformers serve` does so only for a model whose generation_config.json has `do_sample: true`.",

@@ -89,8 +89,12 @@ class SampleStore:
             file.flush()
             os.fsync(file.fileno())
 
-    def merge(self, order: Sequence[str]) -> None:
-        """Rewrites the file with the answers of all ranks, in the order of the ids in `order`, and deletes the parts."""
+    def merge(self, order: Sequence[str]) -> list[Sample]:
+        """Rewrites the file with the answers of all ranks, in the order of the ids in `order`, and deletes the parts.
+
+        Returns:
+            The answers. Lines that do not count are no longer in the file.
+        """
         positions = {id: position for position, id in enumerate(order)}
         # Answers to problems outside `order` stay: a smaller `--limit` must not throw finished work away.
         samples = sorted(
@@ -100,6 +104,7 @@ class SampleStore:
             temporary.write_bytes(b"".join(map(sample_line, samples)))
         for part in self._files()[1:]:
             part.unlink()
+        return samples
 
 
 def claim_folder(folder: str | Path, settings: dict[str, Any], *, write: bool = True) -> None:

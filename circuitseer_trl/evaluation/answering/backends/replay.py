@@ -84,19 +84,22 @@ class ReplayBackend(Backend):
             *(request.id, request.greedy, request.sample, line["text"]),
             num_tokens=line.get("num_tokens"),
             finish_reason=line.get("finish_reason"),
-            seed=line.get("seed", self.seed),
+            seed=self.seed if line.get("seed") is None else line["seed"],
             prompt=request.prompt,
         )
 
 
 def _key(line: dict[str, Any], where: str) -> tuple[str, bool | None, int]:
     verify_checksum(where, line)
-    wanted = {"id": str, "text": str, "sample": int, "greedy": bool, "num_tokens": int, "finish_reason": str}
+    counts = ("sample", "num_tokens", "seed")
+    wanted = {"id": str, "text": str, "greedy": bool, "finish_reason": str, **dict.fromkeys(counts, int)}
     for name, kind in wanted.items():
         value = line.get(name)
         missing = value is None and name not in ("id", "text")
         if not missing and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
             raise ValueError(f"{where}: `{name}` must be of type {kind.__name__}, got {value!r}.")
+    if low := [name for name in counts if (line.get(name) or 0) < 0]:
+        raise ValueError(f"{where}: `{low[0]}` must be at least 0, got {line[low[0]]}.")
     if line.get("finish_reason") not in (None, *get_args(FinishReason)):
         raise ValueError(f"{where}: `finish_reason` must be one of {', '.join(get_args(FinishReason))}, or left out.")
     return line["id"], line.get("greedy"), line.get("sample") or 0

