@@ -42,6 +42,7 @@ def main(args: Sequence[str] | None = None) -> int:
     from circuitseer_trl.extras import require_extra
     from circuitseer_trl.locks import writing_to
     from circuitseer_trl.named_files import find_file
+    from circuitseer_trl.studies.reproduce import check_processes
     from circuitseer_trl.studies.study_file import read_study
     from circuitseer_trl.yaml_files import read_yaml
 
@@ -49,6 +50,7 @@ def main(args: Sequence[str] | None = None) -> int:
     file = find_file(options.study, ("studies",))
     launch: tuple[Path | None, int | None] | None = None
     if options.accelerate_config is not None or options.num_processes is not None:
+        check_processes(options.num_processes, options.accelerate_config)
         config, settings = None, dict[str, Any]()
         if options.accelerate_config is not None:
             config = find_file(options.accelerate_config, ("accelerate_configs",))
@@ -78,7 +80,7 @@ def main(args: Sequence[str] | None = None) -> int:
             for name in options.only or ["study"]:  # several arrays may do different points at a time
                 stack.enter_context(writing_to(root, name))
         done = run_study.finished_tasks(tasks, num_processes)
-        if len(done) < len(tasks) and (status := run_study.check_training(study, plan)):
+        if len(done) < len(tasks) and (status := run_study.check_steps(study, plan)):
             return status
         if options.dry_run:
             print(run_study.overview(root, plan, tasks, done))

@@ -11,6 +11,7 @@ from circuitseer_trl.artifacts import check_format, format_record, read_json, wr
 from circuitseer_trl.children import run_child, run_children, run_fork
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import PoolConfig
+from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.studies.reproduce import Step, command
 from circuitseer_trl.studies.study_file import Study
 from circuitseer_trl.studies.study_plan import Point, StudyPlan, read_keys
@@ -75,21 +76,33 @@ def _changed(old: Any, new: Any) -> list[str]:
     ]
 
 
-def check_training(study: Study, plan: StudyPlan) -> int:
-    """Checks the keys of training, in a copy of this process, since TRL's classes look for devices. Returns its exit status."""
-    each = {point.model_name_or_path: point.settings for point in plan.points if point.settings["training"]}
+def check_steps(study: Study, plan: StudyPlan) -> int:
+    """Checks the keys of training and reads the benchmarks, in a copy of this process, since TRL's classes look for devices.
+
+    Returns:
+        The exit status of the copy: 0 where nothing is wrong.
+    """
+    trained = {point.model_name_or_path: point.settings for point in plan.points if point.settings["training"]}
 
     def work(_: list[str]) -> None:
+        from circuitseer_trl.evaluation.benchmarks import load_benchmark
+
+        places = {"model_name_or_path": "unused", "output_dir": "unused"}
+        evaluation = read_keys(study.eval, "`eval`", EvaluationConfig, **places)
+        for name in evaluation.benchmarks:
+            load_benchmark(name, evaluation.benchmarks_dir)
+        if not trained:
+            return
         from trl import ModelConfig, SFTConfig  # takes 3 seconds
 
         from circuitseer_trl.training.training_values import check_training_values
 
-        for settings in each.values():
+        for settings in trained.values():
             values = {**settings["data"], **settings["training"]}
             kinds = (PoolConfig, TrainingConfig, SFTConfig, ModelConfig)
             check_training_values(read_keys(values, "`sft`", *kinds, output_dir="unused")[2])
 
-    return run_fork(lambda: run_command(work, [])) if each else 0
+    return run_fork(lambda: run_command(work, []))
 
 
 def chosen_tasks(plan: StudyPlan, only: Sequence[str]) -> list[Task]:

@@ -116,6 +116,8 @@ MISTAKES = {
     "Unknown key `learning_rat` in `sft`. Did you mean `learning_rate`?": {
         "sft": {"recipe": "tiny_cpu", "model_name_or_path": "MODEL", "learning_rat": 1}
     },
+    "none/word_problems/test.jsonl is missing": {"eval": {"benchmarks": ["word_problems"], "benchmarks_dir": "./none"}},
+    "`learning_rate` must be": {"sft": {"recipe": "tiny_cpu", "model_name_or_path": "MODEL", "learning_rate": -1.0}},
     "a study has no key `method`": {"method": "random"},
     "`baseline: all` is none of the methods random, top": {"baseline": "all"},
     "an item of `budgets` must be a mapping with one of": {"budgets": [0.1]},
