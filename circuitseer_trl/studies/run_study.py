@@ -95,12 +95,15 @@ def check_steps(study: Study, plan: StudyPlan) -> int:
             return
         from trl import ModelConfig, SFTConfig  # takes 3 seconds
 
+        from circuitseer_trl.training.preflight import check_tokens
         from circuitseer_trl.training.training_values import check_training_values
 
         for settings in trained.values():
             values = {**settings["data"], **settings["training"]}
             kinds = (PoolConfig, TrainingConfig, SFTConfig, ModelConfig)
-            check_training_values(read_keys(values, "`sft`", *kinds, output_dir="unused")[2])
+            _, _, args, _ = read_keys(values, "`sft`", *kinds, output_dir="unused")
+            check_tokens(args)  # before they are in `study.json`
+            check_training_values(args)
 
     return run_fork(lambda: run_command(work, []))
 

@@ -118,6 +118,9 @@ MISTAKES = {
     },
     "none/word_problems/test.jsonl is missing": {"eval": {"benchmarks": ["word_problems"], "benchmarks_dir": "./none"}},
     "`learning_rate` must be": {"sft": {"recipe": "tiny_cpu", "model_name_or_path": "MODEL", "learning_rate": -1.0}},
+    "A token of the Hub in the settings": {
+        "sft": {"recipe": "tiny_cpu", "model_name_or_path": "MODEL", "hub_token": "hf_not_a_real_one"}
+    },
     "a study has no key `method`": {"method": "random"},
     "`baseline: all` is none of the methods random, top": {"baseline": "all"},
     "an item of `budgets` must be a mapping with one of": {"budgets": [0.1]},
