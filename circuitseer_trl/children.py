@@ -11,9 +11,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 40.0  # torch's launcher gives its ranks 30 seconds
@@ -83,16 +86,86 @@ def run_child(words: Sequence[str]) -> int:
     Raises:
         Stopped: A signal asked this process to end. The child has ended before.
     """
+    return run_children([(words, {})])[0]
+
+
+def run_children(commands: Sequence[tuple[Sequence[str], Mapping[str, str]]]) -> list[int]:
+    """Runs processes at the same time, to the end of the last, and returns their exit statuses.
+
+    Args:
+        commands: The words of each, and more variables of its environment.
+
+    Raises:
+        Stopped: A signal asked this process to end. The children have ended before.
+    """
     parent = os.getpid()
+    processes: list[subprocess.Popen[bytes]] = []
     with _noting_signals() as noted:
-        process = subprocess.Popen(
-            words, process_group=0, preexec_fn=lambda: die_with(parent), env=os.environ | {CHILD_VARIABLE: "1"}
-        )
         try:
+            for words, variables in commands:
+                environment = os.environ | {CHILD_VARIABLE: "1", **variables}
+                processes.append(
+                    subprocess.Popen(words, process_group=0, preexec_fn=lambda: die_with(parent), env=environment)
+                )
             while not noted:
                 with suppress(subprocess.TimeoutExpired):
-                    return process.wait(timeout=0.5)
+                    return [process.wait(timeout=0.5) for process in processes]
         finally:
-            if process.returncode is None:
-                end_group(process)
-    raise Stopped(noted[0], reported=process.returncode == 128 + signal.SIGTERM)
+            for process in processes:
+                if process.returncode is None:
+                    end_group(process)
+    raise Stopped(noted[0], reported=any(process.returncode == 128 + signal.SIGTERM for process in processes))
+
+
+def run_fork(work: Callable[[], int]) -> int:
+    """Runs `work` in a copy of this process, with a process group of its own, and returns its exit status.
+
+    The copy starts with all that is imported here, and leaves nothing behind. Start no threads before.
+
+    Raises:
+        Stopped: A signal asked this process to end. The copy has ended before.
+    """
+    parent = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with _noting_signals() as noted:
+        pid = os.fork()
+        if pid == 0:
+            _as_copy(work, parent, noted)
+        with suppress(OSError):
+            os.setpgid(pid, pid)  # here too, since either may come first
+        asked = 0.0
+        while True:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                break
+            if noted and not asked:
+                asked = time.monotonic()
+                with suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGTERM)
+            elif asked and time.monotonic() > asked + GRACE_SECONDS:
+                with suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+            time.sleep(0.02)
+    if noted:
+        raise Stopped(noted[0], reported=False)
+    return abs(os.waitstatus_to_exitcode(status))
+
+
+def _as_copy(work: Callable[[], int], parent: int, noted: list[int]) -> NoReturn:
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        for each in ENDING:
+            signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
+        die_with(parent)
+        status = 128 + noted[0] if noted else work()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)

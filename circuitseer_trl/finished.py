@@ -27,6 +27,20 @@ SELECTION_PRODUCTS = {
 }
 
 
+def by_content(settings: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Settings in which files and folders that the values of these keys name are replaced by their content.
+
+    They stay the same where inputs are moved. Keys that say where files are, and nothing more, are left out.
+    """
+    names = {name for name in _texts([settings.get(key) for key in keys]) if _exists(name)}
+    contents = {name: content_digest(Path(name).expanduser()) for name in names}
+    return {
+        key: _replaced(value, contents) if key in keys else value
+        for key, value in settings.items()
+        if key not in PLACES
+    }
+
+
 def has_gpu() -> bool:
     """Whether torch is likely to find a CUDA device, which decides an automatic dtype; torch is not asked."""
     return any(map(os.path.exists, GPU_FILES)) and os.environ.get("CUDA_VISIBLE_DEVICES") != ""

@@ -24,6 +24,10 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _held: set[Path] = set()  # by this process: a step of a run may lock the folder that the run has locked
 
 
+class FolderInUseError(ValueError):
+    """Another run writes to a folder."""
+
+
 def is_lock(path: Path) -> bool:
     return path.name.startswith(PREFIX) and path.suffix == SUFFIX
 
@@ -73,7 +77,7 @@ def writing_to(folder: str | Path, what: str = "output") -> Iterator[None]:
         what: Part of the folder that is written, for parts that several runs may write at a time.
 
     Raises:
-        ValueError: Another run writes there. It is alive, since the lock of a dead one is gone.
+        FolderInUseError: Another run writes there. It is alive, since the lock of a dead one is gone.
     """
     folder = Path(folder).expanduser().resolve()
     path = folder / f"{PREFIX}{what}{SUFFIX}"
@@ -85,7 +89,7 @@ def writing_to(folder: str | Path, what: str = "output") -> Iterator[None]:
     try:
         descriptor = _lock(path)
     except BlockingIOError:
-        raise ValueError(
+        raise FolderInUseError(
             f"Another run writes to {folder} ({_holder(path)}). Wait for its end, or end it and run this command again, or "
             "choose another output folder."
         ) from None

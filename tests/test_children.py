@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from circuitseer_trl.children import run_fork
 from tests.conftest import ROOT
 from tests.helpers.launch import ENVIRONMENT
 
@@ -177,3 +178,43 @@ def test_a_mistake_in_a_launch_is_one_line(start, tmp_path: Path, failure: str, 
 def test_a_bug_on_one_rank_has_one_traceback(start, tmp_path: Path):
     status, errors = start(sys.executable, *LAUNCH, "-m", STEP, str(tmp_path), "bug1").end()
     assert (status, errors.count("Traceback"), errors.count("KeyError: 'a bug'")) == (1, 1, 1)
+
+
+FORKING = """
+import os, sys, time
+from circuitseer_trl.children import run_fork
+from circuitseer_trl.command_line import run_command
+
+def work():
+    open(sys.argv[1] + "/pid1", "w").write(str(os.getpid()))
+    time.sleep(600)
+
+open(sys.argv[1] + "/pid0", "w").write(str(os.getpid()))
+sys.exit(run_command(lambda words: run_fork(work)))
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_copy_ends_with_its_process(tmp_path: Path, start: Callable[..., Run], signum: int):
+    program = tmp_path / "forking.py"
+    program.write_text(FORKING)
+    run = start(str(tmp_path), program=str(program))
+    parent, copy = run.pids(2)
+    os.kill(parent, signum)
+    assert wait_until(lambda: not alive(parent) and not alive(copy), 20)
+    assert run.end()[0] == (143 if signum == signal.SIGTERM else -9)
+
+
+def test_a_copy_leaves_nothing_but_its_status(capfd: pytest.CaptureFixture[str]):
+    held = []
+
+    def fails() -> int:
+        held.append(1)
+        os.environ["LEFT_BEHIND"] = "1"
+        raise RuntimeError("in the copy")
+
+    assert run_fork(lambda: 3) == 3
+    assert run_fork(fails) == 1
+    assert "RuntimeError: in the copy" in capfd.readouterr().err
+    assert held == []
+    assert "LEFT_BEHIND" not in os.environ

@@ -39,3 +39,13 @@ def test_launch_of_a_node(tmp_path, num_nodes):
     assert yaml.safe_load((ROOT / launch.config_file).read_text())["deepspeed_config"]["zero_stage"] == 3
     assert launch.training_script == "circuitseer_trl.scripts.train_sft"
     assert launch.training_script_args == ["--config", "a recipe.yaml"]
+
+
+def test_a_job_of_an_array_does_its_point(tmp_path):
+    listing = 'case "$*" in *--list_points) printf "a.s0.t0\\nb.s0.t0\\n";; *) echo "$@";; esac'
+    (tmp_path / "circuitseer").write_text(f"#!/bin/bash\n{listing}\n")
+    (tmp_path / "circuitseer").chmod(0o755)
+    environment = os.environ | {"SLURM_ARRAY_TASK_ID": "1", "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    script = ROOT / "examples" / "slurm" / "study.sbatch"
+    done = subprocess.run(["bash", script, "x.yaml", "runs/x"], env=environment, text=True, capture_output=True)
+    assert done.stdout == "study x.yaml --output_dir runs/x --only b.s0.t0\n", done.stderr

@@ -17,6 +17,7 @@ COMMANDS = {
     "grade": "grades a JSONL file of answers",
     "report": "compares evaluations, as tables and as a page",
     "pool-benchmark": "writes a pool as a benchmark",
+    "study": "runs methods x seeds x models, shares what they have in common, and compares them",
     "reproduce": "selects, trains, evaluates and reports, from four recipes; skips what is finished",
     "doctor": "checks that this machine computes right and fast",
     "demo": "runs all of this on word problems, on two CPU cores, in minutes",

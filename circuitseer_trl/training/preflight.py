@@ -17,6 +17,15 @@ def _is_set(variable: str) -> bool:
     return os.environ.get(variable, "false").lower() in ("1", "true")
 
 
+def check_tokens(args: SFTConfig) -> None:
+    """Raises if the settings have a token of the Hub."""
+    if args.hub_token or "token" in model_init_kwargs(args):
+        raise ValueError(
+            "A token of the Hub in the settings (`hub_token`, or `token` in `model_init_kwargs`) would be written into the "
+            "model's folder. Leave it out, and set the environment variable HF_TOKEN."
+        )
+
+
 def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
     """Checks that the packages and devices that the settings need are there.
 
@@ -24,11 +33,7 @@ def check_environment(args: SFTConfig, model_config: ModelConfig) -> None:
         ImportError: A package is missing.
         ValueError: The engine cannot run with these settings on this machine.
     """
-    if args.hub_token or "token" in model_init_kwargs(args):
-        raise ValueError(
-            "A token of the Hub in the settings (`hub_token`, or `token` in `model_init_kwargs`) would be written into the "
-            "model's folder. Leave it out, and set the environment variable HF_TOKEN."
-        )
+    check_tokens(args)
     attention = model_config.attn_implementation or ""
     package = FLASH_PACKAGES.get(attention)
     if package is not None and importlib.util.find_spec(package) is None:

@@ -108,9 +108,12 @@ class SampleStore:
 
 
 def settings_fingerprint(settings: dict[str, Any]) -> str:
-    """The `made_with` of answers that these settings make: of the settings alone, or of a `settings.json`."""
-    of_file = sealed({}).keys()
-    return fingerprint({key: value for key, value in settings.items() if key not in of_file and value is not None})
+    """The `made_with` of answers that these settings make: of the settings alone, or of a `settings.json`.
+
+    The place of a model whose content is known does not count: its folder may be moved.
+    """
+    left_out = {*sealed({}), *(["model_name_or_path"] if settings.get("model_fingerprint") is not None else [])}
+    return fingerprint({key: value for key, value in settings.items() if key not in left_out and value is not None})
 
 
 def claim_folder(folder: str | Path, settings: dict[str, Any], *, write: bool = True) -> None:
@@ -122,6 +125,8 @@ def claim_folder(folder: str | Path, settings: dict[str, Any], *, write: bool = 
         changed = [
             name for name in sorted(before | settings) if name not in of_file and before.get(name) != settings.get(name)
         ]
+        if changed == ["model_name_or_path"] and before.get("model_fingerprint") is not None:
+            changed = []  # the model was moved
         if changed:
             differences = "; ".join(
                 f"{name} was {before.get(name)!r} and is now {settings.get(name)!r}" for name in changed

@@ -1,0 +1,53 @@
+"""How are the results of a study shown in a terminal? One row for each method, benchmark and measure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from circuitseer_trl.drawing.text_tables import text_table
+from circuitseer_trl.evaluation.paired import MEASURES
+from circuitseer_trl.pages.result_tables import percent, points, probability
+
+_KEYS = ("method", "model", "reference_model", "budget", "measure", "benchmark")
+
+
+def study_table(found: Mapping[str, Any]) -> str:
+    """The means over seeds, with the difference to the baseline.
+
+    Args:
+        found: The content of `differences.json`.
+    """
+    shown = ["method", *(key for key in _KEYS[1:4] if len({each[key] for each in found["means"]} - {None}) > 1)]
+    differences: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for each in found["differences"]:
+        differences.setdefault(tuple(each[key] for key in _KEYS), []).append(each)
+    rows = []
+    for mean in found["means"]:
+        cells = [str(mean[key] or "-") for key in shown]
+        benchmark = mean["benchmark"] if mean["num_benchmarks"] == 1 else f"average of {mean['num_benchmarks']}"
+        cells += [benchmark, MEASURES[mean["measure"]], str(len(mean["points"]))]
+        cells.append(percent(mean["mean"], mean["interval"]))
+        for each in differences.get(tuple(mean[key] for key in _KEYS), []):
+            interval = "[{}, {}]".format(*map(points, each["interval"]))
+            against = (
+                f" ({each['baseline_budget']})"
+                if each["baseline_budget"] != each["budget"] and each["budget"] is None
+                else ""
+            )
+            rows.append([*cells, points(each["mean"]) + against, interval, probability(each["p_holm"])])
+            cells = [""] * len(cells)
+        if any(cells):
+            rows.append([*cells, "", "", ""])
+    varied = sorted({name for each in found["differences"] for name in each["varied"]})
+    heading = [*shown, "benchmark", "measure", "runs", "mean", "difference", "95% interval", "p"]
+    lines = [
+        f"{found['num_finished']} of {found['num_points']} points are finished. Differences are to {found['baseline']}, in "
+        "percentage points, on the same seeds and problems"
+        + (f"; intervals cover {', '.join(varied)}; p is Holm's, over the methods." if varied else "."),
+        text_table(heading, rows) if rows else "No point has results.",
+    ]
+    for each in found["not_compared"]:
+        lines.append(f"{each['method']} and {each['baseline']}, {MEASURES[each['measure']]}: {each['reason']}.")
+    for each in found["overlaps"]:
+        one, other = each["points"]
+        lines.append(f"{one} and {other} share {each['in_common']} rows; by chance {each['by_chance']:.1f}.")
+    return "\n".join(lines)

@@ -1,0 +1,141 @@
+"""A whole study: each shared step is done once, a point is as in fresh processes, and what is done stays done."""
+
+import random
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from circuitseer_trl.artifacts import read_json
+from circuitseer_trl.digests import content_digest
+from circuitseer_trl.scripts.main import main as circuitseer
+from tests.helpers.launch import kill, launch, start
+from tests.helpers.study_world import products, write_study, write_world
+
+MAIN = "circuitseer_trl.scripts.main"
+
+
+@dataclass(frozen=True)
+class World:
+    folder: Path
+    content: dict[str, Any]
+    file: Path
+    root: Path
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory, tiny_model: str) -> World:
+    folder = tmp_path_factory.mktemp("study")
+    content = write_world(folder, tiny_model)
+    file = write_study(folder / "study.yaml", content)
+    done = launch(MAIN, "study", file, "--output_dir", folder / "out", "--workers", 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return World(folder, content, file, folder / "out", done.stdout)
+
+
+def logs_with(root: Path, text: str) -> list[str]:
+    return [path.name for path in sorted((root / "logs").glob("*.log")) if text in path.read_text()]
+
+
+@pytest.mark.engine
+def test_heads_and_scores_are_computed_once(study: World):
+    assert len(logs_with(study.root, "Head importance: 100%")) == 1
+    assert len(logs_with(study.root, "Response losses: 100%")) == 1
+    assert len(logs_with(study.root, "Scores: 100%")) == 2  # of random and of CircuitSeer
+    assert all(name.startswith("shared--") for name in logs_with(study.root, "Scores: 100%"))
+
+
+@pytest.mark.engine
+def test_the_points_are_the_product(study: World):
+    names = ["random.s0.t0", "top.s0.t0", "random.s1.t1", "top.s1.t1"]
+    plan = read_json(study.root / "study.json")
+    assert [point["name"] for point in plan["points"]] == names
+    assert sorted(path.name for path in (study.root / "points").iterdir()) == sorted(names)
+    table = pq.read_table(study.root / "results.parquet").to_pylist()
+    assert [(row["point"], row["benchmark"], row["training_seed"]) for row in table] == [
+        (name, "word_problems", int(name[-1])) for name in names
+    ]
+    entries = read_json(study.root / "points.json")["points"]
+    assert all(entry["selection"]["num_selected"] == 12 and entry["training"]["num_steps"] == 2 for entry in entries)
+    assert all(list(entry["seconds"]) == ["select", "train", "evaluate"] for entry in entries)
+    found = read_json(study.root / "differences.json")
+    assert [(each["method"], each["baseline"], each["seeds"]) for each in found["differences"]] == [
+        ("top", "random", [[0, 0], [1, 1]])
+    ] * 2  # of Pass@1 and of Majority@n
+    assert [each["by_chance"] for each in found["overlaps"]] == [6.0, 6.0]
+    assert "4 of 4 points are finished" in study.printed
+    top = [content_digest(study.root / f"points/top.s{n}.t{n}/selection/selection.parquet") for n in (0, 1)]
+    assert top[0] == top[1]  # without a draw
+
+
+@pytest.mark.engine
+def test_a_point_is_as_in_fresh_processes(study: World, tmp_path: Path):
+    """The last point, whose worker has done others before."""
+    point = study.root / "points" / "top.s1.t1"
+    recipe = point / "recipes"
+    words = ["--config", recipe / "training.yaml", "--output_dir", tmp_path / "model"]
+    trained = launch(MAIN, "train-sft", *words, "--selection_file", point / "selection" / "selection.parquet")
+    assert trained.returncode == 0, trained.stderr
+    words = ["--config", recipe / "evaluation.yaml", "--model_name_or_path", tmp_path / "model"]
+    evaluated = launch(MAIN, "evaluate", *words, "--output_dir", tmp_path)
+    assert evaluated.returncode == 0, evaluated.stderr
+    found = products(tmp_path)
+    assert len(found) == 3  # weights, answers, verdicts
+    assert found == {name: digest for name, digest in products(point).items() if name in found}
+
+
+@pytest.mark.engine
+def test_a_finished_study_does_nothing_also_where_it_was_moved(
+    study: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    moved = tmp_path / "moved"
+    shutil.copytree(study.root, moved)
+    assert circuitseer(["study", str(study.file), "--output_dir", str(moved)]) == 0
+    said = capfd.readouterr().out
+    assert "15 of 15 steps were finished before." in said  # heads, two score tables, and three of each of four points
+    assert "begins" not in said
+    assert "4 of 4 points are finished" in said
+    assert products(moved) == products(study.root)
+
+
+@pytest.mark.engine
+def test_a_changed_file_adds_and_removes_points(study: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    root = tmp_path / "out"
+    shutil.copytree(study.root, root)
+    before = products(root)
+    changed = study.content | {"methods": ["random", "zero_shot"], "seeds": [1]}
+    file = write_study(tmp_path / "study.yaml", changed)
+    assert circuitseer(["study", str(file), "--output_dir", str(root), "--dry_run"]) == 0
+    said = capfd.readouterr().out
+    assert "random.s1.t1: finished" in said
+    assert "zero_shot: evaluate" in said
+    assert "4 of 5 steps are finished. 1 are to do." in said
+    other = study.content | {"sft": study.content["sft"] | {"learning_rate": 0.5}}
+    assert circuitseer(["study", str(write_study(file, other)), "--output_dir", str(root)]) == 2
+    said = capfd.readouterr().err
+    assert "random.s0.t0 was begun in" in said
+    assert "learning_rate: 0.001 then, 0.5 now" in said
+    assert products(root) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_killed_study_goes_on_to_the_same_bytes(study: World, tmp_path: Path, seed: int):
+    """Killed up to six times, at random moments."""
+    root = tmp_path / "out"
+    command = ("study", study.file, "--output_dir", root, "--workers", 2)
+    rng = random.Random(seed)
+    for _ in range(6):
+        process = start(MAIN, *command)
+        until = time.monotonic() + rng.uniform(2, 25)
+        while time.monotonic() < until and process.poll() is None:
+            time.sleep(0.05)
+        kill(process)
+    done = launch(MAIN, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert products(root) == products(study.root)
