@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from circuitseer_trl.children import Stopped, die_with_launcher
-from circuitseer_trl.terminal import visible_streams
+from circuitseer_trl.terminal import VisibleStream, visible_streams
 
 DEBUG_VARIABLE = "CIRCUITSEER_DEBUG"  # inherited by the steps that a command starts
 BUG, MISTAKE, STOPPED = 1, 2, 130
@@ -151,6 +151,8 @@ def _tell(error: Exception) -> int:
         time.sleep(PATIENCE_SECONDS)
     if rank == 0 or elsewhere is None:
         where = f"rank {rank}: " if rank > 0 else ""
+        if isinstance(sys.stderr, VisibleStream):
+            sys.stderr.end_line()
         print(f"error: {where}{' '.join(str(error).split())}", file=sys.stderr, flush=True)
     _leave_launch()
     return BUG if bug else MISTAKE

@@ -31,6 +31,7 @@ class VisibleStream:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._in_line = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -41,7 +42,14 @@ class VisibleStream:
                 text = _COLOURS.sub("", text)
             kept = _RETURN if text.startswith(_RETURN) else ""
             text = kept + visible(redact(text.removeprefix(kept)))
+        if text:
+            self._in_line = not text.endswith("\n")
         return self._stream.write(text)
+
+    def end_line(self) -> None:
+        """Starts a new line where one has begun, such as that of a progress bar."""
+        if self._in_line:
+            self.write("\n")
 
     def writelines(self, lines: Any) -> None:
         for line in lines:

@@ -71,3 +71,12 @@ def test_the_traceback_of_a_bug_is_guarded(capsys: pytest.CaptureFixture[str], m
         run_command(command, [])
     sys.excepthook(bug.type, bug.value, bug.tb)
     assert "RuntimeError: \\x1b[2J\n" in capsys.readouterr().err
+
+
+def test_an_error_starts_a_line_of_its_own(capsys: pytest.CaptureFixture[str]):
+    def main(words: list[str]) -> None:
+        print("\r 50% of a bar", end="", file=sys.stderr)
+        raise FileNotFoundError("There is no file x.")
+
+    assert run_command(main, []) == 2
+    assert capsys.readouterr().err.splitlines() == ["", " 50% of a bar", "error: There is no file x."]

@@ -14,7 +14,7 @@ from circuitseer_trl.modeling.chat_templates import dated_template
 from circuitseer_trl.modeling.encoding import has_chat_template
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.terminal import visible
-from circuitseer_trl.training.checkpoints import write_record
+from circuitseer_trl.training.checkpoints import RECORD, write_record
 from circuitseer_trl.training.rope_scaling import write_legacy_rope
 from circuitseer_trl.training.selected_rows import ChosenRows
 
@@ -52,6 +52,14 @@ class Provenance(TrainerCallback):
             checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             self.finish(checkpoint)
             write_record(checkpoint, process_state().num_processes)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Completes the checkpoint that is resumed from, if the run ended between transformers' files and ours."""
+        checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        if checkpoint.is_dir() and not (checkpoint / RECORD).exists():
+            self.on_save(args, state, control)
 
     def describe(self) -> str:
         """The model card's section on the training data."""

@@ -68,6 +68,7 @@ def check(steps: Steps, step: str, fault: str, place: int) -> Outcome:
     if ended is not None and (ended.status is None or "Traceback" in ended.log):
         return "traceback"
     if ended is not None and (ended.status != 2 or len(ended.errors) != 1):
+        print(step, fault, place, ended.status, ended.errors)
         return "unclear"
     rest = run(steps.words(step))
     after = contents(steps.place.folder)
