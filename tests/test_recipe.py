@@ -13,6 +13,7 @@ from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.methods import METHODS, WITHOUT_SELECTION
+from circuitseer_trl.studies.study_file import read_study
 from circuitseer_trl.training.training_config import TrainingConfig
 from circuitseer_trl.training.training_values import check_training_values
 from tests.conftest import ROOT
@@ -224,7 +225,10 @@ def types_of(values: dict[str, object]) -> tuple[type, ...]:
     return (PoolConfig, SFTConfig, ModelConfig, TrainingConfig)
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+STEP_RECIPES = sorted(path for path in RECIPES.rglob("*.yaml") if path.parent.name != "studies")
+
+
+@pytest.mark.parametrize("path", STEP_RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_recipe_is_read(path: Path):
     values = yaml.safe_load(path.read_text())
     types = types_of(values)
@@ -242,6 +246,11 @@ def test_every_recipe_is_read(path: Path):
         assert any(hasattr(part, key) for part in parts), key
     if "method" in values:
         assert values["method"] in {*METHODS, *WITHOUT_SELECTION}
+
+
+@pytest.mark.parametrize("path", sorted((RECIPES / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_study_is_read(path: Path):
+    assert read_study(path).methods
 
 
 @pytest.mark.parametrize(

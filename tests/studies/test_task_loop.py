@@ -58,7 +58,7 @@ import sys, time
 from circuitseer_trl.locks import writing_to
 with writing_to(sys.argv[1], "a"):
     print("held", flush=True)
-    sys.stdin.readline()
+    time.sleep(60)
 """
 
 
