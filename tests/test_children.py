@@ -92,19 +92,22 @@ def test_a_signal_to_a_run_ends_its_step(start, tmp_path: Path, signum: int):
     assert not alive(step)
 
 
-def test_a_run_in_a_run_says_it_once(start, tmp_path: Path):
-    words = [sys.executable, "-m", "tests.programs.run_of_steps", sys.executable, "-m", STEP, str(tmp_path)]
-    run = start(*words)
+def start_run_in_run(start: Callable[..., Run], tmp_path: Path) -> tuple[Run, int]:
+    """Starts a run whose step is a run, and returns it with the process of the innermost step."""
+    run = start(sys.executable, "-m", "tests.programs.run_of_steps", sys.executable, "-m", STEP, str(tmp_path))
     [step] = run.pids(1)
+    return run, step
+
+
+def test_a_run_in_a_run_says_it_once(start, tmp_path: Path):
+    run, step = start_run_in_run(start, tmp_path)
     run.process.terminate()
     assert run.end() == (143, "\nStopped. Run the same command again to continue.\n")
     assert not alive(step)
 
 
 def test_a_run_that_is_killed_takes_its_steps_along(start, tmp_path: Path):
-    words = [sys.executable, "-m", "tests.programs.run_of_steps", sys.executable, "-m", STEP, str(tmp_path)]
-    run = start(*words)
-    [step] = run.pids(1)
+    run, step = start_run_in_run(start, tmp_path)
     run.process.kill()
     assert wait_until(lambda: not alive(step))
 
