@@ -22,8 +22,8 @@ LAUNCH += ["--num_processes", "2", "--main_process_port", "0"]
 STUBBORN = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-open(sys.argv[1] + "/pid1", "w").write(str(os.fork() or os.getpid()))
-open(f"{sys.argv[1]}/pid{int(os.getpid() != os.getpgrp())}", "w").write(str(os.getpid()))
+rank = int(os.fork() == 0)
+open(f"{sys.argv[1]}/pid{rank}", "w").write(str(os.getpid()))
 time.sleep(600)
 """
 
