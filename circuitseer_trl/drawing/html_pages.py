@@ -39,6 +39,18 @@ figure { margin: .75rem 0 1.25rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; font-size: .9rem; margin: .5rem 0; }
 svg { display: block; overflow: visible; } svg text { font-size: 11px; fill: var(--soft); }
 .grid { stroke: var(--line); } .zero, .pool-mark { stroke: var(--soft); } .pool { fill: var(--soft); opacity: .3; }
+.seed { opacity: .45; stroke-width: 0; } .hollow { fill: var(--page); stroke-width: 2; }
+.point { fill-opacity: .5; stroke-width: 0; } .curve { stroke-width: 1.5; } .shape { fill-opacity: .25; stroke-width: 1; }
+.mean { stroke-dasharray: 7 4; stroke-width: 2; } .median { stroke-dasharray: 2 3; stroke-width: 2; }
+.axis { color: var(--soft); font-size: .85rem; margin-bottom: .8rem; } .axis.x { text-align: right; margin: 0; }
+.categories { display: grid; font-size: .75rem; color: var(--soft); text-align: center; overflow-wrap: anywhere; }
+.bars .plane { margin-bottom: 0; }
+.colours { display: flex; flex-wrap: wrap; gap: .4rem; align-items: center; color: var(--soft); font-size: .85rem; }
+.colours i { width: 5rem; height: .8rem; background: linear-gradient(to right, rgb(var(--more)), transparent); }
+.colours i + span + i { background: linear-gradient(to right, transparent, rgb(var(--less))); }
+nav ul { columns: 16rem; padding-left: 1.1rem; } nav a { color: inherit; } a:focus-visible, summary:focus-visible,
+.scroll:focus-visible { outline: 2px solid rgb(var(--more)); outline-offset: 2px; }
+@media print { nav { display: none; } details { display: block; } }
 @media (max-width: 44rem) { body { padding: 1rem .9rem 3rem; } .row { grid-template-columns: minmax(0, 1fr) auto; }
   .row > svg { grid-column: 1 / -1; grid-row: 2; margin: 0 .5rem; width: calc(100% - 1rem); } .row { margin-bottom: .35rem; } }
 """ + "".join(

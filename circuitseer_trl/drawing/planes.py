@@ -1,0 +1,187 @@
+"""How are figures with two axes drawn in a page? Points, curves, histograms, bars, and the map of heads."""
+
+import html
+from itertools import pairwise
+from math import isfinite
+
+import numpy as np
+
+from circuitseer_trl.drawing.charts import Axis, colour, legend, linear_axis, log_axis
+from circuitseer_trl.drawing.exhibits import Bars, HeadMap, Histogram, Lines, Scatter
+
+MAX_POINTS = 2000  # of a scatter plot; a page with more is slow on a phone
+HEIGHT = 240
+
+
+def _plane(across: Axis, up: Axis, marks: str, x_label: str, y_label: str, names: list[str] | None = None) -> str:
+    """Marks in percent of a plane, with a grid, ticks, and the names of the axes."""
+    lines = "".join(
+        f'<line class="grid" x1="0" x2="100%" y1="{100 - up.place(tick):.2f}%" y2="{100 - up.place(tick):.2f}%"/>'
+        f'<text x="0" y="{100 - up.place(tick):.2f}%" dy="-3">{html.escape(name)}</text>'
+        for tick, name in up.ticks
+    )
+    ticks = "".join(
+        f'<text x="{across.place(tick):.2f}%" y="13" text-anchor="middle">{html.escape(name)}</text>'
+        for tick, name in across.ticks
+    )
+    return (
+        f'<figure class="plane">{legend(names) if names else ""}<div class="axis">{html.escape(y_label)}</div>'
+        f'<svg width="100%" height="{HEIGHT}" aria-hidden="true">{lines}{marks}</svg>'
+        f'<svg width="100%" height="18" aria-hidden="true">{ticks}</svg>'
+        f'<div class="axis x">{html.escape(x_label)}</div></figure>'
+    )
+
+
+def thinned(points: list[tuple[float, float]], number: int) -> list[tuple[float, float]]:
+    """At most so many of the points, spread evenly over their order along x."""
+    if len(points) <= number:
+        return points
+    places = np.linspace(0, len(points) - 1, number).round().astype(int)
+    in_order = sorted(points)
+    return [in_order[place] for place in places]
+
+
+def _finite(points: object) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in points if isfinite(x) and isfinite(y)]  # type: ignore[attr-defined]
+
+
+def scatter_svg(exhibit: Scatter) -> str:
+    series = {name: _finite(points) for name, points in exhibit.series.items()}
+    points = [point for each in series.values() for point in each if not exhibit.log_x or point[0] > 0]
+    if not points:
+        return ""
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    across = log_axis(min(xs), max(xs) * 1.0001) if exhibit.log_x else linear_axis(xs)
+    up = linear_axis(ys)
+    share = MAX_POINTS / max(MAX_POINTS, len(points))
+    marks, left_out = [], 0
+    for number, each in enumerate(series.values()):
+        usable = [point for point in each if not exhibit.log_x or point[0] > 0]
+        drawn = thinned(usable, max(1, int(share * len(usable))))
+        left_out += len(usable) - len(drawn)
+        dots = "".join(f'<circle cx="{across.place(x):.1f}%" cy="{100 - up.place(y):.1f}%" r="2.5"/>' for x, y in drawn)
+        marks.append(f'<g class="s{colour(number)} point">{dots}</g>')
+    more = f" ({len(points) - left_out:,} of {len(points):,} points are drawn)" if left_out else ""
+    return _plane(across, up, "".join(marks), exhibit.x_label + more, exhibit.y_label, list(series))
+
+
+def lines_svg(exhibit: Lines) -> str:
+    curves = [(name, series, _finite(points)) for name, series, points in exhibit.series]
+    curves = [curve for curve in curves if curve[2]]
+    if not curves:
+        return ""
+    across = linear_axis([x for *_, points in curves for x, _ in points])
+    up = linear_axis([y for *_, points in curves for _, y in points])
+    marks = []
+    for name, series, points in curves:
+        places = [(across.place(x), 100 - up.place(y)) for x, y in points]
+        drawn = "".join(
+            f'<line x1="{x1:.2f}%" y1="{y1:.2f}%" x2="{x2:.2f}%" y2="{y2:.2f}%"/>'
+            for (x1, y1), (x2, y2) in pairwise(places)
+        )
+        marks.append(f'<g class="s{colour(series)} curve"><title>{html.escape(name)}</title>{drawn}</g>')
+    names = {series: name for name, series, _ in curves}
+    keys = "".join(
+        f'<span><i class="key k{colour(series)}"></i>{html.escape(name)}</span>' for series, name in names.items()
+    )
+    return f'<div class="legend">{keys}</div>{_plane(across, up, "".join(marks), exhibit.x_label, exhibit.y_label)}'
+
+
+def histogram_svg(exhibit: Histogram) -> str:
+    """The outline of each group's shares, with its mean as a dashed line and its median as a dotted one."""
+    if not exhibit.shares:
+        return ""
+    across = Axis(exhibit.edges[0], exhibit.edges[-1], [])
+    across = Axis(
+        across.low,
+        across.high,
+        [tick for tick in linear_axis(exhibit.edges).ticks if across.low <= tick[0] <= across.high],
+    )
+    top = max(share for shares in exhibit.shares.values() for share in shares)
+    up = linear_axis([0.0, 100 * top], unit="%")
+    marks, names = [], []
+    for number, (name, shares) in enumerate(exhibit.shares.items()):
+        bars = "".join(
+            f'<rect x="{across.place(left):.2f}%" width="{across.place(right) - across.place(left):.2f}%" '
+            f'y="{100 - up.place(100 * share):.2f}%" height="{up.place(100 * share):.2f}%"/>'
+            for (left, right), share in zip(pairwise(exhibit.edges), shares, strict=True)
+        )
+        marks.append(f'<g class="s{colour(number)} shape">{bars}</g>')
+        said = name
+        for kind, values in (("mean", exhibit.means), ("median", exhibit.medians)):
+            if name in values and isfinite(values[name]):
+                place = min(100.0, max(0.0, across.place(values[name])))
+                marks.append(
+                    f'<line class="s{colour(number)} {kind}" x1="{place:.2f}%" x2="{place:.2f}%" y1="0" y2="100%"/>'
+                )
+                said += f", {kind} {values[name]:,.1f}"
+        names.append(said)
+    return _plane(across, up, "".join(marks), exhibit.x_label, "share of the rows", names)
+
+
+def bars_svg(exhibit: Bars) -> str:
+    """Groups of bars over the categories; names of many categories are written aslant."""
+    values = [value for each in exhibit.values.values() for value in each if value is not None and isfinite(value)]
+    if not values or not exhibit.categories:
+        return ""
+    up = linear_axis([0.0, *values])
+    width, number_of_groups = 100 / len(exhibit.categories), len(exhibit.values)
+    bar_width = 0.8 * width / number_of_groups
+    marks = []
+    for number, (name, each) in enumerate(exhibit.values.items()):
+        for place, value in enumerate(each):
+            if value is None or not isfinite(value):
+                continue
+            ends = sorted((up.place(0.0), up.place(value)))
+            left = place * width + 0.1 * width + number * bar_width
+            title = f"<title>{html.escape(f'{exhibit.categories[place]}, {name}: {value:.4g}')}</title>"
+            marks.append(
+                f'<rect class="s{colour(number)}" stroke-width="0" x="{left:.2f}%" width="{bar_width * 0.92:.2f}%" '
+                f'y="{100 - ends[1]:.2f}%" height="{ends[1] - ends[0]:.2f}%">{title}</rect>'
+            )
+    across = Axis(0, 100, [])
+    names = "".join(f"<span>{html.escape(name)}</span>" for name in exhibit.categories)
+    plane = _plane(across, up, "".join(marks), "", exhibit.y_label, list(exhibit.values))
+    columns = f"grid-template-columns: repeat({len(exhibit.categories)}, minmax(0, 1fr))"
+    return f'<div class="bars">{plane}<div class="categories" style="{columns}">{names}</div></div>'
+
+
+def heads_svg(exhibit: HeadMap) -> str:
+    """One cell for each head, a line for each layer, and the bar that says what the colours mean."""
+    if not exhibit.values:
+        return ""
+    framed = {tuple(head) for head in exhibit.selected}
+    largest = max((abs(value) for line in exhibit.values for value in line if isfinite(value)), default=0.0) or 1.0
+    num_heads = max(len(line) for line in exhibit.values)
+    cell, left, top = (22 if num_heads <= 32 else 14), 58, 22
+    parts = []
+    for layer, line in enumerate(exhibit.values):
+        parts.append(
+            f'<text x="{left - 8}" y="{top + layer * cell + cell * 0.7:.0f}" text-anchor="end">layer {layer}</text>'
+        )
+        for head, value in enumerate(line):
+            known = isfinite(value)
+            # Warm colour: silencing the head raises the loss. Cool colour: silencing it lowers the loss.
+            tint = f"rgba(var(--{'less' if value > 0 else 'more'}),{abs(value) / largest if known else 0:.3f})"
+            chosen = (layer, head) in framed
+            title = f"layer {layer}, head {head}: {value:.4g}" if known else f"layer {layer}, head {head}: not measured"
+            if exhibit.standard_errors is not None and known:
+                title += f" \u00b1 {exhibit.standard_errors[layer][head]:.2g}"
+            place = f'x="{left + head * cell + 1}" y="{top + layer * cell + 1}" width="{cell - 3}" height="{cell - 3}"'
+            style = f"fill:{tint};stroke:var(--{'text' if chosen else 'line'})"
+            more = ", selected" if chosen else ""
+            parts.append(
+                f'<rect {place} stroke-width="{2 if chosen else 1}" style="{style}"><title>{title}{more}</title></rect>'
+            )
+    step = 1 if num_heads <= 32 else 4
+    parts += [
+        f'<text x="{left + head * cell + cell / 2 - 1:.0f}" y="14" text-anchor="middle">{head}</text>'
+        for head in range(0, num_heads, step)
+    ]
+    size = f'width="{left + num_heads * cell + 4}" height="{top + len(exhibit.values) * cell + 4}"'
+    bar = (
+        f'<div class="colours"><span>{-largest:.3g}</span><i></i><span>0</span><i></i><span>{largest:.3g}</span> '
+        "nats per token; a frame marks the selected heads</div>"
+    )
+    drawn = f'<svg {size} role="img" aria-label="Head importance">{"".join(parts)}</svg>'
+    return f'<div class="scroll" tabindex="0">{drawn}</div>{bar}'
