@@ -1,0 +1,171 @@
+"""How is a figure written to a file? By matplotlib, as SVG or PNG, in the width of a paper's column."""
+
+import io
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, Literal
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure as Canvas
+
+from circuitseer_trl.drawing.charts import NUM_COLOURS
+from circuitseer_trl.drawing.exhibits import Bars, DotPlot, Figure, HeadMap, Histogram, Lines, Matrix, Scatter
+
+# As in `html_pages.STYLE`, light.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b6589a", "#b98300", "#3b9ed6", "#6f5bc4", "#6b7280")
+assert len(COLOURS) == NUM_COLOURS
+MORE, LESS = "#1f62b4", "#c44a1c"
+WIDTH = 5.5  # inches
+STYLE: Any = {
+    **{"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9},
+    **{"svg.fonttype": "none", "svg.hashsalt": "circuitseer", "axes.prop_cycle": cycler(color=COLOURS)},
+    **{"legend.frameon": False, "text.parse_math": False},  # names are foreign text
+}
+PlotFormat = Literal["svg", "png"]
+
+
+def plot(figure: Figure, form: PlotFormat) -> bytes:
+    """The figure as a file. The same figure gives the same bytes."""
+    draw: dict[type, Callable[[Canvas, Any], None]] = {
+        **{DotPlot: _dots, Matrix: _matrix, HeadMap: _heads, Scatter: _scatter, Lines: _lines},
+        **{Histogram: _histogram, Bars: _bars},
+    }
+    with mpl.rc_context(STYLE):
+        canvas = Canvas(figsize=(WIDTH, 3.2), layout="constrained")
+        draw[type(figure)](canvas, figure)
+        canvas.suptitle(figure.title, fontsize=9)
+        stream = io.BytesIO()
+        metadata = {"Date": None} if form == "svg" else {"Software": None}
+        canvas.savefig(stream, format=form, dpi=200, metadata=metadata)
+    return stream.getvalue()
+
+
+def _colour(series: int) -> str:
+    return COLOURS[series % NUM_COLOURS]
+
+
+def _dots(canvas: Canvas, figure: DotPlot) -> None:
+    axes = canvas.subplots()
+    labels, place = list[str](), 0
+    for title, rows in figure.groups:
+        if title:
+            labels.append(title)
+            place += 1
+        for each in rows:
+            colour = _colour(each.series)
+            axes.plot(
+                each.dots, [place] * len(each.dots), "o", color=colour, alpha=0.45, markersize=3, markeredgewidth=0
+            )
+            if each.interval is not None:
+                axes.plot(each.interval, [place, place], color=colour)
+            if each.value is not None:
+                axes.plot(
+                    each.value,
+                    place,
+                    "o",
+                    color=colour,
+                    markersize=5,
+                    markerfacecolor="white" if each.hollow else colour,
+                )
+            labels.append(f"  {each.label}" if title else each.label)
+            place += 1
+    axes.set_yticks(range(len(labels)), labels, horizontalalignment="left")
+    width = max((len(label) for label in labels), default=0)
+    axes.tick_params(axis="y", length=0, pad=min(160, 4.6 * width))
+    axes.set_ylim(place - 0.5, -0.5)
+    axes.set_xlabel(figure.unit)
+    axes.grid(axis="x", linewidth=0.4)
+    if figure.signed:
+        axes.axvline(0, color="0.4", linewidth=0.8)
+    canvas.set_size_inches(WIDTH, 0.9 + 0.2 * max(1, place))
+
+
+def _matrix(canvas: Canvas, figure: Matrix) -> None:
+    axes = canvas.subplots()
+    values = np.array(figure.values, dtype=float).reshape(len(figure.names), -1)
+    colours = LinearSegmentedColormap.from_list("overlap", [LESS, "white", MORE])
+    axes.imshow(values, cmap=colours, vmin=-1.3, vmax=1.3)
+    for line, column in np.ndindex(values.shape):
+        axes.text(column, line, figure.texts[line][column], ha="center", va="center", fontsize=7)
+    axes.set_xticks(range(len(figure.names)), figure.names, rotation=30, ha="right")
+    axes.set_yticks(range(len(figure.names)), figure.names)
+    side = 1.6 + 0.55 * len(figure.names)
+    canvas.set_size_inches(max(WIDTH, side), side)
+
+
+def _heads(canvas: Canvas, figure: HeadMap) -> None:
+    axes = canvas.subplots()
+    width = max(map(len, figure.values), default=0)
+    values = np.full((len(figure.values), width), np.nan)
+    for layer, line in enumerate(figure.values):
+        values[layer, : len(line)] = line
+    largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    colours = LinearSegmentedColormap.from_list("heads", [MORE, "white", LESS])
+    drawn = axes.imshow(values, cmap=colours, vmin=-largest, vmax=largest, aspect="auto")
+    for layer, head in figure.selected:
+        axes.plot(head, layer, "s", markersize=5, markerfacecolor="none", markeredgecolor="black", markeredgewidth=0.8)
+    axes.set_xlabel("head")
+    axes.set_ylabel("layer")
+    canvas.colorbar(drawn, label="nats per token")
+
+
+def _scatter(canvas: Canvas, figure: Scatter) -> None:
+    axes = canvas.subplots()
+    for name, points in figure.series.items():
+        axes.plot(
+            [x for x, _ in points], [y for _, y in points], ".", markersize=2, alpha=0.5, label=name, rasterized=True
+        )
+    if figure.log_x:
+        axes.set_xscale("log")
+    _label(axes, figure.x_label, figure.y_label)
+
+
+def _lines(canvas: Canvas, figure: Lines) -> None:
+    axes = canvas.subplots()
+    seen = set[str]()
+    for name, series, points in figure.series:
+        label = name if name not in seen else None
+        seen.add(name)
+        axes.plot([x for x, _ in points], [y for _, y in points], color=_colour(series), linewidth=1, label=label)
+    _label(axes, figure.x_label, figure.y_label)
+
+
+def _histogram(canvas: Canvas, figure: Histogram) -> None:
+    axes = canvas.subplots()
+    for series, (name, shares) in enumerate(figure.shares.items()):
+        colour = _colour(series)
+        axes.stairs([100 * share for share in shares], figure.edges, fill=True, alpha=0.3, color=colour)
+        label = name
+        for kind, line, values in (("mean", "--", figure.means), ("median", ":", figure.medians)):
+            if name in values and isfinite(values[name]):
+                axes.axvline(values[name], linestyle=line, color=colour, linewidth=1.2)
+                label += f", {kind} {values[name]:,.1f}"
+        axes.plot([], [], color=colour, label=label)
+    _label(axes, figure.x_label, "share of the rows, %")
+
+
+def _bars(canvas: Canvas, figure: Bars) -> None:
+    axes = canvas.subplots()
+    width = 0.8 / max(1, len(figure.values))
+    for series, (name, values) in enumerate(figure.values.items()):
+        places = [place - 0.4 + (series + 0.5) * width for place in range(len(values))]
+        known = [(place, value) for place, value in zip(places, values, strict=True) if value is not None]
+        axes.bar(
+            [place for place, _ in known],
+            [value for _, value in known],
+            0.92 * width,
+            color=_colour(series),
+            label=name,
+        )
+    axes.set_xticks(range(len(figure.categories)), figure.categories, rotation=30, ha="right")
+    _label(axes, "", figure.y_label)
+
+
+def _label(axes: Any, x_label: str, y_label: str) -> None:
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend()
