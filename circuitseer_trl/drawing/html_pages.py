@@ -50,6 +50,16 @@ svg { display: block; overflow: visible; } svg text { font-size: 11px; fill: var
 .colours i + span + i { background: linear-gradient(to right, transparent, rgb(var(--less))); }
 nav ul { columns: 16rem; padding-left: 1.1rem; } nav a { color: inherit; } a:focus-visible, summary:focus-visible,
 .scroll:focus-visible { outline: 2px solid rgb(var(--more)); outline-offset: 2px; }
+.controls { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: center; margin: .6rem 0; }
+select, input, button { font: inherit; color: inherit; background: var(--band); border: 1px solid var(--line);
+  border-radius: .3rem; padding: .15rem .4rem; max-width: 100%; } input[type=search] { width: 16rem; }
+#answers-list { list-style: none; padding: 0; } #answers-list li { padding: .3rem 0; border-bottom: 1px solid var(--line);
+  overflow-wrap: anywhere; } #answers-list small { color: var(--soft); } #answers a { color: rgb(var(--more)); }
+.marks { display: inline-block; min-width: 7rem; color: var(--soft); } .badge { font-weight: 600; color: rgb(var(--less)); }
+.badge.right { color: var(--c2); } .group { margin: .8rem 0 .2rem; } .group.right > strong { color: var(--c2); }
+.group.wrong > strong, .group.undecided > strong { color: rgb(var(--less)); }
+.answer { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid var(--line); padding: .2rem .8rem;
+  margin: .3rem 0; max-width: 60rem; overflow-x: auto; } math { font-size: 1.05em; }
 @media print { nav { display: none; } details { display: block; } }
 @media (max-width: 44rem) { body { padding: 1rem .9rem 3rem; } .row { grid-template-columns: minmax(0, 1fr) auto; }
   .row > svg { grid-column: 1 / -1; grid-row: 2; margin: 0 .5rem; width: calc(100% - 1rem); } .row { margin-bottom: .35rem; } }
