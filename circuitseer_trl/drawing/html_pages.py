@@ -10,7 +10,7 @@ STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1d2330; --soft: #5b6475; --line: #dde1e8; --band: #f5f7fa;
   --more: 31,98,180; --less: 196,74,28; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b6589a; --c4: #b98300;
   --c5: #3b9ed6; --c6: #6f5bc4; --c7: #6b7280; }
-@media (prefers-color-scheme: dark) { :root { --page: #14171d; --text: #e4e8ef; --soft: #9aa5b5; --line: #313845;
+@media screen and (prefers-color-scheme: dark) { :root { --page: #14171d; --text: #e4e8ef; --soft: #9aa5b5; --line: #313845;
   --band: #1c212a; --more: 92,166,245; --less: 245,130,80; --c0: #56b4e9; --c1: #ff8f4f; --c2: #2fc79a; --c3: #e79ccb;
   --c4: #f0bd3f; --c5: #a5d8f5; --c6: #b3a4f3; --c7: #a3acba; } }
 * { box-sizing: border-box; }
@@ -48,9 +48,13 @@ svg { display: block; overflow: visible; } svg text { font-size: 11px; fill: var
 .colours { display: flex; flex-wrap: wrap; gap: .4rem; align-items: center; color: var(--soft); font-size: .85rem; }
 .colours i { width: 5rem; height: .8rem; background: linear-gradient(to right, rgb(var(--more)), transparent); }
 .colours i + span + i { background: linear-gradient(to right, transparent, rgb(var(--less))); }
-nav ul { columns: 16rem; padding-left: 1.1rem; } nav a { color: inherit; } a:focus-visible, summary:focus-visible,
-.scroll:focus-visible { outline: 2px solid rgb(var(--more)); outline-offset: 2px; }
-@media print { nav { display: none; } details { display: block; } }
+a { color: inherit; } :focus-visible { outline: 2px solid rgb(var(--more)); outline-offset: 2px; }
+nav ul { columns: 16rem; padding-left: 1.1rem; margin: .5rem 0 1.5rem; } nav li { break-inside: avoid; }
+.skip { position: absolute; left: -99rem; } .skip:focus { position: static; } section { scroll-margin-top: 1rem; }
+@media print { :root { color-scheme: light; } nav, .skip { display: none; } body { max-width: none; padding: 0; }
+  details::details-content { content-visibility: visible; block-size: auto; } .scroll { overflow: visible; }
+  figure, tr, .row { break-inside: avoid; } h1, h2, h3, h4 { break-after: avoid; }
+  * { print-color-adjust: exact; } }
 @media (max-width: 44rem) { body { padding: 1rem .9rem 3rem; } .row { grid-template-columns: minmax(0, 1fr) auto; }
   .row > svg { grid-column: 1 / -1; grid-row: 2; margin: 0 .5rem; width: calc(100% - 1rem); } .row { margin-bottom: .35rem; } }
 """ + "".join(
@@ -58,11 +62,23 @@ nav ul { columns: 16rem; padding-left: 1.1rem; } nav a { color: inherit; } a:foc
 )
 
 
-def html_page(title: str, body: str) -> str:
+def html_page(title: str, body: str, *, contents: Sequence[tuple[str, str]] = (), script: str = "") -> str:
+    """A page.
+
+    Args:
+        body: HTML below the title.
+        contents: Anchor and title of each part that the table of contents names; none if the page is short.
+        script: JavaScript that adds to the page. Without it the page still says all.
+    """
+    named = html.escape(title)
+    lines = "".join(f'<li><a href="#{html.escape(anchor)}">{html.escape(part)}</a></li>' for anchor, part in contents)
+    skip = '<a class="skip" href="#content">To the content</a>' if contents else ""
+    nav = f'<nav aria-label="Contents"><ul>{lines}</ul></nav>' if contents else ""
     page = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{named}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
-        f"<body><h1>{html.escape(title)}</h1>{body}</body></html>\n"
+        f'<body>{skip}<h1>{named}</h1>{nav}<main id="content" tabindex="-1">{body}</main>'
+        f"{f'<script>{script}</script>' if script else ''}</body></html>\n"
     )
     return visible(page)  # a page may be shown in a terminal, and text may not reverse what stands beside it
 
