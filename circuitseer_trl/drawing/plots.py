@@ -107,6 +107,8 @@ def _heads(canvas: Canvas, figure: HeadMap) -> None:
     drawn = axes.imshow(values, cmap=colours, vmin=-largest, vmax=largest, aspect="auto")
     for layer, head in figure.selected:
         axes.plot(head, layer, "s", markersize=5, markerfacecolor="none", markeredgecolor="black", markeredgewidth=0.8)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("head")
     axes.set_ylabel("layer")
     canvas.colorbar(drawn, label="nats per token")
