@@ -32,7 +32,7 @@ table.matrix th { border: 0; } table.matrix thead th:not(:first-child) { text-al
 details { margin: .5rem 0; } summary { cursor: pointer; color: var(--soft); }
 figure { margin: .75rem 0 1.25rem; }
 .row { display: grid; grid-template-columns: 13rem minmax(0, 1fr) 12rem; column-gap: 1.25rem; align-items: center; }
-.row.heading { font-weight: 600; margin-top: .8rem; }
+.row.heading { font-weight: 600; margin-top: .8rem; } .row.heading .label { grid-column: 1 / -1; }
 .label { overflow-wrap: anywhere; line-height: 1.25; font-size: .9rem; }
 .value { font-size: .9rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .key { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .45em; }
@@ -40,11 +40,12 @@ figure { margin: .75rem 0 1.25rem; }
 svg { display: block; overflow: visible; } svg text { font-size: 11px; fill: var(--soft); }
 .grid { stroke: var(--line); } .zero, .pool-mark { stroke: var(--soft); } .pool { fill: var(--soft); opacity: .3; }
 .seed { opacity: .45; stroke-width: 0; } .hollow { fill: var(--page); stroke-width: 2; }
-.point { fill-opacity: .5; stroke-width: 0; } .curve { stroke-width: 1.5; } .shape { fill-opacity: .25; stroke-width: 1; }
+.point { fill-opacity: .5; stroke-width: 0; } .curve, .shape { stroke-width: 1.5; vector-effect: non-scaling-stroke; }
+svg .curve { fill: none; } .shape { fill-opacity: .2; } .canvas { display: grid; }
 .mean { stroke-dasharray: 7 4; stroke-width: 2; } .median { stroke-dasharray: 2 3; stroke-width: 2; }
 .axis { color: var(--soft); font-size: .85rem; margin-bottom: .8rem; } .axis.x { text-align: right; margin: 0; }
-.categories { display: grid; font-size: .75rem; color: var(--soft); text-align: center; overflow-wrap: anywhere; }
-.bars .plane { margin-bottom: 0; }
+.categories { display: grid; font-size: .75rem; color: var(--soft); text-align: center; overflow-wrap: anywhere;
+  padding-top: .3rem; }
 .colours { display: flex; flex-wrap: wrap; gap: .4rem; align-items: center; color: var(--soft); font-size: .85rem; }
 .colours i { width: 5rem; height: .8rem; background: linear-gradient(to right, rgb(var(--more)), transparent); }
 .colours i + span + i { background: linear-gradient(to right, transparent, rgb(var(--less))); }
@@ -56,7 +57,8 @@ nav ul { columns: 16rem; padding-left: 1.1rem; margin: .5rem 0 1.5rem; } nav li 
   figure, tr, .row { break-inside: avoid; } h1, h2, h3, h4 { break-after: avoid; }
   * { print-color-adjust: exact; } }
 @media (max-width: 44rem) { body { padding: 1rem .9rem 3rem; } .row { grid-template-columns: minmax(0, 1fr) auto; }
-  .row > svg { grid-column: 1 / -1; grid-row: 2; margin: 0 .5rem; width: calc(100% - 1rem); } .row { margin-bottom: .35rem; } }
+  .row > svg { grid-column: 1 / -1; grid-row: 2; margin: 0 .5rem; width: calc(100% - 1rem); } .row { margin-bottom: .35rem; }
+  .categories.many span { writing-mode: vertical-rl; justify-self: center; max-height: 9rem; } }
 """ + "".join(
     f".k{n} {{ background: var(--c{n}); }} .s{n} {{ fill: var(--c{n}); stroke: var(--c{n}); }}\n" for n in range(8)
 )

@@ -59,7 +59,7 @@ def read_page(source: str) -> Page:
 
 MEASURE = """(() => {
 const page = document.documentElement;
-const tracks = [...document.querySelectorAll('figure svg')].map(each => each.getBoundingClientRect());
+const tracks = [...document.querySelectorAll('figure svg:not(.ticks)')].map(each => each.getBoundingClientRect());
 return {page: page.scrollWidth, right: Math.max(0, ...tracks.map(each => each.right)),
   narrowest: Math.min(...tracks.filter(each => each.height > 0).map(each => each.width), 1e6)};
 })()"""
