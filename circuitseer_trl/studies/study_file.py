@@ -79,7 +79,7 @@ def _study(values: Mapping[str, Any]) -> Study:
     for key in values:
         if key not in KEYS:
             raise ValueError(f"a study has no key `{key}`; its keys are {', '.join(KEYS)}.")
-    for key in ("data", "sft", "eval", "methods"):
+    for key in ("data", "eval", "methods"):
         if not values.get(key):
             raise ValueError(f"a study needs the key `{key}`.")
     for key in LISTS:
@@ -87,7 +87,7 @@ def _study(values: Mapping[str, Any]) -> Study:
             raise ValueError(f"`{key}` must be a list with at least one item, got {values[key]!r}.")
     recipes = {key: _recipe(values.get(key) or {}, key, RECIPES[key]) for key in RECIPES}
     methods = [_method(item) for item in values["methods"]]
-    models = [_named("models", item, "model_name_or_path") for item in values.get("models", [])]
+    models = [_model(item) for item in values.get("models", [])]
     if not models and not recipes["sft"].get("model_name_or_path"):
         raise ValueError("no model to train: set `models`, or `model_name_or_path` in the recipe `sft`.")
     references = [_named("reference_models", item, "reference_model") for item in values.get("reference_models", [])]
@@ -158,6 +158,15 @@ def _method(item: Any) -> Choice:
     if method and method not in WITHOUT_SELECTION:
         get_method(method)
     return Choice(_name("methods", item.get("name", asked or method)), keys | ({"method": method} if method else {}))
+
+
+def _model(item: Any) -> Choice:
+    """A target model: its name or path, or a mapping of keys, which may be those of a training recipe."""
+    if isinstance(item, dict) and "recipe" in item:
+        item = _recipe({key: value for key, value in item.items() if key != "name"}, "models", RECIPES["sft"]) | {
+            key: item[key] for key in ("name",) if key in item
+        }
+    return _named("models", item, "model_name_or_path")
 
 
 def _named(key: str, item: Any, model: str) -> Choice:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from circuitseer_trl.scripts.main import main as circuitseer
+from circuitseer_trl.studies.paper_tables import paper_figures
 from circuitseer_trl.studies.study_file import read_study
 from circuitseer_trl.studies.study_plan import StudyPlan, plan_study
 from tests.conftest import ROOT
@@ -100,6 +101,28 @@ def test_keys_do_not_depend_on_places(tmp_path: Path, content: dict[str, Any]):
 def test_every_study_of_the_package_is_planned(tmp_path: Path, path: Path):
     found = plan_study(read_study(path), tmp_path)
     assert len(found.points) > 1
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_the_papers_studies_have_the_rows_of_its_tables(tmp_path: Path, number: int):
+    found = plan_study(read_study(ROOT / "recipes" / "studies" / f"paper-table{number}.yaml"), tmp_path)
+    printed = {(figure.model, figure.method) for figure in paper_figures() if figure.table == number}
+    assert {(point.model, point.method) for point in found.points} == printed
+    assert len(found.points) == len(printed)
+    shared = [task.kind for task in found.tasks if task.folder.startswith("shared/")]
+    assert shared.count("find-heads") == 1
+    if number == 1:  # 28 trainings, and the four models as they are
+        assert sum(point.training_seed is not None for point in found.points) == 28
+        assert shared.count("score-pool") == 6
+
+
+def test_a_model_may_be_a_training_recipe(tmp_path: Path, content: dict[str, Any]):
+    model = content["sft"].pop("model_name_or_path")
+    del content["sft"]
+    content["models"] = [{"recipe": "tiny_cpu", "model_name_or_path": model, "max_steps": 3, "name": "tiny"}]
+    [point, *_] = plan(tmp_path, content).points
+    assert (point.model, point.settings["training"]["max_steps"]) == ("tiny", 3)
+    assert "use_cpu" in point.settings["training"]
 
 
 MISTAKES = {
