@@ -31,6 +31,8 @@ from circuitseer_trl.drawing.exhibits import (
 from circuitseer_trl.drawing.figure_data import figure_table
 from circuitseer_trl.drawing.planes import bars_svg, heads_svg, histogram_svg, lines_svg, scatter_svg
 
+MAX_ROWS = 1000  # of a figure's table in a page
+
 
 def exhibit_html(exhibit: Exhibit, *, level: int = 3) -> str:
     """A table or a figure as HTML, with an anchor of its name.
@@ -78,9 +80,10 @@ def _figure_html(exhibit: Figure) -> str:
     drawn = draw[type(exhibit)](exhibit)
     if isinstance(exhibit, Matrix) or not drawn:  # a matrix is a table itself
         return drawn or '<p class="note">No data.</p>'
-    if isinstance(exhibit, Scatter):  # thousands of points; an export has them
-        return drawn
-    return f"{drawn}<details><summary>The figure as a table</summary>{table_html(figure_table(exhibit))}</details>"
+    table = figure_table(exhibit)
+    if len(table.rows) > MAX_ROWS:
+        return f'{drawn}<p class="note">`circuitseer export` writes the {len(table.rows):,} numbers of this figure.</p>'
+    return f"{drawn}<details><summary>The figure as a table</summary>{table_html(table)}</details>"
 
 
 def _dot_plot(exhibit: DotPlot) -> str:

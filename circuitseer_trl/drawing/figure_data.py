@@ -17,8 +17,6 @@ from circuitseer_trl.drawing.exhibits import (
     Table,
 )
 
-MAX_ROWS = 2000
-
 
 def number(value: float | None) -> Number:
     known = value is not None and isfinite(value)

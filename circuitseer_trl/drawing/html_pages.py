@@ -10,7 +10,7 @@ STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1d2330; --soft: #5b6475; --line: #dde1e8; --band: #f5f7fa;
   --more: 31,98,180; --less: 196,74,28; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b6589a; --c4: #b98300;
   --c5: #3b9ed6; --c6: #6f5bc4; --c7: #6b7280; }
-@media (prefers-color-scheme: dark) { :root { --page: #14171d; --text: #e4e8ef; --soft: #9aa5b5; --line: #313845;
+@media screen and (prefers-color-scheme: dark) { :root { --page: #14171d; --text: #e4e8ef; --soft: #9aa5b5; --line: #313845;
   --band: #1c212a; --more: 92,166,245; --less: 245,130,80; --c0: #56b4e9; --c1: #ff8f4f; --c2: #2fc79a; --c3: #e79ccb;
   --c4: #f0bd3f; --c5: #a5d8f5; --c6: #b3a4f3; --c7: #a3acba; } }
 * { box-sizing: border-box; }
@@ -32,7 +32,7 @@ table.matrix th { border: 0; } table.matrix thead th:not(:first-child) { text-al
 details { margin: .5rem 0; } summary { cursor: pointer; color: var(--soft); }
 figure { margin: .75rem 0 1.25rem; }
 .row { display: grid; grid-template-columns: 13rem minmax(0, 1fr) 12rem; column-gap: 1.25rem; align-items: center; }
-.row.heading { font-weight: 600; margin-top: .8rem; }
+.row.heading { font-weight: 600; margin-top: .8rem; } .row.heading .label { grid-column: 1 / -1; }
 .label { overflow-wrap: anywhere; line-height: 1.25; font-size: .9rem; }
 .value { font-size: .9rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .key { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .45em; }
@@ -40,39 +40,47 @@ figure { margin: .75rem 0 1.25rem; }
 svg { display: block; overflow: visible; } svg text { font-size: 11px; fill: var(--soft); }
 .grid { stroke: var(--line); } .zero, .pool-mark { stroke: var(--soft); } .pool { fill: var(--soft); opacity: .3; }
 .seed { opacity: .45; stroke-width: 0; } .hollow { fill: var(--page); stroke-width: 2; }
-.point { fill-opacity: .5; stroke-width: 0; } .curve { stroke-width: 1.5; } .shape { fill-opacity: .25; stroke-width: 1; }
+.point { fill-opacity: .5; stroke-width: 0; } .curve, .shape { stroke-width: 1.5; vector-effect: non-scaling-stroke; }
+svg .curve { fill: none; } .shape { fill-opacity: .2; } .canvas { display: grid; }
 .mean { stroke-dasharray: 7 4; stroke-width: 2; } .median { stroke-dasharray: 2 3; stroke-width: 2; }
 .axis { color: var(--soft); font-size: .85rem; margin-bottom: .8rem; } .axis.x { text-align: right; margin: 0; }
-.categories { display: grid; font-size: .75rem; color: var(--soft); text-align: center; overflow-wrap: anywhere; }
-.bars .plane { margin-bottom: 0; }
+.categories { display: grid; font-size: .75rem; color: var(--soft); text-align: center; overflow-wrap: anywhere;
+  padding-top: .3rem; }
 .colours { display: flex; flex-wrap: wrap; gap: .4rem; align-items: center; color: var(--soft); font-size: .85rem; }
 .colours i { width: 5rem; height: .8rem; background: linear-gradient(to right, rgb(var(--more)), transparent); }
 .colours i + span + i { background: linear-gradient(to right, transparent, rgb(var(--less))); }
-nav ul { columns: 16rem; padding-left: 1.1rem; } nav a { color: inherit; } a:focus-visible, summary:focus-visible,
-.scroll:focus-visible { outline: 2px solid rgb(var(--more)); outline-offset: 2px; }
-.controls { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: center; margin: .6rem 0; }
-select, input, button { font: inherit; color: inherit; background: var(--band); border: 1px solid var(--line);
-  border-radius: .3rem; padding: .15rem .4rem; max-width: 100%; } input[type=search] { width: 16rem; }
-#answers-list { list-style: none; padding: 0; } #answers-list li { padding: .3rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; } #answers-list small { color: var(--soft); } #answers a { color: rgb(var(--more)); }
-.marks { display: inline-block; min-width: 7rem; color: var(--soft); } .badge { font-weight: 600; color: rgb(var(--less)); }
-.badge.right { color: var(--c2); } .group { margin: .8rem 0 .2rem; } .group.right > strong { color: var(--c2); }
-.group.wrong > strong, .group.undecided > strong { color: rgb(var(--less)); }
-.answer { white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid var(--line); padding: .2rem .8rem;
-  margin: .3rem 0; max-width: 60rem; overflow-x: auto; } math { font-size: 1.05em; }
-@media print { nav { display: none; } details { display: block; } }
+a { color: inherit; } :focus-visible { outline: 2px solid rgb(var(--more)); outline-offset: 2px; }
+nav ul { columns: 16rem; padding-left: 1.1rem; margin: .5rem 0 1.5rem; } nav li { break-inside: avoid; }
+.skip { position: absolute; left: -99rem; } .skip:focus { position: static; } section { scroll-margin-top: 1rem; }
+@media print { :root { color-scheme: light; } nav, .skip { display: none; } body { max-width: none; padding: 0; }
+  details::details-content { content-visibility: visible; block-size: auto; } .scroll { overflow: visible; }
+  figure, tr, .row { break-inside: avoid; } h1, h2, h3, h4 { break-after: avoid; }
+  * { print-color-adjust: exact; } }
 @media (max-width: 44rem) { body { padding: 1rem .9rem 3rem; } .row { grid-template-columns: minmax(0, 1fr) auto; }
-  .row > svg { grid-column: 1 / -1; grid-row: 2; margin: 0 .5rem; width: calc(100% - 1rem); } .row { margin-bottom: .35rem; } }
+  .row > svg { grid-column: 1 / -1; grid-row: 2; margin: 0 .5rem; width: calc(100% - 1rem); } .row { margin-bottom: .35rem; }
+  .categories.many span { writing-mode: vertical-rl; justify-self: center; max-height: 9rem; } }
 """ + "".join(
     f".k{n} {{ background: var(--c{n}); }} .s{n} {{ fill: var(--c{n}); stroke: var(--c{n}); }}\n" for n in range(8)
 )
 
 
-def html_page(title: str, body: str) -> str:
+def html_page(title: str, body: str, *, contents: Sequence[tuple[str, str]] = (), script: str = "") -> str:
+    """A page.
+
+    Args:
+        body: HTML below the title.
+        contents: Anchor and title of each part that the table of contents names; none if the page is short.
+        script: JavaScript that adds to the page. Without it the page still says all.
+    """
+    named = html.escape(title)
+    lines = "".join(f'<li><a href="#{html.escape(anchor)}">{html.escape(part)}</a></li>' for anchor, part in contents)
+    skip = '<a class="skip" href="#content">To the content</a>' if contents else ""
+    nav = f'<nav aria-label="Contents"><ul>{lines}</ul></nav>' if contents else ""
     page = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{named}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
-        f"<body><h1>{html.escape(title)}</h1>{body}</body></html>\n"
+        f'<body>{skip}<h1>{named}</h1>{nav}<main id="content" tabindex="-1">{body}</main>'
+        f"{f'<script>{script}</script>' if script else ''}</body></html>\n"
     )
     return visible(page)  # a page may be shown in a terminal, and text may not reverse what stands beside it
 

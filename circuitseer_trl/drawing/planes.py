@@ -1,7 +1,6 @@
 """How are figures with two axes drawn in a page? Points, curves, histograms, bars, and the map of heads."""
 
 import html
-from itertools import pairwise
 from math import isfinite
 
 import numpy as np
@@ -11,25 +10,44 @@ from circuitseer_trl.drawing.exhibits import Bars, HeadMap, Histogram, Lines, Sc
 
 MAX_POINTS = 2000  # of a scatter plot; a page with more is slow on a phone
 HEIGHT = 240
+MANY_CATEGORIES = 4  # more have their names upright on a narrow screen
 
 
-def _plane(across: Axis, up: Axis, marks: str, x_label: str, y_label: str, names: list[str] | None = None) -> str:
-    """Marks in percent of a plane, with a grid, ticks, and the names of the axes."""
-    lines = "".join(
-        f'<line class="grid" x1="0" x2="100%" y1="{100 - up.place(tick):.2f}%" y2="{100 - up.place(tick):.2f}%"/>'
-        f'<text x="0" y="{100 - up.place(tick):.2f}%" dy="-3">{html.escape(name)}</text>'
-        for tick, name in up.ticks
+def _plane(up: Axis, marks: str, below: str, labels: tuple[str, str], keys: str) -> str:
+    """Marks in percent of a plane, with a grid, ticks, and the names of the axes.
+
+    Args:
+        below: What stands below the plane, as wide as it is.
+        labels: Names of the horizontal and the vertical axis.
+        keys: The legend.
+    """
+    heights = [(f"{100 - up.place(tick):.2f}%", html.escape(name)) for tick, name in up.ticks]
+    grid = "".join(f'<line class="grid" x1="0" x2="100%" y1="{height}" y2="{height}"/>' for height, _ in heights)
+    names = "".join(
+        f'<text x="100%" dx="-6" y="{height}" dy="4" text-anchor="end">{name}</text>' for height, name in heights
     )
-    ticks = "".join(
+    gutter = 10 + 7 * max((len(name) for _, name in up.ticks), default=0)
+    x_label, y_label = map(html.escape, labels)
+    return (
+        f'<figure class="plane">{keys}<div class="axis">{y_label}</div>'
+        f'<div class="canvas" style="grid-template-columns:{gutter}px minmax(0,1fr)">'
+        f'<svg class="ticks" width="100%" height="{HEIGHT}" aria-hidden="true">{names}</svg>'
+        f'<svg width="100%" height="{HEIGHT}" aria-hidden="true">{grid}{marks}</svg><span></span>{below}</div>'
+        f'<div class="axis x">{x_label}</div></figure>'
+    )
+
+
+def _ticks(across: Axis) -> str:
+    names = "".join(
         f'<text x="{across.place(tick):.2f}%" y="13" text-anchor="middle">{html.escape(name)}</text>'
         for tick, name in across.ticks
     )
-    return (
-        f'<figure class="plane">{legend(names) if names else ""}<div class="axis">{html.escape(y_label)}</div>'
-        f'<svg width="100%" height="{HEIGHT}" aria-hidden="true">{lines}{marks}</svg>'
-        f'<svg width="100%" height="18" aria-hidden="true">{ticks}</svg>'
-        f'<div class="axis x">{html.escape(x_label)}</div></figure>'
-    )
+    return f'<svg width="100%" height="18" aria-hidden="true">{names}</svg>'
+
+
+def _stretched(shapes: str) -> str:
+    """Shapes whose places are percent without a sign: those of a polyline and of a path can have none."""
+    return f'<svg width="100%" height="100%" viewBox="0 0 100 100" preserveAspectRatio="none">{shapes}</svg>'
 
 
 def thinned(points: list[tuple[float, float]], number: int) -> list[tuple[float, float]]:
@@ -62,7 +80,8 @@ def scatter_svg(exhibit: Scatter) -> str:
         dots = "".join(f'<circle cx="{across.place(x):.1f}%" cy="{100 - up.place(y):.1f}%" r="2.5"/>' for x, y in drawn)
         marks.append(f'<g class="s{colour(number)} point">{dots}</g>')
     more = f" ({len(points) - left_out:,} of {len(points):,} points are drawn)" if left_out else ""
-    return _plane(across, up, "".join(marks), exhibit.x_label + more, exhibit.y_label, list(series))
+    labels = exhibit.x_label + more, exhibit.y_label
+    return _plane(up, "".join(marks), _ticks(across), labels, legend(list(series)))
 
 
 def lines_svg(exhibit: Lines) -> str:
@@ -75,16 +94,19 @@ def lines_svg(exhibit: Lines) -> str:
     marks = []
     for name, series, points in curves:
         places = [(across.place(x), 100 - up.place(y)) for x, y in points]
-        drawn = "".join(
-            f'<line x1="{x1:.2f}%" y1="{y1:.2f}%" x2="{x2:.2f}%" y2="{y2:.2f}%"/>'
-            for (x1, y1), (x2, y2) in pairwise(places)
-        )
-        marks.append(f'<g class="s{colour(series)} curve"><title>{html.escape(name)}</title>{drawn}</g>')
-    names = {series: name for name, series, _ in curves}
+        line = " ".join(f"{x:.2f},{y:.2f}" for x, y in places)
+        shape = f'<polyline class="s{colour(series)} curve" points="{line}"/>'
+        # A curve of one point has no line.
+        dot = f'<circle class="s{colour(series)}" cx="{places[0][0]:.2f}%" cy="{places[0][1]:.2f}%" r="3"/>'
+        drawn = _stretched(shape) if len(places) > 1 else dot
+        marks.append(f"<g><title>{html.escape(name)}</title>{drawn}</g>")
+    series_names = {series: name for name, series, _ in curves}
     keys = "".join(
-        f'<span><i class="key k{colour(series)}"></i>{html.escape(name)}</span>' for series, name in names.items()
+        f'<span><i class="key k{colour(series)}"></i>{html.escape(name)}</span>'
+        for series, name in series_names.items()
     )
-    return f'<div class="legend">{keys}</div>{_plane(across, up, "".join(marks), exhibit.x_label, exhibit.y_label)}'
+    labels = exhibit.x_label, exhibit.y_label
+    return _plane(up, "".join(marks), _ticks(across), labels, f'<div class="legend">{keys}</div>')
 
 
 def histogram_svg(exhibit: Histogram) -> str:
@@ -101,12 +123,11 @@ def histogram_svg(exhibit: Histogram) -> str:
     up = linear_axis([0.0, 100 * top], unit="%")
     marks, names = [], []
     for number, (name, shares) in enumerate(exhibit.shares.items()):
-        bars = "".join(
-            f'<rect x="{across.place(left):.2f}%" width="{across.place(right) - across.place(left):.2f}%" '
-            f'y="{100 - up.place(100 * share):.2f}%" height="{up.place(100 * share):.2f}%"/>'
-            for (left, right), share in zip(pairwise(exhibit.edges), shares, strict=True)
+        steps = "".join(
+            f"V{100 - up.place(100 * share):.2f}H{across.place(right):.2f}"
+            for right, share in zip(exhibit.edges[1:], shares, strict=True)
         )
-        marks.append(f'<g class="s{colour(number)} shape">{bars}</g>')
+        marks.append(_stretched(f'<path class="s{colour(number)} shape" d="M0,100{steps}V100"/>'))
         said = name
         for kind, values in (("mean", exhibit.means), ("median", exhibit.medians)):
             if name in values and isfinite(values[name]):
@@ -116,11 +137,11 @@ def histogram_svg(exhibit: Histogram) -> str:
                 )
                 said += f", {kind} {values[name]:,.1f}"
         names.append(said)
-    return _plane(across, up, "".join(marks), exhibit.x_label, "share of the rows", names)
+    return _plane(up, "".join(marks), _ticks(across), (exhibit.x_label, "share of the rows"), legend(names))
 
 
 def bars_svg(exhibit: Bars) -> str:
-    """Groups of bars over the categories; names of many categories are written aslant."""
+    """Groups of bars over the categories."""
     values = [value for each in exhibit.values.values() for value in each if value is not None and isfinite(value)]
     if not values or not exhibit.categories:
         return ""
@@ -139,11 +160,11 @@ def bars_svg(exhibit: Bars) -> str:
                 f'<rect class="s{colour(number)}" stroke-width="0" x="{left:.2f}%" width="{bar_width * 0.92:.2f}%" '
                 f'y="{100 - ends[1]:.2f}%" height="{ends[1] - ends[0]:.2f}%">{title}</rect>'
             )
-    across = Axis(0, 100, [])
     names = "".join(f"<span>{html.escape(name)}</span>" for name in exhibit.categories)
-    plane = _plane(across, up, "".join(marks), "", exhibit.y_label, list(exhibit.values))
-    columns = f"grid-template-columns: repeat({len(exhibit.categories)}, minmax(0, 1fr))"
-    return f'<div class="bars">{plane}<div class="categories" style="{columns}">{names}</div></div>'
+    many = " many" if len(exhibit.categories) > MANY_CATEGORIES else ""
+    columns = f"grid-template-columns:repeat({len(exhibit.categories)},minmax(0,1fr))"
+    below = f'<div class="categories{many}" style="{columns}">{names}</div>'
+    return _plane(up, "".join(marks), below, ("", exhibit.y_label), legend(list(exhibit.values)))
 
 
 def heads_svg(exhibit: HeadMap) -> str:

@@ -39,7 +39,7 @@ def answers_section(runs: Mapping[str, Path], page: Path) -> str:
         runs: Folders of evaluations, by name.
         page: Where the page will be written. A large run has a folder beside it, named like it.
     """
-    view = Path(__file__).with_name("answers.js").read_text(encoding="utf-8")
+    script, style = (Path(__file__).with_name(f"answers.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
     benchmarks = read_answers(runs)
     known = [run for found in benchmarks.values() for run in found.values() if run is not None]
     num_answers = sum(len(lines) for run in known for lines in run.verdicts.values())
@@ -76,10 +76,10 @@ def answers_section(runs: Mapping[str, Path], page: Path) -> str:
         data = ""
     data += f'<script type="application/json" id="answers-index">{_json(index)}</script>'
     return (
-        '<section id="answers"><h2>Answers</h2><p class="note">Every answer, grouped by equal final answers. Keys: / to search, '
+        f'<section id="answers"><style>{style}</style><h2>Answers</h2><p class="note">Every answer, grouped by equal final answers. Keys: / to search, '
         "Enter to open a problem, Escape to go back.</p>"
         '<noscript><p>This part of the page needs JavaScript.</p></noscript><div id="answers-view"></div>'
-        f"{data}<script>{view}</script></section>"
+        f"{data}<script>{script}</script></section>"
     )
 
 

@@ -55,6 +55,7 @@ def test_many_points_are_thinned_and_it_says_so():
     drawn = exhibit_html(Scatter("s", "S", {"pool": points}, "tokens", "score"))
     assert drawn.count("<circle") == MAX_POINTS
     assert "2,000 of 20,000 points are drawn" in drawn
+    assert "<table>" not in drawn
 
 
 @pytest.mark.parametrize(
