@@ -45,7 +45,8 @@ def text_html(text: str) -> str:
 @lru_cache(maxsize=4096)
 def formula_html(latex: str, *, block: bool = False) -> str | None:
     """A formula as MathML, with its source as a title; None if it cannot be read."""
-    if len(latex) > MAX_CHARACTERS:
+    braces = latex.replace("\\{", "").replace("\\}", "")
+    if len(latex) > MAX_CHARACTERS or braces.count("{") != braces.count("}"):
         return None
     try:
         root = ET.fromstring(convert(visible(latex), display="block" if block else "inline"))

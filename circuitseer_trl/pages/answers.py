@@ -76,8 +76,8 @@ def answers_section(runs: Mapping[str, Path], page: Path) -> str:
         data = ""
     data += f'<script type="application/json" id="answers-index">{_json(index)}</script>'
     return (
-        f'<section id="answers"><style>{style}</style><h2>Answers</h2><p class="note">Every answer, grouped by equal final answers. Keys: / to search, '
-        "Enter to open a problem, Escape to go back.</p>"
+        f'<section id="answers"><style>{style}</style><h2>Answers</h2><p class="note">Every answer, grouped by equal final '
+        "answers. Keys: / to search, Enter to open a problem, Escape to go back.</p>"
         '<noscript><p>This part of the page needs JavaScript.</p></noscript><div id="answers-view"></div>'
         f"{data}<script>{script}</script></section>"
     )
