@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 from math import isfinite
 from textwrap import shorten
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +12,7 @@ from cycler import cycler
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from circuitseer_trl.drawing.charts import NUM_COLOURS, log_axis
 from circuitseer_trl.drawing.exhibits import Bars, DotPlot, Figure, HeadMap, Histogram, Lines, Matrix, Number, Scatter
@@ -28,11 +29,10 @@ STYLE: Any = {
     **{"svg.fonttype": "none", "svg.hashsalt": "circuitseer", "axes.prop_cycle": cycler(color=COLOURS)},
     **{"legend.frameon": False, "text.parse_math": False},  # names are foreign text
 }
-PlotFormat = Literal["svg", "png"]
 
 
-def plot(figure: Figure, form: PlotFormat) -> bytes:
-    """The figure as a file. The same figure gives the same bytes."""
+def plot(figure: Figure, form: str) -> bytes:
+    """The figure as a file of the format `svg` or `png`. The same figure gives the same bytes."""
     draw: dict[type, Callable[[Canvas, Any], None]] = {
         **{DotPlot: _dots, Matrix: _matrix, HeadMap: _heads, Scatter: _scatter, Lines: _lines},
         **{Histogram: _histogram, Bars: _bars},
@@ -110,7 +110,7 @@ def _heads(canvas: Canvas, figure: HeadMap) -> None:
     for layer, head in figure.selected:
         axes.add_patch(Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=0.9))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.get_major_locator().set_params(integer=True)
+        axis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("head")
     axes.set_ylabel("layer")
     canvas.colorbar(drawn, label="nats per token")
