@@ -53,8 +53,8 @@ def cell_html(cell: Cell) -> str:
     if cell.strong:
         text = f"<strong>{text}</strong>"
     if cell.change:
-        arrow = {"+": "\u2191 ", "-": "\u2193 ", "\u2212": "\u2193 "}.get(cell.change[0], "")
-        text += f" <small>{arrow}{html.escape(cell.change)}</small>"
+        change = f"{cell.arrow} {cell.change}".strip()
+        text += f" <small>{html.escape(change)}</small>"
     return text
 
 

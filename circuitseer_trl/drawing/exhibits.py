@@ -1,5 +1,6 @@
 """What can be shown? Tables and figures as data. Pages, terminals and exported files draw them, each in its own way."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,12 @@ class Number:
     text: str
     change: str = ""
     strong: bool = False
+
+    @property
+    def arrow(self) -> str:
+        """Whether the change is up or down; nothing where it is rounded to 0."""
+        found = re.match(r"([+\-\u2212])[\d.,]*[1-9]", self.change)
+        return "" if found is None else "\u2191" if found[1] == "+" else "\u2193"
 
 
 Cell = str | Number

@@ -3,39 +3,48 @@
 import io
 from collections.abc import Callable
 from math import isfinite
-from typing import Any, Literal
+from textwrap import shorten
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
-from circuitseer_trl.drawing.charts import NUM_COLOURS
-from circuitseer_trl.drawing.exhibits import Bars, DotPlot, Figure, HeadMap, Histogram, Lines, Matrix, Scatter
+from circuitseer_trl.drawing.charts import NUM_COLOURS, log_axis
+from circuitseer_trl.drawing.exhibits import Bars, DotPlot, Figure, HeadMap, Histogram, Lines, Matrix, Number, Scatter
+from circuitseer_trl.drawing.figure_data import figure_table
 
 # As in `html_pages.STYLE`, light.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b6589a", "#b98300", "#3b9ed6", "#6f5bc4", "#6b7280")
 assert len(COLOURS) == NUM_COLOURS
 MORE, LESS = "#1f62b4", "#c44a1c"
 WIDTH = 5.5  # inches
+MAX_LABEL = 40  # signs
 STYLE: Any = {
     **{"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9},
     **{"svg.fonttype": "none", "svg.hashsalt": "circuitseer", "axes.prop_cycle": cycler(color=COLOURS)},
     **{"legend.frameon": False, "text.parse_math": False},  # names are foreign text
 }
-PlotFormat = Literal["svg", "png"]
 
 
-def plot(figure: Figure, form: PlotFormat) -> bytes:
-    """The figure as a file. The same figure gives the same bytes."""
+def plot(figure: Figure, form: str) -> bytes:
+    """The figure as a file of the format `svg` or `png`. The same figure gives the same bytes."""
     draw: dict[type, Callable[[Canvas, Any], None]] = {
         **{DotPlot: _dots, Matrix: _matrix, HeadMap: _heads, Scatter: _scatter, Lines: _lines},
         **{Histogram: _histogram, Bars: _bars},
     }
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(WIDTH, 3.2), layout="constrained")
-        draw[type(figure)](canvas, figure)
+        if any(
+            isinstance(cell, Number) and cell.value is not None for row in figure_table(figure).rows for cell in row
+        ):
+            draw[type(figure)](canvas, figure)
+        else:
+            canvas.text(0.5, 0.5, "No data.", ha="center")
         canvas.suptitle(figure.title, fontsize=9)
         stream = io.BytesIO()
         metadata = {"Date": None} if form == "svg" else {"Software": None}
@@ -49,43 +58,36 @@ def _colour(series: int) -> str:
 
 def _dots(canvas: Canvas, figure: DotPlot) -> None:
     axes = canvas.subplots()
-    labels, place = list[str](), 0
+    labels, headings = list[str](), set[int]()
     for title, rows in figure.groups:
         if title:
+            headings.add(len(labels))
             labels.append(title)
-            place += 1
         for each in rows:
-            colour = _colour(each.series)
-            axes.plot(
-                each.dots, [place] * len(each.dots), "o", color=colour, alpha=0.45, markersize=3, markeredgewidth=0
-            )
+            place, colour = len(labels), _colour(each.series)
+            places = [place] * len(each.dots)
+            axes.plot(each.dots, places, "o", color=colour, alpha=0.45, markersize=3, markeredgewidth=0)
             if each.interval is not None:
                 axes.plot(each.interval, [place, place], color=colour)
             if each.value is not None:
-                axes.plot(
-                    each.value,
-                    place,
-                    "o",
-                    color=colour,
-                    markersize=5,
-                    markerfacecolor="white" if each.hollow else colour,
-                )
-            labels.append(f"  {each.label}" if title else each.label)
-            place += 1
-    axes.set_yticks(range(len(labels)), labels, horizontalalignment="left")
-    width = max((len(label) for label in labels), default=0)
-    axes.tick_params(axis="y", length=0, pad=min(160, 4.6 * width))
-    axes.set_ylim(place - 0.5, -0.5)
+                inside = "white" if each.hollow else colour
+                axes.plot(each.value, place, "o", color=colour, markersize=5, markerfacecolor=inside)
+            labels.append(each.label)
+    axes.set_yticks(range(len(labels)), [shorten(label, MAX_LABEL, placeholder="\u2026") for label in labels])
+    for place, text in enumerate(axes.get_yticklabels()):
+        text.set_fontweight("bold" if place in headings else "normal")
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlabel(figure.unit)
     axes.grid(axis="x", linewidth=0.4)
     if figure.signed:
         axes.axvline(0, color="0.4", linewidth=0.8)
-    canvas.set_size_inches(WIDTH, 0.9 + 0.2 * max(1, place))
+    canvas.set_size_inches(WIDTH, 0.9 + 0.2 * max(1, len(labels)))
 
 
 def _matrix(canvas: Canvas, figure: Matrix) -> None:
     axes = canvas.subplots()
-    values = np.array(figure.values, dtype=float).reshape(len(figure.names), -1)
+    values = np.array(figure.values, dtype=float).reshape(len(figure.names), len(figure.names))
     colours = LinearSegmentedColormap.from_list("overlap", [LESS, "white", MORE])
     axes.imshow(values, cmap=colours, vmin=-1.3, vmax=1.3)
     for line, column in np.ndindex(values.shape):
@@ -106,12 +108,13 @@ def _heads(canvas: Canvas, figure: HeadMap) -> None:
     colours = LinearSegmentedColormap.from_list("heads", [MORE, "white", LESS])
     drawn = axes.imshow(values, cmap=colours, vmin=-largest, vmax=largest, aspect="auto")
     for layer, head in figure.selected:
-        axes.plot(head, layer, "s", markersize=5, markerfacecolor="none", markeredgecolor="black", markeredgewidth=0.8)
+        axes.add_patch(Rectangle((head - 0.5, layer - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=0.9))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.get_major_locator().set_params(integer=True)
+        axis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("head")
     axes.set_ylabel("layer")
     canvas.colorbar(drawn, label="nats per token")
+    canvas.set_size_inches(WIDTH, 1 + 0.14 * max(8, len(figure.values)))
 
 
 def _scatter(canvas: Canvas, figure: Scatter) -> None:
@@ -120,8 +123,12 @@ def _scatter(canvas: Canvas, figure: Scatter) -> None:
         axes.plot(
             [x for x, _ in points], [y for _, y in points], ".", markersize=2, alpha=0.5, label=name, rasterized=True
         )
-    if figure.log_x:
+    ends = [x for points in figure.series.values() for x, _ in points if isfinite(x) and x > 0]
+    if figure.log_x and ends:
         axes.set_xscale("log")
+        axes.minorticks_off()
+        ticks = log_axis(min(ends), max(ends)).ticks
+        axes.set_xticks([place for place, _ in ticks], [name for _, name in ticks])
     _label(axes, figure.x_label, figure.y_label)
 
 
@@ -131,7 +138,8 @@ def _lines(canvas: Canvas, figure: Lines) -> None:
     for name, series, points in figure.series:
         label = name if name not in seen else None
         seen.add(name)
-        axes.plot([x for x, _ in points], [y for _, y in points], color=_colour(series), linewidth=1, label=label)
+        mark = "-" if len(points) > 1 else "."
+        axes.plot([x for x, _ in points], [y for _, y in points], mark, color=_colour(series), linewidth=1, label=label)
     _label(axes, figure.x_label, figure.y_label)
 
 
@@ -162,7 +170,8 @@ def _bars(canvas: Canvas, figure: Bars) -> None:
             color=_colour(series),
             label=name,
         )
-    axes.set_xticks(range(len(figure.categories)), figure.categories, rotation=30, ha="right")
+    names = [shorten(name, MAX_LABEL, placeholder="\u2026") for name in figure.categories]
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     _label(axes, "", figure.y_label)
 
 

@@ -5,12 +5,16 @@ import io
 import re
 
 from circuitseer_trl.drawing.exhibits import Cell, Number, Table
+from circuitseer_trl.terminal import visible
 
-ARROWS = {"+": ("\u2191", r"$\uparrow$"), "-": ("\u2193", r"$\downarrow$")}
+_MARKDOWN = re.compile(r"([\\|*_`<>\[\]&$~])")
+# The rest of Unicode is for LuaLaTeX and XeLaTeX; pdfLaTeX knows accented letters and little more.
 _LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}"},
+    **{"\u2191": r"$\uparrow$", "\u2193": r"$\downarrow$", "\u2212": "$-$", "\u2264": r"$\leq$", "\u2265": r"$\geq$"},
+    **{"\u03c1": r"$\rho$", "\u0394": r"$\Delta$", "\u2192": r"$\rightarrow$"},
 }
 
 
@@ -37,7 +41,7 @@ def table_csv(table: Table) -> str:
 def _value(cell: Cell) -> str:
     if isinstance(cell, str):
         return cell
-    return "" if cell.value is None else repr(cell.value)
+    return "" if cell.value is None else str(cell.value)
 
 
 def table_markdown(table: Table) -> str:
@@ -51,7 +55,7 @@ def table_markdown(table: Table) -> str:
     rule = "|" + "|".join(
         "-" * (width + 1) + (":" if to_right else "-") for width, to_right in zip(widths, right, strict=True)
     )
-    title = f"**{table.title}**" + (f". {table.note}" if table.note else "")
+    title = f"**{_markdown(table.title)}**" + (f". {_markdown(table.note)}" if table.note else "")
     return "\n".join([title, "", aligned[0] + " |", rule + "|", *(line + " |" for line in aligned[1:]), ""])
 
 
@@ -63,35 +67,40 @@ def _is_number(table: Table, place: int) -> bool:
     return any(isinstance(line[place], Number) for line in table.rows)
 
 
+def _one_line(text: str) -> str:
+    return visible(" ".join(text.split()))
+
+
 def _markdown(cell: Cell) -> str:
     text = cell if isinstance(cell, str) else cell.text
-    text = re.sub(r"([\\|*_`<>\[\]])", r"\\\1", " ".join(text.split()))
+    text = _MARKDOWN.sub(r"\\\1", _one_line(text))
     if isinstance(cell, str):
         return text
     text = f"**{text}**" if cell.strong else text
-    return f"{text} {_arrow(cell, 0)}{cell.change}" if cell.change else text
-
-
-def _arrow(cell: Number, form: int) -> str:
-    return ARROWS[cell.change[0]][form] if cell.change[0] in ARROWS else ""
+    return f"{text} {cell.arrow}{cell.change}" if cell.change else text
 
 
 def latex_text(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    text = "".join(_LATEX.get(sign, sign) for sign in _one_line(text))
+    text = re.sub(r"(?<![\w.])-(?=\d)", "$-$", text)
+    return f"{{}}{text}" if text[:1] in ("[", "*") else text  # after the end of a line these would be its options
 
 
 def table_latex(table: Table) -> str:
     """A table for the package booktabs."""
-    columns = "".join("r" if _is_number(table, place) else "l" for place in range(len(table.heading)))
-    lines = [" & ".join(map(latex_text, table.heading)) + r" \\"]
-    body = [" & ".join(map(_latex, line)) + r" \\" for line in table.rows]
+    columns = "".join(
+        "p{6cm}" if name in table.text_columns else "r" if _is_number(table, place) else "l"
+        for place, name in enumerate(table.heading)
+    )
     caption = latex_text(table.title + (f". {table.note}" if table.note else ""))
+    label = re.sub(r"[^a-zA-Z0-9.-]+", "-", table.name)
+    body = [f"    {' & '.join(map(_latex, line))} \\\\" for line in table.rows]
     return "\n".join(
         [
             *(r"% needs \usepackage{booktabs} and \usepackage[T1]{fontenc}", r"\begin{table}", r"  \centering"),
-            *(f"  \\caption{{{caption}}}", f"  \\begin{{tabular}}{{{columns}}}", r"    \toprule"),
-            *(f"    {lines[0]}", r"    \midrule", *(f"    {line}" for line in body), r"    \bottomrule"),
-            *(r"  \end{tabular}", r"\end{table}", ""),
+            *(f"  \\caption{{{caption}}}", f"  \\label{{tab:{label}}}", f"  \\begin{{tabular}}{{{columns}}}"),
+            *(r"    \toprule", f"    {' & '.join(map(latex_text, table.heading))} \\\\", r"    \midrule", *body),
+            *(r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""),
         ]
     )
 
@@ -101,4 +110,5 @@ def _latex(cell: Cell) -> str:
         return latex_text(cell)
     text = latex_text(cell.text)
     text = f"\\textbf{{{text}}}" if cell.strong else text
-    return f"{text} {{\\scriptsize {_arrow(cell, 1)}{latex_text(cell.change)}}}" if cell.change else text
+    change = latex_text(f"{cell.arrow}{cell.change}")
+    return f"{text} {{\\scriptsize {change}}}" if cell.change else text

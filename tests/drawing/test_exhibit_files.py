@@ -3,13 +3,20 @@
 import csv
 import io
 import re
+import shutil
 import struct
+import subprocess
+from dataclasses import replace
+from math import nan
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from circuitseer_trl.drawing.exhibits import Number, Table
+from circuitseer_trl.drawing.exhibit_files import FORMATS, check_formats, write_exhibits
+from circuitseer_trl.drawing.exhibits import Bars, DotPlot, DotRow, HeadMap, Lines, Matrix, Number, Scatter, Table
 from circuitseer_trl.drawing.figure_data import figure_table
-from circuitseer_trl.drawing.table_files import table_csv, table_latex, table_markdown
+from circuitseer_trl.drawing.table_files import latex_text, table_csv, table_latex, table_markdown
 from tests.helpers.exhibits import HOSTILE, all_kinds
 
 TABLES = [each if isinstance(each, Table) else figure_table(each) for each in all_kinds()]
@@ -50,8 +57,87 @@ def test_latex_by_hand():
     assert r"  \begin{tabular}{lr}" in lines
     assert r"    a\_b & value \\" in lines
     assert r"    x\textasciicircum{}2 \{y\} & \textbf{1.0} {\scriptsize $\uparrow$+0.5} \\" in lines
-    assert r"\textless{}script\textgreater{}alert(1)" in lines[9]
-    assert r"50\% of \$x\_1\$, \textquotedbl{}a\textbar{}b\textquotedbl{}" in lines[9]
+    assert r"\textless{}script\textgreater{}alert(1)" in lines[10]
+    assert r"50\% of \$x\_1\$, \textquotedbl{}a\textbar{}b\textquotedbl{}" in lines[10]
+    # What ends a line takes a bracket or a star in the next one as its option.
+    assert latex_text("[1, -2]") == "{}[1, $-$2]"
+    assert latex_text("*") == "{}*"
+
+
+@pytest.mark.engine
+def test_latex_compiles(tmp_path: Path):
+    pdflatex = shutil.which("pdflatex")
+    if pdflatex is None:
+        pytest.skip("there is no pdflatex")
+    write_exhibits([replace(each, name=f"t{n}") for n, each in enumerate(TABLES)], tmp_path, ["tex"])
+    inputs = "".join(rf"\input{{t{number}}}" for number in range(len(TABLES)))
+    packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs}"
+    document = rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}"
+    (tmp_path / "all.tex").write_text(document, encoding="utf-8")
+    words = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, errors="replace")
+    assert done.returncode == 0, done.stdout[-1500:]
+
+
+@pytest.mark.parametrize(
+    ("change", "arrow"),
+    [
+        ("+4.5", "\u2191"),
+        ("-0.05 (p 0.2)", "\u2193"),
+        ("\u22121", "\u2193"),
+        ("+0.0 (p 0.9)", ""),
+        ("", ""),
+        ("new", ""),
+    ],
+)
+def test_the_arrow_of_a_change(change: str, arrow: str):
+    assert Number(1.0, "1.0", change).arrow == arrow
+
+
+def test_every_exhibit_is_written_in_its_formats_twice_the_same(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    exhibits = [*all_kinds(), Table("results", "Again", ["a"], []), Table("../a b/\u00e9", "Far", ["a"], [["b"]])]
+    paths = write_exhibits(exhibits, tmp_path / "one", FORMATS)
+    names = {path.name for path in paths}
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(names)
+    assert len(names) == len(paths) == 3 * 3 + 7 * 3
+    tables = {f"{stem}.{form}" for stem in ("results", "results-2", "a-b-\u00e9") for form in ("csv", "md", "tex")}
+    assert tables | {"heads.csv", "heads.svg", "heads.png"} <= names
+    for path in write_exhibits(exhibits, tmp_path / "two", FORMATS):
+        assert path.read_bytes() == (tmp_path / "one" / path.name).read_bytes()
+        if path.suffix != ".png":
+            assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", path.read_text(encoding="utf-8"))
+
+
+def test_formats_are_checked(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(ValueError, match=r"`formats` must be among csv, md, tex, svg, png, got pdf\."):
+        check_formats(["csv", "pdf"])
+    monkeypatch.setattr("circuitseer_trl.extras.find_spec", lambda name: None)
+    check_formats(["csv", "md", "tex"])
+    with pytest.raises(ImportError, match=r"`--formats svg` needs matplotlib, .*circuitseer-trl\[plots\]"):
+        check_formats(["csv", "svg"])
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        DotPlot("a", "A", []),
+        DotPlot("a", "A", [("", [DotRow("x", nan, (nan, 1.0), (nan,))])], signed=True),
+        Scatter("a", "A", {"pool": [(nan, 1.0), (0.0, 1.0)]}, "x", "y", log_x=True),
+        Lines("a", "A", [], "x", "y"),
+        Bars("a", "A", [], {}, "y"),
+        HeadMap("a", "A", [], []),
+        HeadMap("a", "A", [[nan]], []),
+        Matrix("a", "A", [], [], []),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+@pytest.mark.filterwarnings("error")
+def test_a_figure_without_data_is_a_file(figure):
+    plots = pytest.importorskip("circuitseer_trl.drawing.plots")
+    drawn = plots.plot(figure, "svg")
+    assert b"<svg" in drawn
+    assert figure_table(figure).rows or b"No data." in drawn
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure.name)
@@ -61,7 +147,7 @@ def test_figures_become_files(figure):
     assert drawn == plots.plot(figure, "svg")
     assert b"<svg" in drawn
     assert figure.title.encode() in drawn  # text stays text
-    assert b"<script>" not in drawn
+    assert "<script" not in {element.tag for element in ElementTree.fromstring(drawn).iter()}
     picture = plots.plot(figure, "png")
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
     width, _ = struct.unpack(">II", picture[16:24])

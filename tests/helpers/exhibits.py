@@ -16,7 +16,7 @@ from circuitseer_trl.drawing.exhibits import (
     Table,
 )
 
-HOSTILE = '<script>alert(1)</script> & 50% of $x_1$, "a|b"'
+HOSTILE = '<script>alert(1)</script> & 50% of $x_1$, "a|b" \x1b[31m\u202e~^#{\\end} -1'
 
 
 def all_kinds() -> list[Exhibit]:
