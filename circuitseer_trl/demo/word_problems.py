@@ -199,18 +199,20 @@ def write_jsonl(path: Path, rows: list[Row]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write the demo's pool and benchmark.", allow_abbrev=False)
     parser.add_argument(
-        "--output_dir", type=Path, required=True, help="Folder for pool.jsonl and benchmark/word_problems/test.jsonl."
+        "--output_dir",
+        type=Path,
+        required=True,
+        help="Folder for pool.jsonl, held_out.jsonl and benchmark/word_problems/test.jsonl.",
     )
     parser.add_argument("--pool_size", type=int, default=2000)
     parser.add_argument("--benchmark_size", type=int, default=300)
     parser.add_argument("--wrong_ratio", type=float, default=WRONG_RATIO, help="Share of wrong solutions in the pool.")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
-    benchmark = [
-        {key: value for key, value in row.items() if key != "solution"}
-        for row in make_benchmark(args.benchmark_size, args.seed)
-    ]
+    held_out = make_benchmark(args.benchmark_size, args.seed)
+    benchmark = [{key: value for key, value in row.items() if key != "solution"} for row in held_out]
     write_jsonl(args.output_dir / "pool.jsonl", make_pool(args.pool_size, args.seed, args.wrong_ratio))
+    write_jsonl(args.output_dir / "held_out.jsonl", held_out)
     write_jsonl(args.output_dir / "benchmark" / "word_problems" / "test.jsonl", benchmark)
 
 
