@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -167,11 +167,14 @@ class Tab:
 
 
 @contextmanager
-def opened(page: Path, *, width: int = 1200, theme: Theme = "light", scripts: bool = True) -> Iterator[Tab]:
+def opened(
+    page: Path, *, width: int = 1200, theme: Theme = "light", scripts: bool = True, allowed: Sequence[str] = ()
+) -> Iterator[Tab]:
     """Opens the file of a page. Fails at the end if it has asked for anything else, or has had an error.
 
     Args:
         scripts: Whether scripts run.
+        allowed: Problems that are expected, such as the request of a file beside the page.
     """
     browser = chromium()
     browser.events.clear()
@@ -187,7 +190,7 @@ def opened(page: Path, *, width: int = 1200, theme: Theme = "light", scripts: bo
         tab.send("Page.navigate", url=page.resolve().as_uri())
         browser.wait_for("Page.loadEventFired", session)
         yield tab
-        found = tab.problems()
+        found = [each for each in tab.problems() if each not in allowed]
         assert not found, "\n".join(found)
     finally:
         browser.send("Target.closeTarget", targetId=target)
