@@ -1,7 +1,7 @@
 """The style of reports: one HTML file that needs no network, for wide and narrow screens, light and dark."""
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from circuitseer_trl.terminal import visible
 
@@ -83,15 +83,3 @@ def html_page(title: str, body: str, *, contents: Sequence[tuple[str, str]] = ()
         f"{f'<script>{script}</script>' if script else ''}</body></html>\n"
     )
     return visible(page)  # a page may be shown in a terminal, and text may not reverse what stands beside it
-
-
-def html_table(heading: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[str] = ()) -> str:
-    """A table that scrolls on its own where it is too wide; cells of `text_columns` wrap."""
-    marks = [' class="text"' if name in text_columns else "" for name in heading]
-    head = "".join(f"<th{mark}>{html.escape(cell)}</th>" for mark, cell in zip(marks, heading, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f"<td{mark}>{html.escape(cell)}</td>" for mark, cell in zip(marks, row, strict=True)) + "</tr>"
-        for row in rows
-    )
-    head = f"<thead><tr>{head}</tr></thead>" if any(heading) else ""
-    return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'

@@ -128,8 +128,6 @@ def differences_text(baseline: str, comparisons: Mapping[str, PairedComparison])
         parts = [
             f"Difference to {baseline} on the same problems, in percentage points (better, worse: numbers of problems; "
             "p: sign test on them)",
-            text_table(
-                DIFFERENCE_HEADING, [[cell if isinstance(cell, str) else cell.text for cell in row] for row in rows]
-            ),
+            text_table(DIFFERENCE_HEADING, rows),
         ]
     return "\n".join([*parts, *sentences])
