@@ -1,6 +1,7 @@
 """The style of reports: one HTML file that needs no network, for wide and narrow screens, light and dark."""
 
 import html
+import re
 from collections.abc import Sequence
 
 from circuitseer_trl.terminal import visible
@@ -25,6 +26,7 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align:
   vertical-align: top; }
 th { font-weight: 600; color: var(--soft); } tbody tr:hover { background: var(--band); }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--page); }
+th.word, td.word { text-align: left; }
 th.text, td.text { white-space: normal; text-align: left; min-width: 18rem; overflow-wrap: anywhere; }
 td small, .value small { color: var(--soft); font-size: .85em; }
 table.matrix td { text-align: center; min-width: 5.2rem; border: 2px solid var(--page); }
@@ -64,16 +66,21 @@ nav ul { columns: 16rem; padding-left: 1.1rem; margin: .5rem 0 1.5rem; } nav li 
 )
 
 
+def anchor(name: str) -> str:
+    """The anchor of a part of this name, which may have parts that users chose."""
+    return html.escape(re.sub(r"\s+", "-", name))
+
+
 def html_page(title: str, body: str, *, contents: Sequence[tuple[str, str]] = (), script: str = "") -> str:
     """A page.
 
     Args:
         body: HTML below the title.
-        contents: Anchor and title of each part that the table of contents names; none if the page is short.
+        contents: Name and title of each part that the table of contents names; none if the page is short.
         script: JavaScript that adds to the page. Without it the page still says all.
     """
     named = html.escape(title)
-    lines = "".join(f'<li><a href="#{html.escape(anchor)}">{html.escape(part)}</a></li>' for anchor, part in contents)
+    lines = "".join(f'<li><a href="#{anchor(name)}">{html.escape(part)}</a></li>' for name, part in contents)
     skip = '<a class="skip" href="#content">To the content</a>' if contents else ""
     nav = f'<nav aria-label="Contents"><ul>{lines}</ul></nav>' if contents else ""
     page = (
