@@ -55,8 +55,7 @@ a { color: inherit; } :focus-visible { outline: 2px solid rgb(var(--more)); outl
 nav ul { columns: 16rem; padding-left: 1.1rem; margin: .5rem 0 1.5rem; } nav li { break-inside: avoid; }
 .skip { position: absolute; left: -99rem; } .skip:focus { position: static; } section { scroll-margin-top: 1rem; }
 @media print { :root { color-scheme: light; } nav, .skip { display: none; } body { max-width: none; padding: 0; }
-  details::details-content { content-visibility: visible; block-size: auto; } .scroll { overflow: visible; }
-  figure, tr, .row { break-inside: avoid; } h1, h2, h3, h4 { break-after: avoid; }
+  .scroll { overflow: visible; } figure, tr, .row { break-inside: avoid; } h1, h2, h3, h4 { break-after: avoid; }
   * { print-color-adjust: exact; } }
 @media (max-width: 44rem) { body { padding: 1rem .9rem 3rem; } .row { grid-template-columns: minmax(0, 1fr) auto; }
   .row > svg { grid-column: 1 / -1; grid-row: 2; margin: 0 .5rem; width: calc(100% - 1rem); } .row { margin-bottom: .35rem; }
