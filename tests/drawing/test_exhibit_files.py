@@ -153,3 +153,14 @@ def test_figures_become_files(figure):
     assert picture[:8] == b"\x89PNG\r\n\x1a\n"
     width, _ = struct.unpack(">II", picture[16:24])
     assert width >= 1000
+
+
+def test_letters_that_the_font_lacks_are_named_once(caplog: pytest.LogCaptureFixture):
+    plots = pytest.importorskip("circuitseer_trl.drawing.plots")
+    figure = Bars("sources", "\u65b9\u6cd5", ["a"], {"\u65b9": [1.0]}, "%")
+    assert "\u65b9\u6cd5".encode() in plots.plot(figure, "svg")
+    assert caplog.messages == []
+    plots.plot(figure, "png")
+    assert caplog.messages == [
+        "sources.png has boxes for letters that its font does not have. The SVG has the letters."
+    ]
