@@ -10,7 +10,7 @@ from circuitseer_trl.terminal import visible
 STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1d2330; --soft: #5b6475; --line: #dde1e8; --band: #f5f7fa;
   --more: 31,98,180; --less: 196,74,28; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b6589a; --c4: #b98300;
-  --c5: #3b9ed6; --c6: #6f5bc4; --c7: #6b7280; }
+  --c5: #3698d0; --c6: #6f5bc4; --c7: #6b7280; }
 @media screen and (prefers-color-scheme: dark) { :root { --page: #14171d; --text: #e4e8ef; --soft: #9aa5b5; --line: #313845;
   --band: #1c212a; --more: 92,166,245; --less: 245,130,80; --c0: #56b4e9; --c1: #ff8f4f; --c2: #2fc79a; --c3: #e79ccb;
   --c4: #f0bd3f; --c5: #a5d8f5; --c6: #b3a4f3; --c7: #a3acba; } }

@@ -21,7 +21,7 @@ from circuitseer_trl.drawing.exhibits import Bars, DotPlot, Figure, HeadMap, His
 from circuitseer_trl.drawing.figure_data import figure_table
 
 # As in `html_pages.STYLE`, light.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b6589a", "#b98300", "#3b9ed6", "#6f5bc4", "#6b7280")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b6589a", "#b98300", "#3698d0", "#6f5bc4", "#6b7280")
 assert len(COLOURS) == NUM_COLOURS
 MORE, LESS = "#1f62b4", "#c44a1c"
 WIDTH = 5.5  # inches
