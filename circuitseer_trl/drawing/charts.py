@@ -175,27 +175,3 @@ def matrix(names: Sequence[str], values: Iterable[Iterable[float]], texts: Itera
         f'<div class="scroll"><table class="matrix"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
-
-
-def head_map(importance: Sequence[Sequence[float]], selected: Iterable[Sequence[int]]) -> str:
-    """The importance of every head: one line for each layer, with a frame around the selected heads."""
-    framed = {(layer, head) for layer, head in selected}
-    largest = max((abs(value) for line in importance for value in line), default=0.0) or 1.0
-    cell, left, top = 22, 58, 22
-    parts = []
-    for layer, line in enumerate(importance):
-        parts.append(f'<text x="{left - 8}" y="{top + layer * cell + 15}" text-anchor="end">layer {layer}</text>')
-        for head, value in enumerate(line):
-            # Warm colour: silencing the head raises the loss. Cool colour: silencing it lowers the loss.
-            tint = f"fill:rgba(var(--{'less' if value > 0 else 'more'}),{abs(value) / largest:.3f})"
-            frame = f"stroke:var(--{'text' if (layer, head) in framed else 'line'})"
-            width = 2 if (layer, head) in framed else 1
-            place = f'x="{left + head * cell + 1}" y="{top + layer * cell + 1}" width="{cell - 3}" height="{cell - 3}"'
-            title = f"<title>layer {layer}, head {head}: {value:.4g}</title>"
-            parts.append(f'<rect {place} stroke-width="{width}" style="{tint};{frame}">{title}</rect>')
-    columns = max((len(line) for line in importance), default=0)
-    parts += [
-        f'<text x="{left + head * cell + 10}" y="14" text-anchor="middle">{head}</text>' for head in range(columns)
-    ]
-    size = f'width="{left + columns * cell + 4}" height="{top + len(importance) * cell + 4}"'
-    return f'<div class="scroll"><svg {size} role="img" aria-label="Head importance">{"".join(parts)}</svg></div>'

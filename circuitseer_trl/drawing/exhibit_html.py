@@ -25,10 +25,12 @@ from circuitseer_trl.drawing.exhibits import (
     Histogram,
     Lines,
     Matrix,
+    Number,
     Scatter,
     Table,
 )
 from circuitseer_trl.drawing.figure_data import figure_table
+from circuitseer_trl.drawing.html_pages import anchor
 from circuitseer_trl.drawing.planes import bars_svg, heads_svg, histogram_svg, lines_svg, scatter_svg
 
 MAX_ROWS = 1000  # of a figure's table in a page
@@ -43,7 +45,7 @@ def exhibit_html(exhibit: Exhibit, *, level: int = 3) -> str:
     note = f'<p class="note">{html.escape(exhibit.note)}</p>' if exhibit.note else ""
     body = table_html(exhibit) if isinstance(exhibit, Table) else _figure_html(exhibit)
     title = f"<h{level}>{html.escape(exhibit.title)}</h{level}>"
-    return f'<section id="{html.escape(exhibit.name)}">{title}{note}{body}</section>'
+    return f'<section id="{anchor(exhibit.name)}">{title}{note}{body}</section>'
 
 
 def cell_html(cell: Cell) -> str:
@@ -60,7 +62,11 @@ def cell_html(cell: Cell) -> str:
 
 def table_html(table: Table) -> str:
     """The table alone, without its title. It scrolls on its own where it is too wide; long text wraps."""
-    marks = [' class="text"' if name in table.text_columns else "" for name in table.heading]
+    numbers = [any(isinstance(line[place], Number) for line in table.rows) for place in range(len(table.heading))]
+    marks = [
+        ' class="text"' if name in table.text_columns else "" if has_numbers else ' class="word"'
+        for name, has_numbers in zip(table.heading, numbers, strict=True)
+    ]
     head = "".join(
         f'<th scope="col"{mark}>{html.escape(name)}</th>' for mark, name in zip(marks, table.heading, strict=True)
     )
@@ -69,7 +75,8 @@ def table_html(table: Table) -> str:
         for line in table.rows
     )
     head = f"<thead><tr>{head}</tr></thead>" if any(table.heading) else ""
-    return f'<div class="scroll" tabindex="0"><table>{head}<tbody>{body}</tbody></table></div>'
+    named = f'role="region" aria-label="{html.escape(table.title)}"'
+    return f'<div class="scroll" tabindex="0" {named}><table>{head}<tbody>{body}</tbody></table></div>'
 
 
 def _figure_html(exhibit: Figure) -> str:

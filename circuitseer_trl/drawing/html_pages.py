@@ -1,7 +1,8 @@
 """The style of reports: one HTML file that needs no network, for wide and narrow screens, light and dark."""
 
 import html
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 
 from circuitseer_trl.terminal import visible
 
@@ -9,7 +10,7 @@ from circuitseer_trl.terminal import visible
 STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1d2330; --soft: #5b6475; --line: #dde1e8; --band: #f5f7fa;
   --more: 31,98,180; --less: 196,74,28; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b6589a; --c4: #b98300;
-  --c5: #3b9ed6; --c6: #6f5bc4; --c7: #6b7280; }
+  --c5: #3698d0; --c6: #6f5bc4; --c7: #6b7280; }
 @media screen and (prefers-color-scheme: dark) { :root { --page: #14171d; --text: #e4e8ef; --soft: #9aa5b5; --line: #313845;
   --band: #1c212a; --more: 92,166,245; --less: 245,130,80; --c0: #56b4e9; --c1: #ff8f4f; --c2: #2fc79a; --c3: #e79ccb;
   --c4: #f0bd3f; --c5: #a5d8f5; --c6: #b3a4f3; --c7: #a3acba; } }
@@ -25,6 +26,7 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align:
   vertical-align: top; }
 th { font-weight: 600; color: var(--soft); } tbody tr:hover { background: var(--band); }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--page); }
+th.word, td.word { text-align: left; }
 th.text, td.text { white-space: normal; text-align: left; min-width: 18rem; overflow-wrap: anywhere; }
 td small, .value small { color: var(--soft); font-size: .85em; }
 table.matrix td { text-align: center; min-width: 5.2rem; border: 2px solid var(--page); }
@@ -53,8 +55,7 @@ a { color: inherit; } :focus-visible { outline: 2px solid rgb(var(--more)); outl
 nav ul { columns: 16rem; padding-left: 1.1rem; margin: .5rem 0 1.5rem; } nav li { break-inside: avoid; }
 .skip { position: absolute; left: -99rem; } .skip:focus { position: static; } section { scroll-margin-top: 1rem; }
 @media print { :root { color-scheme: light; } nav, .skip { display: none; } body { max-width: none; padding: 0; }
-  details::details-content { content-visibility: visible; block-size: auto; } .scroll { overflow: visible; }
-  figure, tr, .row { break-inside: avoid; } h1, h2, h3, h4 { break-after: avoid; }
+  .scroll { overflow: visible; } figure, tr, .row { break-inside: avoid; } h1, h2, h3, h4 { break-after: avoid; }
   * { print-color-adjust: exact; } }
 @media (max-width: 44rem) { body { padding: 1rem .9rem 3rem; } .row { grid-template-columns: minmax(0, 1fr) auto; }
   .row > svg { grid-column: 1 / -1; grid-row: 2; margin: 0 .5rem; width: calc(100% - 1rem); } .row { margin-bottom: .35rem; }
@@ -64,16 +65,21 @@ nav ul { columns: 16rem; padding-left: 1.1rem; margin: .5rem 0 1.5rem; } nav li 
 )
 
 
+def anchor(name: str) -> str:
+    """The anchor of a part of this name, which may have parts that users chose."""
+    return html.escape(re.sub(r"\s+", "-", name))
+
+
 def html_page(title: str, body: str, *, contents: Sequence[tuple[str, str]] = (), script: str = "") -> str:
     """A page.
 
     Args:
         body: HTML below the title.
-        contents: Anchor and title of each part that the table of contents names; none if the page is short.
+        contents: Name and title of each part that the table of contents names; none if the page is short.
         script: JavaScript that adds to the page. Without it the page still says all.
     """
     named = html.escape(title)
-    lines = "".join(f'<li><a href="#{html.escape(anchor)}">{html.escape(part)}</a></li>' for anchor, part in contents)
+    lines = "".join(f'<li><a href="#{anchor(name)}">{html.escape(part)}</a></li>' for name, part in contents)
     skip = '<a class="skip" href="#content">To the content</a>' if contents else ""
     nav = f'<nav aria-label="Contents"><ul>{lines}</ul></nav>' if contents else ""
     page = (
@@ -83,15 +89,3 @@ def html_page(title: str, body: str, *, contents: Sequence[tuple[str, str]] = ()
         f"{f'<script>{script}</script>' if script else ''}</body></html>\n"
     )
     return visible(page)  # a page may be shown in a terminal, and text may not reverse what stands beside it
-
-
-def html_table(heading: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[str] = ()) -> str:
-    """A table that scrolls on its own where it is too wide; cells of `text_columns` wrap."""
-    marks = [' class="text"' if name in text_columns else "" for name in heading]
-    head = "".join(f"<th{mark}>{html.escape(cell)}</th>" for mark, cell in zip(marks, heading, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f"<td{mark}>{html.escape(cell)}</td>" for mark, cell in zip(marks, row, strict=True)) + "</tr>"
-        for row in rows
-    )
-    head = f"<thead><tr>{head}</tr></thead>" if any(heading) else ""
-    return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'

@@ -191,8 +191,9 @@ def heads_svg(exhibit: HeadMap) -> str:
             place = f'x="{left + head * cell + 1}" y="{top + layer * cell + 1}" width="{cell - 3}" height="{cell - 3}"'
             style = f"fill:{tint};stroke:var(--{'text' if chosen else 'line'})"
             more = ", selected" if chosen else ""
+            dashes = "" if known else ' stroke-dasharray="2"'
             parts.append(
-                f'<rect {place} stroke-width="{2 if chosen else 1}" style="{style}"><title>{title}{more}</title></rect>'
+                f'<rect {place} stroke-width="{2 if chosen else 1}"{dashes} style="{style}"><title>{title}{more}</title></rect>'
             )
     step = 1 if num_heads <= 32 else 4
     parts += [
@@ -204,5 +205,5 @@ def heads_svg(exhibit: HeadMap) -> str:
         f'<div class="colours"><span>{-largest:.3g}</span><i></i><span>0</span><i></i><span>{largest:.3g}</span> '
         "nats per token; a frame marks the selected heads</div>"
     )
-    drawn = f'<svg {size} role="img" aria-label="Head importance">{"".join(parts)}</svg>'
+    drawn = f'<svg {size} role="img" aria-label="{html.escape(exhibit.title)}">{"".join(parts)}</svg>'
     return f'<div class="scroll" tabindex="0">{drawn}</div>{bar}'

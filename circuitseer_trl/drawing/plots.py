@@ -1,6 +1,8 @@
 """How is a figure written to a file? By matplotlib, as SVG or PNG, in the width of a paper's column."""
 
 import io
+import logging
+import warnings
 from collections.abc import Callable
 from math import isfinite
 from textwrap import shorten
@@ -19,11 +21,12 @@ from circuitseer_trl.drawing.exhibits import Bars, DotPlot, Figure, HeadMap, His
 from circuitseer_trl.drawing.figure_data import figure_table
 
 # As in `html_pages.STYLE`, light.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b6589a", "#b98300", "#3b9ed6", "#6f5bc4", "#6b7280")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b6589a", "#b98300", "#3698d0", "#6f5bc4", "#6b7280")
 assert len(COLOURS) == NUM_COLOURS
 MORE, LESS = "#1f62b4", "#c44a1c"
 WIDTH = 5.5  # inches
 MAX_LABEL = 40  # signs
+logger = logging.getLogger(__name__)
 STYLE: Any = {
     **{"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9},
     **{"svg.fonttype": "none", "svg.hashsalt": "circuitseer", "axes.prop_cycle": cycler(color=COLOURS)},
@@ -48,7 +51,12 @@ def plot(figure: Figure, form: str) -> bytes:
         canvas.suptitle(figure.title, fontsize=9)
         stream = io.BytesIO()
         metadata = {"Date": None} if form == "svg" else {"Software": None}
-        canvas.savefig(stream, format=form, dpi=200, metadata=metadata)
+        with warnings.catch_warnings(record=True) as found:
+            canvas.savefig(stream, format=form, dpi=200, metadata=metadata)
+    if form == "png" and any("missing from font" in str(each.message) for each in found):
+        logger.warning(
+            "%s.png has boxes for letters that its font does not have. The SVG has the letters.", figure.name
+        )
     return stream.getvalue()
 
 

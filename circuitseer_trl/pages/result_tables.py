@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from circuitseer_trl.drawing.exhibits import Cell, Number
 from circuitseer_trl.drawing.text_tables import text_table
 from circuitseer_trl.evaluation.paired import Difference, PairedComparison
 from circuitseer_trl.evaluation.run_folders import Runs
@@ -18,6 +19,10 @@ def percent(value: float | None, interval: Iterable[float] | None = None) -> str
 def points(value: float) -> str:
     """A difference in percentage points."""
     return f"{100 * value:+.1f}"
+
+
+def points_interval(interval: Iterable[float]) -> str:
+    return "[{}, {}]".format(*map(points, interval))
 
 
 def probability(value: float) -> str:
@@ -79,9 +84,9 @@ def results_table(runs: Runs) -> str:
 DIFFERENCE_HEADING = ["run", "benchmark", "measure", "difference", "95% interval", "better", "worse", "p"]
 
 
-def difference_rows(comparisons: Mapping[str, PairedComparison]) -> list[list[str]]:
+def difference_rows(comparisons: Mapping[str, PairedComparison]) -> list[list[Cell]]:
     """One row under `DIFFERENCE_HEADING` for each run, benchmark and measure that has a difference."""
-    rows = []
+    rows: list[list[Cell]] = []
     for name, comparison in comparisons.items():
         of_all, of_voted = len(comparison.benchmarks), len(comparison.majority)
         average = "average" if of_voted == of_all else f"average of {of_voted}"
@@ -92,10 +97,13 @@ def difference_rows(comparisons: Mapping[str, PairedComparison]) -> list[list[st
         for measure, differences in measures.items():
             for benchmark, found in differences.items():
                 if isinstance(found, Difference):
-                    interval = "[{}, {}]".format(*map(points, found.interval))
-                    counts = [str(found.num_better), str(found.num_worse)]
-                    numbers = [points(found.value), interval, *counts, probability(found.p_value)]
-                    rows.append([name, benchmark, measure, *numbers])
+                    counts = [Number(each, str(each)) for each in (found.num_better, found.num_worse)]
+                    numbers: list[Cell] = [
+                        Number(found.value, points(found.value)),
+                        points_interval(found.interval),
+                        *counts,
+                    ]
+                    rows.append([name, benchmark, measure, *numbers, Number(found.p_value, probability(found.p_value))])
     return rows
 
 

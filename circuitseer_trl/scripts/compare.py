@@ -25,7 +25,7 @@ def main(args: Sequence[str] | None = None) -> None:
         name, given, folder = word.partition("=")
         folders.append(read_folder(word) if not given or Path(word).exists() else read_folder(folder, name))
     comparison = compare(folders)
-    print("\n\n".join(f"{title}\n{text_table(rows[0], rows[1:])}" for title, rows in tables(comparison)))
+    print("\n\n".join(f"{each.title}\n{text_table(each.heading, each.rows)}" for each in tables(comparison)))
     write_text(options.output, page(comparison))
     print(f"\nWritten to {options.output}")
 

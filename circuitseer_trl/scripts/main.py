@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "measures Pass@1 and Majority@n of a model on benchmarks",
     "grade": "grades a JSONL file of answers",
     "report": "compares evaluations, as tables and as a page",
+    "export": "writes the tables and figures of a study or of runs as files for a paper",
     "pool-benchmark": "writes a pool as a benchmark",
     "study": "runs methods x seeds x models, shares what they have in common, and compares them",
     "reproduce": "selects, trains, evaluates and reports, from four recipes; skips what is finished",

@@ -23,8 +23,9 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.drawing.text_tables import text_table
     from circuitseer_trl.evaluation.run_folders import compare_with, find_baseline, read_runs, run_folder
     from circuitseer_trl.pages.overlap_tables import OVERLAP_HEADING, OVERLAP_TITLE, overlap_rows
-    from circuitseer_trl.pages.report import report_page, run_overlaps
+    from circuitseer_trl.pages.report import report_page
     from circuitseer_trl.pages.result_tables import differences_text, results_table
+    from circuitseer_trl.pages.selection_exhibits import run_overlaps
 
     paths = options.runs
     if options.baseline and run_folder(options.baseline).is_dir():

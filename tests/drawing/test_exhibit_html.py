@@ -41,6 +41,19 @@ def test_changes_have_arrows_and_the_best_is_bold():
     assert "0.5 <small>\u2193 -0.5</small>" in drawn
 
 
+def test_numbers_stand_right_and_words_left():
+    table = Table(
+        "t", "A <b>", ["run", "model", "value", "remark"], [["a", "m", Number(1.0, "1"), "long"]], "", ["remark"]
+    )
+    drawn = exhibit_html(table)
+    assert '<td class="word">a</td><td class="word">m</td><td>1</td><td class="text">long</td>' in drawn
+    assert 'aria-label="A &lt;b&gt;"' in drawn
+
+
+def test_an_anchor_has_no_spaces():
+    assert exhibit_html(Table('a "b"\nc', "", ["x"], [])).startswith('<section id="a-&quot;b&quot;-c">')
+
+
 def test_a_head_has_its_value_its_error_and_its_frame():
     drawn = exhibit_html(HeadMap("h", "H", [[0.5, -0.25]], [(0, 1)], [[0.1, 0.2]]))
     assert "<title>layer 0, head 0: 0.5 \u00b1 0.1</title>" in drawn

@@ -1,11 +1,13 @@
 """Long pages: a table of contents, keys, themes and print; and that the tests' browser sees what is wrong with a page."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from circuitseer_trl.drawing.charts import NUM_COLOURS
 from circuitseer_trl.drawing.exhibit_html import exhibit_html
-from circuitseer_trl.drawing.html_pages import html_page
+from circuitseer_trl.drawing.html_pages import STYLE, html_page
 from tests.helpers.browser import Theme, opened
 from tests.helpers.exhibits import HOSTILE, all_kinds
 from tests.helpers.pages import check_width, read_page
@@ -58,7 +60,6 @@ def test_a_page_has_the_theme_of_its_reader(theme: Theme, background: str, tmp_p
         tab.send("Emulation.setEmulatedMedia", media="print", features=[])
         assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert tab.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
-        assert tab.evaluate("document.querySelector('details table').checkVisibility()")
 
 
 @pytest.mark.engine
@@ -89,3 +90,36 @@ def test_the_browser_sees_what_is_too_wide(tmp_path: Path):
 def test_a_link_that_leads_nowhere_is_seen():
     with pytest.raises(AssertionError, match="lead nowhere"):
         read_page(html_page("A", "", contents=[("missing", "Missing")]))
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.1's contrast ratio of two colours such as `#0072b2`."""
+
+    def luminance(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def themes() -> list[dict[str, str]]:
+    light, dark = STYLE.split("@media screen and (prefers-color-scheme: dark)")
+    return [dict(re.findall(r"--(\w+): (#\w+)", part)) for part in (light, dark)]
+
+
+def test_contrast_by_hand():
+    assert contrast("#fff", "#000000") == pytest.approx(21)
+
+
+@pytest.mark.parametrize("theme", themes(), ids=["light", "dark"])
+def test_text_and_marks_can_be_seen(theme: dict[str, str]):
+    assert min(contrast(theme[name], theme[ground]) for name in ("text", "soft") for ground in ("page", "band")) >= 4.5
+    assert min(contrast(theme[f"c{number}"], theme["page"]) for number in range(NUM_COLOURS)) >= 3
+
+
+def test_files_have_the_colours_of_the_light_page():
+    plots = pytest.importorskip("circuitseer_trl.drawing.plots")
+    assert list(plots.COLOURS) == [themes()[0][f"c{number}"] for number in range(NUM_COLOURS)]
