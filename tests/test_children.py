@@ -13,7 +13,7 @@ import pytest
 
 from circuitseer_trl.children import run_fork
 from tests.conftest import ROOT
-from tests.helpers.launch import ENVIRONMENT
+from tests.helpers.launch import ENVIRONMENT, wait_until
 
 STEP = "tests.programs.stepping_rank"
 LAUNCH = ["-m", "circuitseer_trl.distributed.launcher", "--config_file", str(ROOT / "accelerate_configs" / "cpu.yaml")]
@@ -30,13 +30,6 @@ time.sleep(600)
 
 def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 class Run:

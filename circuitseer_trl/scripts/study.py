@@ -83,8 +83,10 @@ def main(args: Sequence[str] | None = None) -> int:
         if len(done) < len(tasks) and (status := run_study.check_steps(study, plan)):
             return status
         if options.dry_run:
-            print(run_study.overview(root, plan, tasks, done))
-            return 0
+            from circuitseer_trl.studies.study_cost import print_selection_costs
+
+            print(run_study.overview(root, plan, tasks, done), flush=True)
+            return print_selection_costs(plan, [task for task in tasks if task.name not in done])
         run_study.write_plan(root, file, study, plan)
         if done:
             print(f"{len(done)} of {len(tasks)} steps were finished before.", flush=True)

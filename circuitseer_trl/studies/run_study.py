@@ -209,8 +209,7 @@ def overview(root: Path, plan: StudyPlan, tasks: Sequence[Task], done: Sequence[
         lines.append(f"About {seconds:.0f} s of one process, by the mean of the steps that were done.")
     if unknown and todo:
         names = ", ".join(unknown)
-        lines.append(
-            f"Not in it, since none was done so far: {names}. Run one point with --only first; `circuitseer select-data "
-            "--dry_run` estimates a selection."
-        )
+        lines.append(f"Not in it, since none was done so far: {names}. --only runs one point first.")
+    if any(task.kind == "score-pool" for task in todo):
+        lines.append("The cost of scoring, timed on a few rows:")
     return "\n".join(lines)

@@ -1,8 +1,6 @@
 """A whole study: each shared step is done once, a point is as in fresh processes, and what is done stays done."""
 
-import random
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import pytest
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.digests import content_digest
 from circuitseer_trl.scripts.main import main as circuitseer
-from tests.helpers.launch import kill, launch, start
+from tests.helpers.launch import kill, launch, start, wait_until
 from tests.helpers.study_world import products, write_study, write_world
 
 MAIN = "circuitseer_trl.scripts.main"
@@ -123,19 +121,15 @@ def test_a_changed_file_adds_and_removes_points(study: World, tmp_path: Path, ca
     assert products(root) == before
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-def test_a_killed_study_goes_on_to_the_same_bytes(study: World, tmp_path: Path, seed: int):
-    """Killed up to six times, at random moments."""
+@pytest.mark.engine
+def test_a_killed_study_goes_on_to_the_same_bytes(study: World, tmp_path: Path):
+    """Killed while a point is trained and another is selected or scored; `test_killed_study.py` has twenty kills."""
     root = tmp_path / "out"
     command = ("study", study.file, "--output_dir", root, "--workers", 2)
-    rng = random.Random(seed)
-    for _ in range(6):
-        process = start(MAIN, *command)
-        until = time.monotonic() + rng.uniform(2, 25)
-        while time.monotonic() < until and process.poll() is None:
-            time.sleep(0.05)
-        kill(process)
+    process = start(MAIN, *command)
+    assert wait_until(lambda: list(root.glob("points/*/model/training_settings.json")))
+    kill(process)
+    assert not list(root.glob("points/*/results.json"))
     done = launch(MAIN, *command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert products(root) == products(study.root)

@@ -1,5 +1,6 @@
 """The file of a study: its points, their names and what they share; and what is wrong with a file is one line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,18 @@ def test_a_mistake_is_one_line_before_any_work(
     assert len(errors) == 1, said.err
     assert message in errors[0]
     assert not list((tmp_path / "out").glob("[!_]*"))
+
+
+@pytest.mark.thorough
+def test_the_cost_is_estimated_before_the_first_step(
+    tmp_path: Path, content: dict[str, Any], capfd: pytest.CaptureFixture[str]
+):
+    file, root = write_study(tmp_path / "study.yaml", content), tmp_path / "out"
+    assert circuitseer(["study", str(file), "--output_dir", str(root), "--dry_run"]) == 0
+    said = capfd.readouterr().out
+    assert said.count("Together about") == 2  # of random and of CircuitSeer
+    assert re.search(r"heads +\d+ heads on 3 examples", said)
+    assert not list(root.glob("[!_]*"))
 
 
 def test_folders_of_others_are_refused(tmp_path: Path, content: dict[str, Any], capfd: pytest.CaptureFixture[str]):
