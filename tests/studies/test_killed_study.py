@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.selection.stored_selection import read_selection
+from tests.conftest import ROOT
 from tests.helpers.launch import kill, launch, start
 from tests.helpers.study_world import products, write_study, write_world
 
@@ -73,7 +75,9 @@ def test_points_under_zero3(tmp_path: Path, tiny_model: str):
     words = ("study", file, "--output_dir")
     done = launch(MAIN, *words, tmp_path / "one", timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    engine = ("--accelerate_config", "zero3", "--num_processes", 2)
+    launcher = yaml.safe_load((ROOT / "accelerate_configs" / "zero3.yaml").read_text()) | {"mixed_precision": "no"}
+    (tmp_path / "zero3.yaml").write_text(yaml.safe_dump(launcher))
+    engine = ("--accelerate_config", tmp_path / "zero3.yaml", "--num_processes", 2)
     done = launch(MAIN, *words, tmp_path / "two", *engine, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("random.s0.t0", "top.s0.t0"):
