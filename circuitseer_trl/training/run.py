@@ -43,6 +43,8 @@ from circuitseer_trl.training.training_values import check_training_values
 
 logger = get_logger(__name__)
 
+MAX_CURVE = 500  # points of `loss_curve`
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -97,6 +99,14 @@ def mean_logged_loss(history: Sequence[dict[str, Any]]) -> float | None:
         return None
     steps, values = np.array(logged).T
     return float(np.average(values, weights=np.diff(steps, prepend=0)))
+
+
+def loss_curve(history: Sequence[dict[str, Any]]) -> list[tuple[int, float]]:
+    """Step and loss of at most `MAX_CURVE` logged steps of a trainer's history, evenly spread."""
+    logged = [(int(entry["step"]), float(entry["loss"])) for entry in history if "loss" in entry]
+    if len(logged) <= MAX_CURVE:
+        return logged
+    return [logged[place] for place in np.linspace(0, len(logged) - 1, MAX_CURVE).round().astype(int)]
 
 
 def make_trainer(
@@ -210,6 +220,7 @@ def train(
                 "train_loss": result.training_loss
                 if checkpoint is None
                 else mean_logged_loss(trainer.state.log_history),
+                "loss_curve": loss_curve(trainer.state.log_history),
                 "num_tokens": num_tokens,
                 "tokens_per_second": num_tokens / seconds,
                 "train_seconds": seconds,

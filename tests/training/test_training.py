@@ -48,6 +48,8 @@ class TestRun:
         values = losses(run)
         assert len(values) == 8
         assert values[-1] < values[0]
+        curve = json.loads((run / "training.json").read_text())["loss_curve"]
+        assert curve == [[step, value] for step, value in enumerate(values, 1)]
 
     @pytest.mark.parametrize("name", ["", "checkpoint-4", "checkpoint-8"])
     def test_rope_is_in_every_checkpoint(self, run, name):
