@@ -20,6 +20,9 @@ MAX_STEPS = 6
 MAX_VALUE = 99
 # Shares of the pool by number of steps, about geometric: like a real pool, most of it is easy.
 POOL_WEIGHTS = tuple(0.6**step for step in range(MAX_STEPS))
+# Share of the pool's solutions that are wrong. With it, a draw from the right ones is worth twice the difference that the demo's
+# five seeds can detect (docs/demo.md).
+WRONG_RATIO = 0.6
 
 NAMES = (
     *((name, "He", "his") for name in ("Tom", "Sam", "Ben", "Max", "Leo", "Dan", "Omar", "Ravi")),
@@ -138,6 +141,22 @@ def draw_problem(num_steps: int, rng: random.Random) -> Row:
     }
 
 
+def with_wrong_solution(row: Row, rng: random.Random) -> Row:
+    """The same problem with a solution that goes wrong at one of its steps: the rest follows from steps that it does not have."""
+    *lines, _ = str(row["solution"]).split("\n")
+    first = rng.randrange(len(lines))
+    value = int(lines[first].replace("+", " ").replace("-", " ").replace("*", " ").replace("/", " ").split()[0])
+    while True:
+        steps: list[Change] = []
+        for _ in lines[first:]:
+            steps.append(draw_step(steps[-1].result if steps else value, rng))
+        if steps[0].equation != lines[first] and str(steps[-1].result) != row["answer"]:
+            break
+    equations = [*lines[:first], *(step.equation for step in steps)]
+    solution = "\n".join([*equations, f"The answer is \\boxed{{{steps[-1].result}}}."])
+    return row | {"solution": solution, "answer": str(steps[-1].result), "solution_is": "wrong"}
+
+
 def split_of(problem: str) -> Split:
     """Returns the split of a text. It depends only on the text, so splits never overlap."""
     digit = int(hashlib.sha256(problem.encode()).hexdigest()[0], 16)
@@ -156,10 +175,15 @@ def problems(split: Split, nums_steps: Iterator[int], rng: random.Random) -> Ite
         yield name | row
 
 
-def make_pool(size: int, seed: int) -> list[Row]:
-    """Makes the pool of `size` problems, most of them of few steps."""
+def make_pool(size: int, seed: int, wrong_ratio: float = WRONG_RATIO) -> list[Row]:
+    """Makes the pool of `size` problems, most of them of few steps. A share has a wrong solution: `solution_is`."""
     rng = random.Random(seed)
-    return list(problems("pool", iter(rng.choices(range(1, MAX_STEPS + 1), POOL_WEIGHTS, k=size)), rng))
+    rows = list(problems("pool", iter(rng.choices(range(1, MAX_STEPS + 1), POOL_WEIGHTS, k=size)), rng))
+    wrong = set(rng.sample(range(size), round(wrong_ratio * size)))
+    return [
+        with_wrong_solution(row, rng) if place in wrong else row | {"solution_is": "right"}
+        for place, row in enumerate(rows)
+    ]
 
 
 def make_benchmark(size: int, seed: int) -> list[Row]:
@@ -175,17 +199,20 @@ def write_jsonl(path: Path, rows: list[Row]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write the demo's pool and benchmark.", allow_abbrev=False)
     parser.add_argument(
-        "--output_dir", type=Path, required=True, help="Folder for pool.jsonl and benchmark/word_problems/test.jsonl."
+        "--output_dir",
+        type=Path,
+        required=True,
+        help="Folder for pool.jsonl, held_out.jsonl and benchmark/word_problems/test.jsonl.",
     )
     parser.add_argument("--pool_size", type=int, default=2000)
-    parser.add_argument("--benchmark_size", type=int, default=90)
+    parser.add_argument("--benchmark_size", type=int, default=300)
+    parser.add_argument("--wrong_ratio", type=float, default=WRONG_RATIO, help="Share of wrong solutions in the pool.")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
-    benchmark = [
-        {key: value for key, value in row.items() if key != "solution"}
-        for row in make_benchmark(args.benchmark_size, args.seed)
-    ]
-    write_jsonl(args.output_dir / "pool.jsonl", make_pool(args.pool_size, args.seed))
+    held_out = make_benchmark(args.benchmark_size, args.seed)
+    benchmark = [{key: value for key, value in row.items() if key != "solution"} for row in held_out]
+    write_jsonl(args.output_dir / "pool.jsonl", make_pool(args.pool_size, args.seed, args.wrong_ratio))
+    write_jsonl(args.output_dir / "held_out.jsonl", held_out)
     write_jsonl(args.output_dir / "benchmark" / "word_problems" / "test.jsonl", benchmark)
 
 

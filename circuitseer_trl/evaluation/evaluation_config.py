@@ -5,10 +5,11 @@ from typing import Any, ClassVar, Literal
 
 from circuitseer_trl.chat_settings import CHAT_DATE, SYSTEM_PROMPT
 from circuitseer_trl.checks import check_choice, check_count, check_date, check_positive, check_seed, check_share
-from circuitseer_trl.configs import Dtype, Groups, ReportTo
+from circuitseer_trl.configs import Dtype, Groups, PoolConfig, ReportTo
 from circuitseer_trl.evaluation.answering.backends.base import Backend
 from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS, backend_class, backend_keys
 from circuitseer_trl.evaluation.benchmark_files import benchmark_named, benchmark_names
+from circuitseer_trl.pool.file_names import check_dataset_file
 
 Preset = Literal["default", "paper"]
 Vote = Literal["classes", "raw"]
@@ -27,7 +28,7 @@ class EvaluationConfig:
 
     groups: ClassVar[Groups] = {
         "model": ("model_name_or_path", "model_revision", "dtype", "attn_implementation"),
-        "benchmarks": ("benchmarks", "benchmarks_dir", "limit", "errata"),
+        "benchmarks": ("benchmarks", "benchmarks_dir", "limit", "errata", "held_out"),
         "answers": (
             *("preset", "system_prompt", "chat_date", "num_samples", "temperature", "top_p", "max_new_tokens"),
             *("repetition_penalty", "seed", "vote"),
@@ -93,6 +94,13 @@ class EvaluationConfig:
         default=False,
         metadata={"help": "Grade with the corrected references of `errata.json`. Results show their number."},
     )
+    held_out: dict[str, Any] | None = field(
+        default=None,
+        metadata={
+            "help": "Rows with worked solutions that the model was not trained on, as keys of a data recipe (`dataset_name` and "
+            "columns). Their mean response loss and their exact match by teacher forcing are measured beside the answers."
+        },
+    )
     num_samples: int | None = field(
         default=None,
         metadata={
@@ -134,6 +142,7 @@ class EvaluationConfig:
         if not self.benchmarks:
             raise ValueError("`benchmarks` must name at least one benchmark, got none.")
         self._check_backend()
+        self._check_held_out()
         for name in ("max_new_tokens", "batch_size"):
             check_count(name, getattr(self, name))
         if self.limit is not None:
@@ -154,6 +163,20 @@ class EvaluationConfig:
             raise ValueError("`temperature` must be above 0. For only greedy answers, set `num_samples: 0`.")
         check_positive("temperature", self.temperature)
         check_positive("repetition_penalty", self.repetition_penalty)
+
+    def _check_held_out(self) -> None:
+        if self.held_out is None:
+            return
+        if not isinstance(self.held_out, dict) or "dataset_name" not in self.held_out:
+            raise ValueError(f"`held_out` must be a mapping with `dataset_name`, got {self.held_out!r}.")
+        taken = ("system_prompt", "chat_date")
+        known = [each.name for each in fields(PoolConfig) if each.name not in taken]
+        if unknown := [name for name in self.held_out if name not in known]:
+            raise ValueError(f"`held_out` has no key `{unknown[0]}`; its keys are {', '.join(known)}.")
+        PoolConfig(**self.held_out)
+        check_dataset_file(self.held_out["dataset_name"])
+        if self.backend == "replay":
+            raise ValueError("`held_out` needs the model, and `backend: replay` has none. Leave one of the two out.")
 
     def _check_backend(self) -> None:
         """Raises if a key is set that only other backends use."""

@@ -15,8 +15,14 @@ WHAT_AND_WHERE = {
     *("batch_size", "num_grading_workers", "report_to", "tensor_parallel_size"),
     *("base_url", "served_model_name", "concurrency", "request_timeout_seconds", "replay_from", "replayed"),
 }
-# The measures with a difference, by their key in `results.json`.
-MEASURES = {"pass_at_1": "Pass@1", "majority_at_n": "Majority@n"}
+# The measures with a difference: those of benchmarks by their key in `results.json`, and those of held-out rows. The loss is in
+# nats per token, and lower is better.
+MEASURES = {
+    "pass_at_1": "Pass@1",
+    "majority_at_n": "Majority@n",
+    "held_out_loss": "held-out loss",
+    "held_out_exact": "held-out exact match",
+}
 
 
 @dataclass(frozen=True)

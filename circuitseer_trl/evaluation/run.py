@@ -10,6 +10,7 @@ from transformers import AutoConfig
 
 from circuitseer_trl.answers import file_digest, verdict_text
 from circuitseer_trl.artifacts import library_versions, sealed, write_json, write_text
+from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, SamplingSettings
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
 from circuitseer_trl.evaluation.answering.schedule import Timing, answer_all, join_processes, make_requests
@@ -17,6 +18,7 @@ from circuitseer_trl.evaluation.answering.store import SampleStore, claim_folder
 from circuitseer_trl.evaluation.benchmarks import Problem, content_checksum, load_benchmark
 from circuitseer_trl.evaluation.errata import with_errata
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.held_out import measure_held_out
 from circuitseer_trl.evaluation.judging import judge_samples
 from circuitseer_trl.evaluation.result_files import read_results_alone
 from circuitseer_trl.evaluation.results import RunResults, measure_average, measure_benchmark
@@ -26,8 +28,11 @@ from circuitseer_trl.modeling.chat_templates import check_template
 from circuitseer_trl.modeling.loading import load_tokenizer, model_fingerprint
 from circuitseer_trl.modeling.model_checks import check_causal, check_vocabulary, num_embeddings
 from circuitseer_trl.modeling.model_folders import check_model_folder, model_path
+from circuitseer_trl.modeling.reference import Reference
 
 logger = logging.getLogger(__name__)
+
+MAX_TOKENS = 2**20  # of a held-out row; the model's positions are the limit that counts
 
 
 def evaluate(config: EvaluationConfig) -> RunResults | None:
@@ -43,6 +48,10 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
     prompts = prompt_format(config, backend)
     whole = {name: load_benchmark(name, config.benchmarks_dir) for name in config.benchmarks}
     settings = sample_settings(config, backend, prompts)
+    join_processes(config.backend)
+    held_out = None
+    if config.held_out is not None:
+        held_out = measure_held_out(PoolConfig(**config.held_out), whole_model(config), folder)
     timings = answer(config, backend, prompts, whole, settings)
     if timings is None:
         return None
@@ -59,6 +68,7 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
         "versions": library_versions() | backend.versions(),
         "benchmarks": measured,
         "average": measure_average(measured),
+        "held_out": held_out,
     }
     # The average's interval needs the values of single problems. The results leave them out: the verdicts have them.
     for result in measured.values():
@@ -85,6 +95,18 @@ def prompt_format(config: EvaluationConfig, backend: Backend) -> PromptFormat | 
         check_template(prompts.tokenizer, config.system_prompt, "save the model with a template that does")
     check_vocabulary(prompts.tokenizer, name, num_embeddings(model_config), prompts.token_ids("1 + 1 = ?"))
     return prompts
+
+
+def whole_model(config: EvaluationConfig) -> Reference:
+    """The model that is evaluated, for rows up to its positions."""
+    return Reference(
+        config.model_name_or_path,
+        config.model_revision,
+        config.dtype,
+        max_length=MAX_TOKENS,
+        system_prompt=config.system_prompt,
+        chat_date=config.chat_date,
+    )
 
 
 def sample_settings(config: EvaluationConfig, backend: Backend, prompts: PromptFormat | None) -> dict[str, Any]:

@@ -89,6 +89,18 @@ def token_losses(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Te
     Returns:
         `torch.Tensor` of shape `(N,)`: In float32, or in float64 for a float64 model, whatever the model's dtype.
     """
+    return torch.cat(
+        [
+            nn.functional.cross_entropy(logits, labels, reduction="none")
+            for logits, labels in _logits_and_targets(model, hidden, targets)
+        ]
+    )
+
+
+def _logits_and_targets(
+    model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The logits of all positions, some at a time, with their targets."""
     head = model.get_output_embeddings()
     if head is None:
         raise ValueError(f"{type(model).__name__} has no output embeddings: load it as a causal language model.")
@@ -96,14 +108,9 @@ def token_losses(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Te
     hidden, targets = hidden.to(device), targets.to(device)
     size = max(1, MAX_LOGITS // head.weight.shape[0])
     cached = size if hidden.is_cuda else max(1, CACHED_LOGITS // head.weight.shape[0])
-    losses = []
     for rows, labels in zip(hidden.split(size), targets.split(size), strict=True):
         logits = _scale_logits(model, _wide_logits(head, rows))
-        losses += [
-            nn.functional.cross_entropy(part, own, reduction="none")
-            for part, own in zip(logits.split(cached), labels.split(cached), strict=True)
-        ]
-    return torch.cat(losses)
+        yield from zip(logits.split(cached), labels.split(cached), strict=True)
 
 
 @dataclass(frozen=True)
@@ -179,18 +186,75 @@ def response_losses(
     Raises:
         ValueError: An example has no prompt or no response token, or the model is in training mode.
     """
+    losses = [0.0] * len(examples)
+    for batch in _responses(model, examples, max_batch_tokens):
+        parts = token_losses(model, batch.hidden, batch.targets).split(batch.lengths)
+        for index, part in zip(batch.indices, parts, strict=True):
+            losses[index] = part.double().mean().item()
+    return losses
+
+
+@dataclass(frozen=True)
+class _Responses:
+    """The responses of a batch of examples, one after the other.
+
+    Attributes:
+        indices: Places of the examples.
+        lengths: Tokens of each response; their sum is N.
+        hidden (`torch.Tensor` of shape `(N, D)`): The last hidden states before each token.
+        targets (`torch.Tensor` of shape `(N,)`): The tokens.
+    """
+
+    indices: list[int]
+    lengths: list[int]
+    hidden: torch.Tensor
+    targets: torch.Tensor
+
+
+def _responses(
+    model: PreTrainedModel, examples: Sequence[EncodedExample], max_batch_tokens: int
+) -> Iterator[_Responses]:
     check_ready(model)
     spans = [response_span(example) for example in examples]
-    losses = [0.0] * len(examples)
     for batch in length_batches([len(example.input_ids) for example in examples], max_batch_tokens):
         ids = pad_right([examples[index].input_ids for index in batch], model.device)
         hidden = last_hidden_states(model, ids)
         rows = [hidden[row, spans[index]] for row, index in enumerate(batch)]
         targets = [ids[row, 1:][spans[index]] for row, index in enumerate(batch)]
-        parts = token_losses(model, torch.cat(rows), torch.cat(targets)).split([len(row) for row in rows])
-        for index, part in zip(batch, parts, strict=True):
-            losses[index] = part.double().mean().item()
-    return losses
+        yield _Responses(batch, [len(row) for row in rows], torch.cat(rows), torch.cat(targets))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """How a model predicts a response.
+
+    Attributes:
+        loss_nats: Mean negative log-likelihood, in nats per token.
+        exact: Whether every token has the highest logit, given those before it.
+    """
+
+    loss_nats: float
+    exact: bool
+
+
+@torch.no_grad()
+def response_predictions(
+    model: PreTrainedModel, examples: Sequence[EncodedExample], max_batch_tokens: int = 8192
+) -> list[Prediction]:
+    """The loss of each example's response as `response_losses` gives it, and whether greedy decoding would give it.
+
+    Two logits that differ by less than the rounding of a matrix product may change places in another batch.
+    """
+    found: dict[int, Prediction] = {}
+    for batch in _responses(model, examples, max_batch_tokens):
+        losses, hits = [], []
+        for logits, labels in _logits_and_targets(model, batch.hidden, batch.targets):
+            losses.append(nn.functional.cross_entropy(logits, labels, reduction="none"))
+            hits.append(logits.argmax(dim=-1) == labels)
+        parts = zip(torch.cat(losses).split(batch.lengths), torch.cat(hits).split(batch.lengths), strict=True)
+        for index, (loss, hit) in zip(batch.indices, parts, strict=True):
+            found[index] = Prediction(loss.double().mean().item(), bool(hit.all()))
+    return [found[index] for index in range(len(examples))]
 
 
 @torch.no_grad()

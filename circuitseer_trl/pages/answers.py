@@ -54,7 +54,7 @@ def answers_section(runs: Mapping[str, Path], page: Path) -> str:
             if len(part) == PROBLEMS_OF_A_PART:
                 parts.append(part)
                 part = {}
-            lines = {run: answers and answers.verdicts.get(name) for run, answers in found.items()}
+            lines = {run: answers.verdicts.get(name) if answers else None for run, answers in found.items()}
             part[f"{benchmark}/{name}"] = problem_entry(name, found, render)
             question = next((each[0].question for each in lines.values() if each), None) or ""
             start = " ".join(visible(question).split())[:MAX_START]

@@ -1,6 +1,6 @@
 """How are the results of a study shown in a terminal? One row for each method, benchmark and measure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from circuitseer_trl.drawing.text_tables import text_table
@@ -47,7 +47,25 @@ def study_table(found: Mapping[str, Any]) -> str:
     ]
     for each in found["not_compared"]:
         lines.append(f"{each['method']} and {each['baseline']}, {MEASURES[each['measure']]}: {each['reason']}.")
-    for each in found["overlaps"]:
-        one, other = each["points"]
-        lines.append(f"{one} and {other} share {each['in_common']} rows; by chance {each['by_chance']:.1f}.")
+    lines += overlap_lines(found["overlaps"])
     return "\n".join(lines)
+
+
+def overlap_lines(overlaps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """For each two methods the rows in common, the mean over seeds and what else their points share."""
+    pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for each in overlaps:
+        one, other = (name.split(".")[0] for name in each["points"])
+        pairs.setdefault((one, other), []).append(each)
+    lines = []
+    for (one, other), found in pairs.items():
+        rows, chance, size = (
+            sum(values) / len(found)
+            for values in (
+                [each["in_common"] for each in found],
+                [each["by_chance"] for each in found],
+                [min(each["num_rows"]) for each in found],
+            )
+        )
+        lines.append(f"{one} and {other} share {rows:.1f} of {size:.0f} rows; by chance {chance:.1f}.")
+    return lines

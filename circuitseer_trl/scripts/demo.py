@@ -1,4 +1,4 @@
-"""Runs all steps on two CPU cores, without a network: does a selected tenth beat a random one?"""
+"""Runs a study on two CPU cores, without a network: does a selected tenth beat a random one?"""
 
 import sys
 from collections.abc import Sequence
@@ -8,13 +8,11 @@ from circuitseer_trl.extras import require_extra
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    parser = CommandParser(prog="circuitseer demo", description=f"{__doc__} Writes to runs/demo.")
-    parser.add_argument("--full", action="store_true", help="Train on the whole pool as well (a minute more).")
-    options = parser.parse_args(args)
+    CommandParser(prog="circuitseer demo", description=f"{__doc__} Writes to runs/demo.").parse_args(args)
     require_extra("eval", "The demo", "math_verify")
     from circuitseer_trl.demo.run import run_demo
 
-    return run_demo(full=options.full)
+    return run_demo()
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from circuitseer_trl.artifacts import format_record, read_card, read_json, write_json, write_table
 from circuitseer_trl.evaluation.crossed_intervals import FACTORS, crossed_mean, detectable_difference, holm
+from circuitseer_trl.evaluation.held_out_rows import read_held_out
 from circuitseer_trl.evaluation.paired import MEASURES, read_values
 from circuitseer_trl.evaluation.result_files import read_results
 from circuitseer_trl.selection.stored_selection import read_selection
 
 POINTS_FILE, RESULTS_FILE, DIFFERENCES_FILE = "points.json", "results.parquet", "differences.json"
-AVERAGE = "average"
+AVERAGE, HELD_OUT = "average", "held-out rows"
 _KEYS = ("name", "method", "selection_method", "model", "reference_model", "budget", "selection_seed", "training_seed")
 _FROM_RESULTS = (
     *("num_problems", "num_samples", "pass_at_1", "majority_at_n", "avg_at_n", "accuracy_finished", "truncated_ratio"),
@@ -27,13 +28,14 @@ _FROM_SELECTION = (
     *("method", "sampling", "seconds"),
 )
 _FROM_TRAINING = ("num_trained_rows", "num_tokens", "num_steps", "train_loss", "train_seconds", "seconds")
+_FROM_HELD_OUT = {"held_out_loss": "loss_nats", "held_out_exact": "exact_match"}
 _COLUMNS = pa.schema(
     [
         *((name, pa.string()) for name in ("point", *_KEYS[1:6])),
         *((name, pa.int64()) for name in ("selection_seed", "training_seed")),
         ("benchmark", pa.string()),
         *((name, pa.int64()) for name in _FROM_RESULTS[:2]),
-        *((name, pa.float64()) for name in _FROM_RESULTS[2:]),
+        *((name, pa.float64()) for name in (*_FROM_RESULTS[2:], *_FROM_HELD_OUT)),
     ]
 )
 Cell = tuple[str, str, str | None, str | None]  # method, model, reference model, budget
@@ -58,6 +60,9 @@ def write_results(root: Path) -> dict[str, Any]:
             about = {"point": point["name"], **{key: point[key] for key in _KEYS[1:]}}
             for benchmark, found in results["benchmarks"].items():
                 rows.append({**about, "benchmark": benchmark, **{key: found.get(key) for key in _FROM_RESULTS}})
+            if (held_out := results.get("held_out")) is not None:
+                measured = {name: held_out[key] for name, key in _FROM_HELD_OUT.items()}
+                rows.append({**about, "benchmark": HELD_OUT, "num_problems": held_out["num_rows"], **measured})
         entries.append(entry)
     write_json(root / POINTS_FILE, {"points": entries, **format_record()})
     write_table(root / RESULTS_FILE, pa.Table.from_pylist(rows, schema=_COLUMNS))
@@ -86,13 +91,18 @@ def point_entry(folder: Path, point: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def problem_values(folder: Path, results: Mapping[str, Any]) -> Values:
-    """Values of every problem, by measure and benchmark; without the benchmarks that have no value for each problem."""
+    """Values of every problem, by measure and benchmark; without the benchmarks that have no value for each problem.
+
+    Held-out rows count as a benchmark of their own.
+    """
     found: dict[str, dict[str, Mapping[str, float]]] = {measure: {} for measure in MEASURES}
     for benchmark in results["benchmarks"]:
         for measure, each in read_values(folder, results, benchmark).items():
             known = {problem: value for problem, value in each.items() if value is not None}
             if known and len(known) == len(each):
                 found[measure][benchmark] = known
+    for measure, of_rows in read_held_out(folder, results).items():
+        found[measure][HELD_OUT] = of_rows
     return found
 
 
@@ -186,10 +196,10 @@ class _Design:
         if not pairs:
             return []
         names = [name for each in pairs.values() for name in each]
-        benchmarks = list(dict.fromkeys(each for name in names for each in self.values[name][self.measure]))
+        benchmarks = list(dict.fromkeys(each for name in names for each in self.values[name].get(self.measure, {})))
         arrays = {}
         for benchmark in benchmarks:
-            each = [self.values[name][self.measure].get(benchmark, {}) for name in names]
+            each = [self.values[name].get(self.measure, {}).get(benchmark, {}) for name in names]
             if any(values.keys() != each[0].keys() for values in each):
                 self.missing.append(f"not all points have the same problems of {benchmark}")
             elif len(each[0]) > 1:

@@ -9,7 +9,9 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from circuitseer_trl.demo import word_problems
-from circuitseer_trl.demo.word_problems import make_benchmark, make_pool, problems, split_of
+from circuitseer_trl.demo.known_truth import KnownTruthScorer
+from circuitseer_trl.demo.word_problems import WRONG_RATIO, make_benchmark, make_pool, problems, split_of
+from circuitseer_trl.pool.rows import Example
 from tests.conftest import ROOT
 
 BASE_MODEL = ROOT / "recipes/demo/base_model"
@@ -54,14 +56,33 @@ def counts_worked(solution: str) -> list[int]:
 
 
 @pytest.mark.parametrize("rows", [POOL, BENCHMARK], ids=["pool", "benchmark"])
-def test_solutions_are_right(rows):
+def test_solutions_are_right_unless_they_are_said_to_be_wrong(rows):
     for row in rows:
-        counts = counts_worked(row["solution"])
-        assert counts == counts_told(row["problem"])
+        counts, told = counts_worked(row["solution"]), counts_told(row["problem"])
+        if row.get("solution_is") == "wrong":  # it begins right, computes right, and ends wrong
+            assert counts[0] == told[0]
+            assert counts != told
+            assert counts[-1] != told[-1]
+        else:
+            assert counts == told
         assert len(counts) == row["num_steps"] + 1
         assert all(0 < count <= 99 for count in counts)
         assert row["solution"].endswith(f"\\boxed{{{row['answer']}}}.")
         assert int(row["answer"]) == counts[-1]
+
+
+def test_as_many_solutions_are_wrong_as_asked():
+    for ratio in (0.0, 0.25, 1.0):
+        assert Counter(row["solution_is"] for row in make_pool(40, 0, ratio))["wrong"] == 40 * ratio
+    assert Counter(row["solution_is"] for row in POOL) == {"wrong": 600 * WRONG_RATIO, "right": 600 * (1 - WRONG_RATIO)}
+
+
+def test_the_known_truth_draws_from_the_right_solutions():
+    rows = [
+        Example(row=n, uid=str(n), problem="", completion="", category=kind)
+        for n, kind in enumerate(["right", "wrong", None])
+    ]
+    assert [row["score"] for row in KnownTruthScorer().score_batch(rows)] == [1.0, 0.0, 0.0]
 
 
 def test_same_seed_gives_the_same_rows():
