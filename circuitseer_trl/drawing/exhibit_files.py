@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from circuitseer_trl.artifacts import atomic_path
 from circuitseer_trl.drawing.exhibits import Exhibit, Table
 from circuitseer_trl.drawing.figure_data import figure_table
@@ -29,7 +31,8 @@ def write_exhibits(exhibits: Sequence[Exhibit], folder: Path, formats: Sequence[
     """Writes the files, such as `results.csv`, and returns their paths. The same exhibits give the same bytes."""
     check_formats(formats)
     paths = []
-    for stem, exhibit in zip(_stems(exhibits), exhibits, strict=True):
+    named = list(zip(_stems(exhibits), exhibits, strict=True))
+    for stem, exhibit in tqdm(named, desc="Tables and figures", unit="exhibit", leave=False, disable=None):
         for form in formats:
             content = _content(exhibit, form)
             if content is not None:

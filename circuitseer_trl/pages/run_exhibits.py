@@ -151,7 +151,7 @@ def answers_table(runs: Runs) -> Table:
         "without a reference. Right of finished is Pass@1 among the answers that are not truncated; avg@n is the mean over "
         "sampled answers."
     )
-    return Table("answers", "Answers", ["run", "benchmark", "problems", *ratios, "mean tokens"], rows, note)
+    return Table("answer-ends", "How answers end", ["run", "benchmark", "problems", *ratios, "mean tokens"], rows, note)
 
 
 def pass_at_k_tables(runs: Runs) -> list[Table]:
