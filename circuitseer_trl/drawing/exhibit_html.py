@@ -35,6 +35,8 @@ from circuitseer_trl.drawing.planes import bars_svg, heads_svg, histogram_svg, l
 
 MAX_ROWS = 1000  # of a figure's table in a page
 
+MAX_ROWS_SHOWN = 15  # of a table; a longer one scrolls in a window of its own
+
 
 def exhibit_html(exhibit: Exhibit, *, level: int = 3) -> str:
     """A table or a figure as HTML, with an anchor of its name.
@@ -76,7 +78,8 @@ def table_html(table: Table) -> str:
     )
     head = f"<thead><tr>{head}</tr></thead>" if any(table.heading) else ""
     named = f'role="region" aria-label="{html.escape(table.title)}"'
-    return f'<div class="scroll" tabindex="0" {named}><table>{head}<tbody>{body}</tbody></table></div>'
+    tall = " tall" if len(table.rows) > MAX_ROWS_SHOWN else ""
+    return f'<div class="scroll{tall}" tabindex="0" {named}><table>{head}<tbody>{body}</tbody></table></div>'
 
 
 def _figure_html(exhibit: Figure) -> str:

@@ -20,7 +20,8 @@ body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; max-widt
 h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.75rem 0 .5rem; } p { max-width: 46rem; margin: .4rem 0 .8rem; }
 p.note, figcaption { color: var(--soft); font-size: .9rem; }
-.scroll { overflow-x: auto; margin: .75rem 0; }
+.scroll { overflow-x: auto; margin: .75rem 0; } .scroll.tall { max-height: 26rem; overflow-y: auto; }
+.tall thead th { position: sticky; top: 0; background: var(--page); z-index: 1; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap;
   vertical-align: top; }
@@ -55,7 +56,8 @@ a { color: inherit; } :focus-visible { outline: 2px solid rgb(var(--more)); outl
 nav ul { columns: 16rem; padding-left: 1.1rem; margin: .5rem 0 1.5rem; } nav li { break-inside: avoid; }
 .skip { position: absolute; left: -99rem; } .skip:focus { position: static; } section { scroll-margin-top: 1rem; }
 @media print { :root { color-scheme: light; } nav, .skip { display: none; } body { max-width: none; padding: 0; }
-  .scroll { overflow: visible; } figure, tr, .row { break-inside: avoid; } h1, h2, h3, h4 { break-after: avoid; }
+  .scroll, .scroll.tall { overflow: visible; max-height: none; }
+  figure, tr, .row { break-inside: avoid; } h1, h2, h3, h4 { break-after: avoid; }
   * { print-color-adjust: exact; } }
 @media (max-width: 44rem) { body { padding: 1rem .9rem 3rem; } .row { grid-template-columns: minmax(0, 1fr) auto; }
   .row > svg { grid-column: 1 / -1; grid-row: 2; margin: 0 .5rem; width: calc(100% - 1rem); } .row { margin-bottom: .35rem; }

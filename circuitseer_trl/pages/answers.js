@@ -4,7 +4,7 @@
   "use strict";
   const index = JSON.parse(document.getElementById("answers-index").textContent);
   const view = document.getElementById("answers-view");
-  const parts = new Map(), waiting = new Map(), PAGE = 200;
+  const parts = new Map(), waiting = new Map(), PAGE = 20;
   const state = { benchmark: 0, a: 0, b: Math.min(1, index.runs.length - 1), filter: "all", text: "", shown: PAGE };
   const FILTERS = {
     all: ["all problems", () => true],

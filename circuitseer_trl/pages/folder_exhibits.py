@@ -7,6 +7,8 @@ from circuitseer_trl.drawing.exhibits import Exhibit
 from circuitseer_trl.evaluation.run_folders import compare_with, read_runs
 from circuitseer_trl.pages.run_exhibits import run_exhibits
 from circuitseer_trl.pages.selection_exhibits import selection_exhibits
+from circuitseer_trl.pages.study_page import study_sections
+from circuitseer_trl.pages.study_views.study_files import is_study, read_study_files
 
 
 def folder_exhibits(folders: Sequence[Path]) -> list[Exhibit]:
@@ -16,7 +18,11 @@ def folder_exhibits(folders: Sequence[Path]) -> list[Exhibit]:
             raise FileNotFoundError(
                 f"There is no folder {folder}. `circuitseer study` and `circuitseer evaluate` write one."
             )
-    return _of_runs(folders)
+    if not any(map(is_study, folders)):
+        return _of_runs(folders)
+    if len(folders) > 1:
+        raise ValueError(f"A study is exported alone, got {len(folders)} folders.")
+    return [each for section in study_sections(read_study_files(folders[0])) for each in section.exhibits]
 
 
 def _of_runs(folders: Sequence[Path]) -> list[Exhibit]:

@@ -39,4 +39,6 @@ class MeasureForm:
 
 
 def form_of(measure: str) -> MeasureForm:
+    if measure == "held_out_loss":
+        return MeasureForm(MEASURES[measure], "nats per token", "nats per token", 1.0, 4, less_is_better=True)
     return MeasureForm(MEASURES[measure])

@@ -10,6 +10,7 @@ from circuitseer_trl.drawing.exhibits import Table
 from circuitseer_trl.drawing.html_pages import html_page
 from circuitseer_trl.evaluation.paired import PairedComparison
 from circuitseer_trl.evaluation.run_folders import Runs
+from circuitseer_trl.pages.answers import answers_section
 from circuitseer_trl.pages.result_tables import not_compared
 from circuitseer_trl.pages.run_exhibits import run_exhibits
 from circuitseer_trl.pages.selection_exhibits import (
@@ -29,6 +30,7 @@ def report_page(
     folders: Mapping[str, Path],
     baseline: str,
     comparisons: Mapping[str, PairedComparison],
+    page: Path,
     selection_dirs: Iterable[str | Path] = (),
 ) -> str:
     """Makes the page as HTML.
@@ -38,11 +40,18 @@ def report_page(
         folders: The runs' folders, which may also have other files of `circuitseer reproduce`.
         baseline: Name of the run that the others are compared with.
         comparisons: The comparisons of the other runs with the baseline, by their names.
+        page: Where it will be written; the answers of large runs go to a folder beside it.
         selection_dirs: More folders with heads.json, scores.json or selection.json.
     """
     differences = [f"<p>{html.escape(each)}</p>" for each in not_compared(baseline, comparisons)]
     tables = [exhibit_html(each, level=2) for each in run_exhibits(runs, folders, baseline, comparisons)]
-    parts = [*tables[:2], *differences, *tables[2:], _selections(folders, selection_dirs)]
+    parts = [
+        *tables[:2],
+        *differences,
+        *tables[2:],
+        _selections(folders, selection_dirs),
+        answers_section(folders, page),
+    ]
     return html_page("CircuitSeer report", "".join(parts))
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from circuitseer_trl.drawing.text_tables import text_table
 from circuitseer_trl.evaluation.paired import MEASURES
-from circuitseer_trl.pages.result_tables import percent, points, probability
+from circuitseer_trl.pages.measure_forms import form_of
+from circuitseer_trl.pages.result_tables import probability
 
 _KEYS = ("method", "model", "reference_model", "budget", "measure", "benchmark")
 
@@ -25,24 +26,28 @@ def study_table(found: Mapping[str, Any]) -> str:
         cells = [str(mean[key] or "-") for key in shown]
         benchmark = mean["benchmark"] if mean["num_benchmarks"] == 1 else f"average of {mean['num_benchmarks']}"
         cells += [benchmark, MEASURES[mean["measure"]], str(len(mean["points"]))]
-        cells.append(percent(mean["mean"], mean["interval"]))
+        form = form_of(mean["measure"])
+        cells.append(f"{form.value(mean['mean'])} {form.interval(mean['interval'])}")
         for each in differences.get(tuple(mean[key] for key in _KEYS), []):
-            interval = "[{}, {}]".format(*map(points, each["interval"]))
+            interval = form.interval(each["interval"], signed=True)
             against = (
                 f" ({each['baseline_budget']})"
                 if each["baseline_budget"] != each["budget"] and each["budget"] is None
                 else ""
             )
-            rows.append([*cells, points(each["mean"]) + against, interval, probability(each["p_holm"])])
+            smallest = "-" if each["detectable"] is None else form.value(each["detectable"])
+            difference = form.difference(each["mean"]) + against
+            rows.append([*cells, difference, interval, probability(each["p_holm"]), smallest])
             cells = [""] * len(cells)
         if any(cells):
-            rows.append([*cells, "", "", ""])
+            rows.append([*cells, "", "", "", ""])
     varied = sorted({name for each in found["differences"] for name in each["varied"]})
-    heading = [*shown, "benchmark", "measure", "runs", "mean", "difference", "95% interval", "p"]
+    heading = [*shown, "benchmark", "measure", "runs", "mean", "difference", "95% interval", "p", "detectable"]
     lines = [
         f"{found['num_finished']} of {found['num_points']} points are finished. Differences are to {found['baseline']}, in "
-        "percentage points, on the same seeds and problems"
-        + (f"; intervals cover {', '.join(varied)}; p is Holm's, over the methods." if varied else "."),
+        "percentage points (the loss in nats per token), on the same seeds and problems"
+        + (f"; intervals cover {', '.join(varied)}; p is Holm's, over the methods" if varied else "")
+        + "; detectable is the smallest true difference that is found with 80% power.",
         text_table(heading, rows) if rows else "No point has results.",
     ]
     for each in found["not_compared"]:

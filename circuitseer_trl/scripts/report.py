@@ -2,13 +2,19 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from circuitseer_trl.command_line import CommandParser, run_command
 
 
 def main(args: Sequence[str] | None = None) -> None:
     parser = CommandParser(prog="circuitseer report", description=__doc__)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="`output_dir` of an evaluation, or its results.json.")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="`output_dir` of an evaluation, or its results.json; or one study's folder.",
+    )
     parser.add_argument("--baseline", metavar="RUN", help="Run to compare the others with (the first).")
     parser.add_argument(
         "--selection_dir",
@@ -17,7 +23,7 @@ def main(args: Sequence[str] | None = None) -> None:
         metavar="DIR",
         help="Another folder with heads.json, scores.json or selection.json, beside RUN and RUN/selection.",
     )
-    parser.add_argument("--output", default="report.html", help="The page to write.")
+    parser.add_argument("--output", type=Path, help="The page to write (report.html; of a study, that in its folder).")
     options = parser.parse_args(args)
     from circuitseer_trl.artifacts import write_text
     from circuitseer_trl.drawing.text_tables import text_table
@@ -26,7 +32,11 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.pages.report import report_page
     from circuitseer_trl.pages.result_tables import differences_text, results_table
     from circuitseer_trl.pages.selection_exhibits import run_overlaps
+    from circuitseer_trl.pages.study_views.study_files import is_study
 
+    if any(is_study(Path(run)) for run in options.runs):
+        report_study([Path(run) for run in options.runs], options.output, options.baseline)
+        return
     paths = options.runs
     if options.baseline and run_folder(options.baseline).is_dir():
         given = [run_folder(path) for path in paths]
@@ -39,8 +49,27 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f"\n{differences_text(baseline, comparisons)}")
     if rows := overlap_rows(run_overlaps(folders, options.selection_dir)):
         print(f"\n{OVERLAP_TITLE}\n{text_table(OVERLAP_HEADING, rows)}")
-    write_text(options.output, report_page(runs, folders, baseline, comparisons, options.selection_dir))
-    print(f"\nPage: {options.output}")
+    page = options.output or Path("report.html")
+    write_text(page, report_page(runs, folders, baseline, comparisons, page, options.selection_dir))
+    print(f"\nPage: {page}")
+
+
+def report_study(folders: list[Path], page: Path | None, baseline: str | None) -> None:
+    """Draws the page of a study again, from the files that `circuitseer study` wrote."""
+    from circuitseer_trl.artifacts import read_json, write_text
+    from circuitseer_trl.pages.study_page import PAGE, study_page
+    from circuitseer_trl.pages.study_table import study_table
+
+    if len(folders) > 1 or baseline is not None:
+        raise ValueError(
+            "A study is reported alone, and its file has the baseline. Give its folder, without other runs."
+        )
+    [root] = folders
+    page = page or root / PAGE
+    text = study_page(root, page)
+    print(study_table(read_json(root / "differences.json")))
+    write_text(page, text)
+    print(f"\nPage: {page}")
 
 
 if __name__ == "__main__":

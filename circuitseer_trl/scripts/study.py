@@ -92,10 +92,16 @@ def main(args: Sequence[str] | None = None) -> int:
             print(f"{len(done)} of {len(tasks)} steps were finished before.", flush=True)
         good = len(done) == len(tasks) or run_study.run_tasks(root, tasks, done, options.workers, launch)
         if not options.only:
+            from circuitseer_trl.artifacts import write_text
+            from circuitseer_trl.pages.study_page import PAGE, study_page
             from circuitseer_trl.pages.study_table import study_table
+            from circuitseer_trl.pages.study_views.answer_sentences import answer
+            from circuitseer_trl.pages.study_views.study_files import read_study_files
             from circuitseer_trl.studies.study_results import write_results
 
             print(study_table(write_results(root)))
+            write_text(root / PAGE, study_page(root, root / PAGE))
+            print("\n".join(["", *answer(read_study_files(root)), "", f"Page: {root / PAGE}"]))
         return 0 if good else 1
 
 

@@ -1,5 +1,6 @@
 """A whole study: each shared step is done once, a point is as in fresh processes, and what is done stays done."""
 
+import csv
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.digests import content_digest
 from circuitseer_trl.scripts.main import main as circuitseer
+from tests.helpers.browser import opened
 from tests.helpers.launch import kill, launch, start, wait_until
 from tests.helpers.study_world import products, write_study, write_world
 
@@ -133,3 +135,39 @@ def test_a_killed_study_goes_on_to_the_same_bytes(study: World, tmp_path: Path):
     done = launch(MAIN, *command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert products(root) == products(study.root)
+
+
+@pytest.mark.engine
+def test_its_page_begins_with_the_answer_and_fits_a_phone(study: World, tmp_path: Path):
+    page = study.root / "report.html"
+    assert "Page: " in study.printed
+    for width, theme in ((360, "dark"), (1200, "light")):
+        with opened(page, width=width, theme=theme) as tab:
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            sections = tab.evaluate("[...document.querySelectorAll('main > section')].map(each => each.id)")
+            assert sections[0] == "answer"
+            assert {"results-section", "selections-section", "heads-section", "cost-section", "answers"} <= set(
+                sections
+            )
+            assert tab.evaluate("document.getElementById('answer').innerText").split()[1:4] == [
+                "No",
+                "difference",
+                "to",
+            ]
+    with opened(page) as tab:
+        stops = tab.tab_stops(limit=14)
+        assert stops[:4] == ["a To the content", "a Answer", "a Results", "a Differences"]
+
+
+@pytest.mark.engine
+def test_report_draws_its_page_again_and_export_writes_its_exhibits(study: World, tmp_path: Path):
+    assert circuitseer(["report", str(study.root), "--output", str(tmp_path / "again.html")]) == 0
+    assert (tmp_path / "again.html").read_text() == (study.root / "report.html").read_text()
+    assert circuitseer(["report", str(study.root), str(study.root)]) == 2
+    assert (
+        circuitseer(["export", str(study.root), "--output_dir", str(tmp_path / "out"), "--formats", "csv", "tex"]) == 0
+    )
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"results.csv", "results.tex", "differences.csv", "overlap.csv", "cost.csv"} <= written
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
+    assert [row["method"] for row in rows] == ["random", "top"]

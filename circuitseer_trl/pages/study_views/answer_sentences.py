@@ -8,9 +8,10 @@ from circuitseer_trl.pages.measure_forms import MeasureForm, form_of
 from circuitseer_trl.pages.result_tables import probability
 from circuitseer_trl.pages.study_views.study_files import Record, StudyFiles
 from circuitseer_trl.selection.methods import WITHOUT_SELECTION
+from circuitseer_trl.studies.study_results import HELD_OUT
 
 # Methods that choose without looking at what a row teaches. A method that does not beat them has shown nothing.
-CONTROLS = ("random", "length", "longest", "trace_length")
+CONTROLS = ("random", "length", "longest", "trace_length", "circuitseer_trl.demo.known_truth:KnownTruthScorer")
 LEVEL = 0.05
 MAX_SENTENCES = 6  # groups of models and budgets with sentences of their own; more are counted
 MAX_MEASURED = 4  # methods whose differences are in a sentence; the tables have all
@@ -32,13 +33,15 @@ def of_benchmarks(each: Record, total: int) -> str:
     """What a number is over, such as `average over 7 of 9 benchmarks`."""
     number = each["num_benchmarks"]
     if number == 1:
-        return str(each["benchmark"]) + (f", 1 of {total} benchmarks" if total > 1 else "")
+        single = total > 1 and each["benchmark"] != HELD_OUT
+        return str(each["benchmark"]) + (f", 1 of {total} benchmarks" if single else "")
     return f"average of {total} benchmarks" if number == total else f"average over {number} of {total} benchmarks"
 
 
 def num_benchmarks(study: StudyFiles) -> int:
+    """The number of benchmarks; held-out rows are none, since they have measures of their own."""
     names = {each["benchmark"] for each in study.found["means"] if each["num_benchmarks"] == 1}
-    return max(1, len(names))
+    return max(1, len(names - {HELD_OUT}))
 
 
 def is_control(point: Record) -> bool:
@@ -143,9 +146,10 @@ def _of_group(methods: _Methods, group: Sequence[Record], form: MeasureForm) -> 
     if winners:
         not_beaten, not_tested = _controls(methods, winners, group, form)
         return [*not_beaten, *beats, *not_tested, *loses, *open_ones]
+    none = [f"No selection beats {group[0]['baseline']}."] if len(selections) > 1 else []
     if any(each in selections for each in worse):
-        return [*loses, *open_ones, *beats]
-    return [*open_ones, *loses, *beats]
+        return [*none, *loses, *open_ones, *beats]
+    return [*none, *open_ones, *loses, *beats]
 
 
 def _shown(each: Record) -> bool:

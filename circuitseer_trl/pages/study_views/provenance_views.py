@@ -83,7 +83,7 @@ def commands(study: StudyFiles) -> list[str]:
     steps = {step for point in study.points for step in point["seconds"]}
     for point in study.points:
         record = _card(study.root / point["folder"] / "steps.json")
-        if {step for step in record} != steps or not record:
+        if not record or set(record) != steps:
             continue
         for step in record.values():
             words = [str(word) for word in step["command"]]

@@ -42,7 +42,9 @@ def result_exhibits(study: StudyFiles) -> list[Exhibit]:
             for place, group in groups_of(study, entries).items()
         ]
         note = f"Mean over seeds, with a 95% interval over {_varied(entries)}; each small dot is a run."
-        found.append(DotPlot(anchor("results", measure), f"{form.name} by method", groups, note, form.unit))
+        unit = form.unit if form.unit == "%" else ""
+        title = f"{form.name} by method" + ("" if unit else f", {form.unit}")
+        found.append(DotPlot(anchor("results", measure), title, groups, note, unit))
     return [*found, _result_table(study)] if found else []
 
 
@@ -94,7 +96,7 @@ def _result_table(study: StudyFiles) -> Table:
     rows: list[list[Cell]] = []
     for found in by_cell.values():
         first = next(iter(found.values()))
-        cells = _named(study, first) + [str(len(first["points"])), of_benchmarks(first, total)]
+        cells = [*_named(study, first), str(len(first["points"])), of_benchmarks(first, total)]
         for measure in measures:
             each = found.get(measure)
             if each is None:
@@ -173,7 +175,7 @@ def _difference_table(study: StudyFiles, name: str, title: str, entries: Sequenc
 
 
 def benchmark_exhibits(study: StudyFiles) -> list[Exhibit]:
-    """For each measure the mean of each method on each benchmark, with the difference to the baseline, and all these differences."""
+    """For each measure the mean of each method on each benchmark, and the differences to the baseline."""
     if num_benchmarks(study) < 2:
         return []
     found: list[Exhibit] = [_benchmark_table(study, measure) for measure in measured(study)]

@@ -58,7 +58,7 @@ def test_a_method_that_is_better():
 def test_a_method_that_is_worse_comes_before_what_is_not_shown():
     text = first(entry("soft", 0.5), entry("top", -4.2, p=0.0001))
     assert text.startswith(
-        "top is worse than random by 4.2 points [-7.2, -1.2], p < 0.001 (Holm over 2 methods; Pass@1"
+        "No selection beats random. top is worse than random by 4.2 points [-7.2, -1.2], p < 0.001 (Holm over 2 methods; Pass@1"
     )
     assert "Measured: soft" in text
 
