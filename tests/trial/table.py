@@ -19,7 +19,7 @@ def record(request: pytest.FixtureRequest, group: str, outcome: Outcome) -> None
 def outcome_table(counts: Counter[tuple[str, str]]) -> str:
     kinds = get_args(Outcome)
     groups = list(dict.fromkeys(group for group, _ in sorted(counts)))
-    rows = [[group, *(counts[group, kind] for kind in kinds)] for group in groups]
+    rows: list[list[Any]] = [[group, *(counts[group, kind] for kind in kinds)] for group in groups]
     rows.append(["all", *(sum(row[place] for row in rows) for place in range(1, len(kinds) + 1))])
     shown = [[str(row[0]), str(sum(row[1:])), *map(str, row[1:])] for row in rows]
     return text_table(["", "tried", *kinds], shown)

@@ -98,10 +98,10 @@ def _result_table(study: StudyFiles) -> Table:
         first = next(iter(found.values()))
         cells = [*_named(study, first), str(len(first["points"])), of_benchmarks(first, total)]
         for measure in measures:
-            each = found.get(measure)
-            if each is None:
+            if measure not in found:
                 cells.append(number_cell(None))
                 continue
+            each = found[measure]
             form = form_of(measure)
             text = f"{form.value(each['mean'])} {form.interval(each['interval'])}"
             if each["num_benchmarks"] != first["num_benchmarks"]:

@@ -51,17 +51,17 @@ def _overlap_matrix(study: StudyFiles, points: dict[str, Record], budget: str | 
             for key in ((study.label(one), study.label(other)), (study.label(other), study.label(one))):
                 shares.setdefault(key, []).append(share)
     values, texts = [], []
-    for one in names:
-        means = [tuple(np.mean(shares.get((one, other), [(nan, nan)]), axis=0)) for other in names]
-        values.append([1.0 if one == other else float(mean[0]) for other, mean in zip(names, means, strict=True)])
+    for name in names:
+        means = [tuple(np.mean(shares.get((name, each), [(nan, nan)]), axis=0)) for each in names]
+        values.append([1.0 if name == each else float(mean[0]) for each, mean in zip(names, means, strict=True)])
         texts.append(
             [
                 ""
-                if one == other
+                if name == each
                 else "-"
                 if np.isnan(mean[0])
                 else f"{100 * mean[0]:.0f}% (chance {100 * mean[1]:.0f}%)"
-                for other, mean in zip(names, means, strict=True)
+                for each, mean in zip(names, means, strict=True)
             ]
         )
     note = (
