@@ -7,6 +7,7 @@ from circuitseer_trl.pages.answers import answers_section
 from circuitseer_trl.pages.sections import Section, section_html
 from circuitseer_trl.pages.study_views.answer_sentences import answer, sentences_of
 from circuitseer_trl.pages.study_views.head_views import head_exhibits
+from circuitseer_trl.pages.study_views.paper_views import paper_exhibits
 from circuitseer_trl.pages.study_views.provenance_views import commands, provenance_exhibits
 from circuitseer_trl.pages.study_views.result_views import benchmark_exhibits, difference_exhibits, result_exhibits
 from circuitseer_trl.pages.study_views.selection_views import overlap_exhibits, score_exhibits, selection_exhibits
@@ -23,6 +24,7 @@ def study_sections(study: StudyFiles) -> list[Section]:
         Section("results-section", "Results", exhibits=result_exhibits(study)),
         Section("differences-section", "Differences", sentences_of(study.found), difference_exhibits(study)),
         Section("benchmarks-section", "Benchmarks", exhibits=benchmark_exhibits(study)),
+        Section("paper-section", "In the paper's form", exhibits=paper_exhibits(study)),
         Section("selections-section", "Selections", exhibits=[*overlap_exhibits(study), *selection_exhibits(study)]),
         Section("scores-section", "Scores", exhibits=score_exhibits(study)),
         Section("heads-section", "Heads", exhibits=head_exhibits(study)),

@@ -83,6 +83,16 @@ class Pool:
         lengths = [pc.utf8_length(batch["completion"]).to_numpy() for batch in batches]
         return np.concatenate([np.zeros(0), *lengths])
 
+    @cached_property
+    def words(self) -> np.ndarray:
+        """Number of words of each row, problem and worked solution together: texts between white space."""
+        batches = self.examples.select_columns(["problem", "completion"]).with_format("arrow").iter(batch_size=10_000)
+        counts = [
+            sum(pc.count_substring_regex(batch[name], r"\S+").to_numpy() for name in ("problem", "completion"))
+            for batch in batches
+        ]
+        return np.concatenate([np.zeros(0, dtype=np.int64), *counts])
+
     def subset(self, indices: Iterable[int]) -> "Pool":
         """A pool of the usable rows at the given positions."""
         return Pool(self.examples.select(list(indices)), self.dropped, self.source, self.name, self.cleaning)

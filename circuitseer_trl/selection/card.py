@@ -11,6 +11,7 @@ from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
 from circuitseer_trl.selection.card_warnings import selection_warnings
 
+NUM_BINS = 24
 EFFECTIVE_SAMPLE_SIZE = (
     "share of the rows that would carry a soft draw if all its weights were equal; at 1 the weights are equal, so the draw is a "
     "random one"
@@ -52,6 +53,7 @@ def selection_card(
         "mean_sink_share": {"pool": nan_mean(sink_share), "selected": nan_mean(sink_share[chosen])},
         "score_quantiles": {"pool": quantiles(values), "selected": quantiles(selection.scores)},
         "mean_tokens": {"pool": nan_mean(tokens), "selected": nan_mean(tokens[chosen])},
+        "words": word_counts(pool, chosen),
         "categories": category_shift(pool, chosen),
         "uids": fingerprint(sorted(selection.uids)),
         "rows": table_fingerprint(selection.to_table()),
@@ -59,6 +61,27 @@ def selection_card(
         "versions": library_versions(),
     }
     return sealed(card)
+
+
+def word_counts(pool: Pool, chosen: np.ndarray) -> dict[str, Any]:
+    """The distribution of the rows' words in the pool and in the selection, for a picture like figure 5 of the paper.
+
+    Returns:
+        `edges` of the bins, and for `pool` and `selected` the rows in each bin, in `counts`, with their mean and median. Rows
+        above the last edge, the pool's 99th percentile, are in no bin.
+    """
+    words = pool.words
+    edges = np.linspace(0, max(1.0, float(np.quantile(words, 0.99))), NUM_BINS + 1)
+    found: dict[str, Any] = {"edges": edges.tolist()}
+    for name, each in (("pool", words), ("selected", words[chosen])):
+        counts = np.histogram(each, edges)[0].tolist()
+        found[name] = {
+            "counts": counts,
+            "mean": float(each.mean()),
+            "median": float(np.median(each)),
+            "rows": len(each),
+        }
+    return found
 
 
 def category_shift(pool: Pool, chosen: np.ndarray) -> dict[str, dict[str, int]] | None:
