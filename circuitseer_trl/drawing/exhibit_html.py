@@ -34,8 +34,7 @@ from circuitseer_trl.drawing.html_pages import anchor
 from circuitseer_trl.drawing.planes import bars_svg, heads_svg, histogram_svg, lines_svg, scatter_svg
 
 MAX_ROWS = 1000  # of a figure's table in a page
-
-MAX_ROWS_SHOWN = 15  # of a table; a longer one scrolls in a window of its own
+MAX_ROWS_SHOWN = 30  # of a table; a longer one scrolls in a window of its own
 
 
 def exhibit_html(exhibit: Exhibit, *, level: int = 3) -> str:
@@ -78,8 +77,10 @@ def table_html(table: Table) -> str:
     )
     head = f"<thead><tr>{head}</tr></thead>" if any(table.heading) else ""
     named = f'role="region" aria-label="{html.escape(table.title)}"'
-    tall = " tall" if len(table.rows) > MAX_ROWS_SHOWN else ""
-    return f'<div class="scroll{tall}" tabindex="0" {named}><table>{head}<tbody>{body}</tbody></table></div>'
+    drawn = f'tabindex="0" {named}><table>{head}<tbody>{body}</tbody></table></div>'
+    if len(table.rows) <= MAX_ROWS_SHOWN:
+        return f'<div class="scroll" {drawn}'
+    return f'<div class="scroll tall" {drawn}<p class="note">{len(table.rows):,} rows. The table scrolls.</p>'
 
 
 def _figure_html(exhibit: Figure) -> str:

@@ -20,8 +20,9 @@ body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; max-widt
 h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.75rem 0 .5rem; } p { max-width: 46rem; margin: .4rem 0 .8rem; }
 p.note, figcaption { color: var(--soft); font-size: .9rem; }
-.scroll { overflow-x: auto; margin: .75rem 0; } .scroll.tall { max-height: 26rem; overflow-y: auto; }
-.tall thead th { position: sticky; top: 0; background: var(--page); z-index: 1; }
+.scroll { overflow-x: auto; margin: .75rem 0; } .scroll.tall { max-height: 36rem; overflow-y: auto;
+  border-bottom: 2px solid var(--line); }
+.tall thead th { position: sticky; top: 0; background: var(--page); z-index: 1; } .tall thead th:first-child { z-index: 2; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap;
   vertical-align: top; }

@@ -97,13 +97,15 @@ def _matrix(canvas: Canvas, figure: Matrix) -> None:
     axes = canvas.subplots()
     values = np.array(figure.values, dtype=float).reshape(len(figure.names), len(figure.names))
     colours = LinearSegmentedColormap.from_list("overlap", [LESS, "white", MORE])
-    axes.imshow(values, cmap=colours, vmin=-1.3, vmax=1.3)
+    axes.imshow(values, cmap=colours, vmin=-1.3, vmax=1.3, aspect="auto")
+    texts = [[text.replace(" (", "\n(") for text in line] for line in figure.texts]
     for line, column in np.ndindex(values.shape):
-        axes.text(column, line, figure.texts[line][column], ha="center", va="center", fontsize=7)
+        axes.text(column, line, texts[line][column], ha="center", va="center", fontsize=7)
     axes.set_xticks(range(len(figure.names)), figure.names, rotation=30, ha="right")
     axes.set_yticks(range(len(figure.names)), figure.names)
-    side = 1.6 + 0.55 * len(figure.names)
-    canvas.set_size_inches(max(WIDTH, side), side)
+    longest = max(len(part) for line in texts for text in line for part in text.split("\n"))
+    width = 1.5 + len(figure.names) * max(0.5, 0.065 * longest)
+    canvas.set_size_inches(max(WIDTH, width), 1.2 + 0.4 * len(figure.names))
 
 
 def _heads(canvas: Canvas, figure: HeadMap) -> None:

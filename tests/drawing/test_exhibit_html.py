@@ -1,5 +1,6 @@
 """Tables and figures in a page: the numbers are in their places, and foreign text stays text."""
 
+import re
 from math import nan
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def test_numbers_stand_right_and_words_left():
     drawn = exhibit_html(table)
     assert '<td class="word">a</td><td class="word">m</td><td>1</td><td class="text">long</td>' in drawn
     assert 'aria-label="A &lt;b&gt;"' in drawn
+
+
+@pytest.mark.parametrize(("num_rows", "words"), [(30, []), (31, ["31 rows. The table scrolls."])])
+def test_a_long_table_scrolls_and_says_so(num_rows: int, words: list[str]):
+    drawn = exhibit_html(Table("t", "T", ["x"], [["a"]] * num_rows))
+    assert drawn.count("<td") == num_rows
+    assert re.findall(r'<p class="note">(.*?)</p>', drawn) == words
+    assert ('class="scroll tall"' in drawn) == bool(words)
 
 
 def test_an_anchor_has_no_spaces():
