@@ -129,8 +129,13 @@ def test_a_run_records_no_key(tmp_path: Path):
 from pathlib import Path
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.finished import FinishedStep
-from circuitseer_trl.studies.reproduce import Step, run
-step = Step("x", "tests.test_redaction", {words!r}, lambda: FinishedStep("x", {str(tmp_path)!r}, [], []))
+from circuitseer_trl.studies.reproduce import run
+from circuitseer_trl.studies.tasks import Task
+class Step(Task):
+    module = "tests.test_redaction"
+    def finished(self, num_processes):
+        return FinishedStep("x", {str(tmp_path)!r}, [], [])
+step = Step("x", "train-sft", "", {str(tmp_path)!r}, {words!r}, [], [])
 run_command(lambda words: run([step], Path({str(tmp_path)!r}), None, None))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)

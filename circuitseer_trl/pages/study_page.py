@@ -14,8 +14,6 @@ from circuitseer_trl.pages.study_views.selection_views import overlap_exhibits, 
 from circuitseer_trl.pages.study_views.study_files import StudyFiles, read_study_files
 from circuitseer_trl.pages.study_views.training_views import cost_exhibits, training_exhibits
 
-PAGE = "report.html"
-
 
 def study_sections(study: StudyFiles) -> list[Section]:
     """The parts of the page but for the browser of answers; without those that have nothing to show."""

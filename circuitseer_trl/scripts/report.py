@@ -57,8 +57,9 @@ def main(args: Sequence[str] | None = None) -> None:
 def report_study(folders: list[Path], page: Path | None, baseline: str | None) -> None:
     """Draws the page of a study again, from the files that `circuitseer study` wrote."""
     from circuitseer_trl.artifacts import read_json, write_text
-    from circuitseer_trl.pages.study_page import PAGE, study_page
+    from circuitseer_trl.pages.study_page import study_page
     from circuitseer_trl.pages.study_table import study_table
+    from circuitseer_trl.studies.tasks import PAGE
 
     if len(folders) > 1 or baseline is not None:
         raise ValueError(

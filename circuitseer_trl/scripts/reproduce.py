@@ -36,7 +36,7 @@ def main(args: Sequence[str] | None = None) -> int:
     options, rest = parser().parse_known_args(args)
     from circuitseer_trl.locks import writing_to
     from circuitseer_trl.named_files import find_file
-    from circuitseer_trl.studies.reproduce import check_processes, plan, read_overrides, run
+    from circuitseer_trl.studies.reproduce import check_processes, plan, processes_of, read_overrides, run
     from circuitseer_trl.yaml_files import read_yaml
 
     check_processes(options.num_processes, options.accelerate_config)
@@ -44,13 +44,14 @@ def main(args: Sequence[str] | None = None) -> int:
         options.accelerate_config = find_file(options.accelerate_config, ("accelerate_configs",))
         if read_yaml(options.accelerate_config).get("distributed_type") == "DEEPSPEED":
             require_extra("train", str(options.accelerate_config), "deepspeed")
-    steps = plan(options, read_overrides(rest))
+    tasks = plan(options, read_overrides(rest))
     require_extra("eval", "Evaluation", "math_verify")
     if options.wandb_group:
         require_extra("wandb", "`--wandb_group`", "wandb")
         os.environ["WANDB_RUN_GROUP"] = options.wandb_group
     with writing_to(options.output_dir, "steps"):  # the steps lock the folders of their own
-        return run(steps, options.output_dir, options.accelerate_config, options.num_processes)
+        launch = (options.accelerate_config, options.num_processes)
+        return run(tasks, options.output_dir, *launch, trained_by=processes_of(options))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
     require_extra("eval", "Evaluation", "math_verify")
     from circuitseer_trl.studies import run_study
     from circuitseer_trl.studies.study_plan import plan_study
+    from circuitseer_trl.studies.task_loop import finished_tasks
 
     plan = plan_study(study, root)
     if options.list_points:
@@ -79,7 +80,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if not options.dry_run:
             for name in options.only or ["study"]:  # several arrays may do different points at a time
                 stack.enter_context(writing_to(root, name))
-        done = run_study.finished_tasks(tasks, num_processes)
+        done = finished_tasks(tasks, num_processes)
         if len(done) < len(tasks) and (status := run_study.check_steps(study, plan)):
             return status
         if options.dry_run:
@@ -93,11 +94,12 @@ def main(args: Sequence[str] | None = None) -> int:
         good = len(done) == len(tasks) or run_study.run_tasks(root, tasks, done, options.workers, launch)
         if not options.only:
             from circuitseer_trl.artifacts import write_text
-            from circuitseer_trl.pages.study_page import PAGE, study_page
+            from circuitseer_trl.pages.study_page import study_page
             from circuitseer_trl.pages.study_table import study_table
             from circuitseer_trl.pages.study_views.answer_sentences import answer
             from circuitseer_trl.pages.study_views.study_files import read_study_files
             from circuitseer_trl.studies.study_results import write_results
+            from circuitseer_trl.studies.tasks import PAGE
 
             print(study_table(write_results(root)))
             write_text(root / PAGE, study_page(root, root / PAGE))

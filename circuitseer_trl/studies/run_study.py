@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ from circuitseer_trl.children import run_child, run_children, run_fork
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
-from circuitseer_trl.studies.reproduce import Step, command
 from circuitseer_trl.studies.study_file import Study
 from circuitseer_trl.studies.study_plan import Point, StudyPlan, read_keys
-from circuitseer_trl.studies.task_loop import Session, TaskLoop, read_record
+from circuitseer_trl.studies.task_loop import Session, TaskLoop, read_record, session_name
 from circuitseer_trl.studies.tasks import Task
 from circuitseer_trl.training.training_config import TrainingConfig
 
@@ -122,15 +120,6 @@ def chosen_tasks(plan: StudyPlan, only: Sequence[str]) -> list[Task]:
     return [task for task in plan.tasks if task.name in wanted]
 
 
-def finished_tasks(tasks: Sequence[Task], num_processes: int) -> list[str]:
-    """Names of the tasks that are finished. One that needs a task that is not finished is not."""
-    done: list[str] = []
-    for task in tasks:
-        if all(need in done for need in task.needs) and task.is_finished(num_processes):
-            done.append(task.name)
-    return done
-
-
 def run_tasks(
     root: Path, tasks: Sequence[Task], done: Sequence[str], workers: int, launch: tuple[Path | None, int | None] | None
 ) -> bool:
@@ -141,13 +130,11 @@ def run_tasks(
         workers: Number of processes that stay.
         launch: An accelerate config and a number of processes; tasks are then started one at a time with `accelerate launch`.
     """
-    name = f"{os.getpid()}-{time.time_ns():x}"
-    session = Session(name, root, tasks, (launch[1] if launch else None) or 1, done)
+    session = Session(session_name(), root, tasks, (launch[1] if launch else None) or 1, done)
     if launch is not None:
 
         def start(task: Task, log: Path) -> int:
-            step = Step(task.name, task.module, task.arguments, lambda: task.finished(1), launch=task.launch)
-            return run_child(command(step, *launch))
+            return run_child(task.command(*launch))
 
         return TaskLoop(session, start).run()
     session.write()

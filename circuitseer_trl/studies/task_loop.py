@@ -124,12 +124,27 @@ class TaskLoop:
             {"session": self.session.name, "status": status, "seconds": seconds},
         )
         if status:
-            say(f"[{task.name}] failed with status {status} after {seconds:.1f} s: {last_line(log)} ({log})")
+            told = f"{last_line(log)} ({log})" if log.is_file() else "see above"
+            say(f"[{task.name}] failed with status {status} after {seconds:.1f} s: {told}")
             return FAILED
         if task.kind in STEP_NAMES:
             add_seconds(self.session.root / task.folder / "steps.json", task, seconds)
         say(f"[{task.name}] took {seconds:.1f} s")
         return DONE
+
+
+def finished_tasks(tasks: Sequence[Task], num_processes: int) -> list[str]:
+    """Names of the tasks that are finished. One that needs a task that is not finished is not."""
+    done: list[str] = []
+    for task in tasks:
+        if all(need in done for need in task.needs) and task.is_finished(num_processes):
+            done.append(task.name)
+    return done
+
+
+def session_name() -> str:
+    """A name that no other command has."""
+    return f"{os.getpid()}-{time.time_ns():x}"
 
 
 def say(text: str) -> None:
@@ -155,8 +170,6 @@ def read_record(root: Path, name: str) -> dict[str, Any]:
 
 def last_line(log: Path) -> str:
     """The last line that a task printed, which says why it failed."""
-    if not log.is_file():
-        return "see above"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     return (errors or [line for line in lines if line.strip()] or ["it printed nothing"])[-1]

@@ -14,7 +14,8 @@ from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.finished import FinishedStep
 from circuitseer_trl.scripts.main import main as circuitseer
 from circuitseer_trl.scripts.reproduce import parser
-from circuitseer_trl.studies.reproduce import Step, command, plan, read_overrides, read_seconds, run
+from circuitseer_trl.studies.reproduce import plan, processes_of, read_overrides, read_seconds, run
+from circuitseer_trl.studies.tasks import Task
 from tests.conftest import ROOT
 from tests.helpers.damage import flip
 from tests.helpers.launch import launch
@@ -44,7 +45,7 @@ def recipes(folder: Path, pool_file: str, model: str, method: str = "circuitseer
     return [*words, "--output_dir", str(folder / "run")]
 
 
-def steps_of(words: list[str], *overrides: str) -> list[Step]:
+def steps_of(words: list[str], *overrides: str) -> list[Task]:
     options, rest = parser().parse_known_args([*words, *overrides])
     return plan(options, read_overrides(rest))
 
@@ -106,12 +107,12 @@ def test_evaluation_is_launched_where_a_process_has_a_gpu(
 
 
 def test_launch_only_where_it_is_asked_for(tmp_path: Path):
-    step = Step("x", "some.module", ["--a"], lambda: FinishedStep("x", str(tmp_path), {}, []))
-    assert command(step, None, None) == [sys.executable, "-m", "some.module", "--a"]
-    words = command(step, Path("zero3.yaml"), 2)
-    assert words[1:] == [
+    task = Task("x", "train-sft", "", str(tmp_path), ["--a"], [], [])
+    module = "circuitseer_trl.scripts.train_sft"
+    assert task.command(None, None) == [sys.executable, "-m", module, "--a"]
+    assert task.command(Path("zero3.yaml"), 2)[1:] == [
         *("-m", "circuitseer_trl.distributed.launcher", "--config_file", "zero3.yaml", "--num_processes", "2"),
-        *("-m", "some.module", "--a"),
+        *("-m", module, "--a"),
     ]
 
 
@@ -120,11 +121,11 @@ def test_a_shipped_recipe_is_the_same_wherever_the_package_is(tmp_path: Path, mo
     words = ["--data", "gsm8k", "--selection", "random", "--sft", "qwen2.5-math-7b", "--eval", "paper"]
     words += ["--output_dir", "runs/x"]
     monkeypatch.chdir(ROOT)
-    inside = [step.finished().made_from() for step in steps_of(words)[::2]]
+    inside = [step.finished(1).made_from() for step in steps_of(words)[::2]]
     assert "recipes/data/gsm8k.yaml" in steps_of(words)[0].arguments
     monkeypatch.chdir(tmp_path)
     assert str(ROOT / "recipes/data/gsm8k.yaml") in steps_of(words)[0].arguments
-    assert [step.finished().made_from() for step in steps_of(words)[::2]] == inside
+    assert [step.finished(1).made_from() for step in steps_of(words)[::2]] == inside
 
 
 PRODUCTS = {
@@ -142,7 +143,7 @@ def write_finished_run(tmp_path: Path, words: list[str]) -> None:
         for name in PRODUCTS[step.name]:
             (run / name).parent.mkdir(parents=True, exist_ok=True)
             (run / name).write_text(f"the content of {name}")
-        finished = step.finished()
+        finished = step.finished(1)
         folder = Path(finished.output_dir).relative_to(run)
         recorded = [str(Path(name).relative_to(folder)) for name in PRODUCTS[step.name]]
         finished.record(finished.made_from(), "Done.", recorded)
@@ -151,9 +152,9 @@ def write_finished_run(tmp_path: Path, words: list[str]) -> None:
 
 
 def to_do(words: list[str]) -> list[str]:
-    """The steps that run."""
-    record = read_seconds(Path(words[-1]) / "steps.json")
-    return [step.name for step in steps_of(words) if step.seconds_before(record) is None]
+    """The steps whose own settings, inputs or products changed; those that need them are looked at after them."""
+    options, rest = parser().parse_known_args(words)
+    return [step.name for step in plan(options, read_overrides(rest)) if not step.is_finished(processes_of(options))]
 
 
 def own_benchmark(folder: Path) -> list[str]:
@@ -186,16 +187,15 @@ DAMAGE = {
 
 
 def test_a_step_whose_product_is_not_what_it_wrote_runs_again(tmp_path: Path, finished_run: list[str]):
-    record = read_seconds(tmp_path / "run" / "steps.json")
     for step in steps_of(finished_run):
         for name in PRODUCTS[step.name]:
             product = tmp_path / "run" / name
             before = product.read_bytes()
             for kind, damage in DAMAGE.items():
                 damage(product)
-                assert step.seconds_before(record) is None, (name, kind)
+                assert not step.is_finished(1), (name, kind)
                 product.write_bytes(before)
-        assert step.seconds_before(record) == 1.0
+        assert step.is_finished(1)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_changed_keys_run_the_steps_that_have_them(tmp_path: Path, finished_run:
     assert to_do(["--num_processes", "2", *finished_run]) == ["train"]  # a step then sees twice as many rows
     for content in ("", "[]", '{"select": 3}'):
         (tmp_path / "run" / "steps.json").write_text(content)
-        assert len(to_do(finished_run)) == 4
+        assert read_seconds(tmp_path / "run" / "steps.json") == {}
 
 
 def test_a_run_that_was_moved_is_still_finished(tmp_path: Path, finished_run: list[str]):
@@ -251,17 +251,28 @@ print([name for name in ("torch", "transformers", "pyarrow", "datasets", "accele
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+class Recorded(Task):
+    """A step that copies a file."""
+
+    @property
+    def module(self) -> str:
+        return "tests.programs.recording_step"
+
+    def finished(self, num_processes: int) -> FinishedStep:
+        return recorded(*self.arguments[:3])
+
+
 def test_finished_steps_are_skipped_and_a_failure_stops(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     source = tmp_path / "source"
     source.write_text("a: 1")
 
-    def step(name: str, product: str) -> Step:
-        words = [name, str(tmp_path), str(source)]
-        return Step(name, "tests.programs.recording_step", [*words, product], lambda: recorded(*words))
+    def step(name: str, product: str, *needs: str) -> Task:
+        words = [name, str(tmp_path), str(source), product]
+        return Recorded(name, "find-heads", "", str(tmp_path), words, list(needs), [])
 
-    steps = [step("first", "one"), step("second", "no/two"), step("third", "three")]
+    steps = [step("first", "one"), step("second", "no/two", "first"), step("third", "three", "second")]
     assert run(steps, tmp_path, None, None) == 1
-    assert "[second] failed with status 1 after" in capfd.readouterr().err
+    assert "[second] failed with status 1 after" in capfd.readouterr().out
     assert not (tmp_path / "three").exists()
 
     (tmp_path / "no").mkdir()
