@@ -1,4 +1,9 @@
-"""Compares evaluations: results with intervals, and differences on the same problems, as tables and as a page."""
+"""Compares evaluations: results with intervals, and differences on the same problems, as tables and as a page.
+
+circuitseer report runs/a runs/b
+circuitseer report random=runs/r0,runs/r1,runs/r2 'top=runs/t*'     # several seeds each; the first are paired, and so on
+circuitseer report runs/study                                        # the page of a study
+"""
 
 import sys
 from collections.abc import Sequence
@@ -34,6 +39,9 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.pages.selection_exhibits import run_overlaps
     from circuitseer_trl.pages.study_views.study_files import is_study
 
+    if any("=" in run and not Path(run).exists() for run in options.runs):
+        report_groups(options.runs, options.output or Path("report.html"), options.baseline)
+        return
     if any(is_study(Path(run)) for run in options.runs):
         report_study([Path(run) for run in options.runs], options.output, options.baseline)
         return
@@ -51,6 +59,20 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f"\n{OVERLAP_TITLE}\n{text_table(OVERLAP_HEADING, rows)}")
     page = options.output or Path("report.html")
     write_text(page, report_page(runs, folders, baseline, comparisons, page, options.selection_dir))
+    print(f"\nPage: {page}")
+
+
+def report_groups(words: list[str], page: Path, baseline: str | None) -> None:
+    """Compares runs with names, some of them with several seeds."""
+    from circuitseer_trl.artifacts import write_text
+    from circuitseer_trl.pages.run_groups import compare_groups, groups_page, read_groups
+    from circuitseer_trl.pages.study_table import study_table
+    from circuitseer_trl.pages.study_views.answer_sentences import answer
+
+    groups = read_groups(words)
+    study = compare_groups(groups, baseline or next(iter(groups)))
+    print("\n".join([study_table(study.found), "", *answer(study)]))
+    write_text(page, groups_page(study, page))
     print(f"\nPage: {page}")
 
 

@@ -85,8 +85,10 @@ def main(args: Sequence[str] | None = None) -> int:
             return status
         if options.dry_run:
             from circuitseer_trl.studies.study_cost import print_selection_costs
+            from circuitseer_trl.studies.study_power import power_sentence
 
-            print(run_study.overview(root, plan, tasks, done), flush=True)
+            print(run_study.overview(root, plan, tasks, done))
+            print(power_sentence(study), flush=True)
             return print_selection_costs(plan, [task for task in tasks if task.name not in done])
         run_study.write_plan(root, file, study, plan)
         if done:

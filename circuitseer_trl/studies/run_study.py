@@ -197,6 +197,4 @@ def overview(root: Path, plan: StudyPlan, tasks: Sequence[Task], done: Sequence[
     if unknown and todo:
         names = ", ".join(unknown)
         lines.append(f"Not in it, since none was done so far: {names}. --only runs one point first.")
-    if any(task.kind == "score-pool" for task in todo):
-        lines.append("The cost of scoring, timed on a few rows:")
     return "\n".join(lines)

@@ -26,7 +26,8 @@ def print_selection_costs(plan: StudyPlan, todo: Sequence[Task]) -> int:
         if task.kind != "score-pool":
             continue
         users = [point.name for point in plan.points if point.shared.get("scores") == task.folder]
-        print(f"\n{task.name}, for {', '.join(users[:3])}{' and others' if len(users) > 3 else ''}:", flush=True)
+        named = ", ".join(users[:3]) + (" and others" if len(users) > 3 else "")
+        print(f"\nThe cost of {task.name}, timed on a few rows, for {named}:", flush=True)
         recipe = plan.recipes[Path(task.arguments[task.arguments.index("--config") + 1])]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "recipe.yaml"
