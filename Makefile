@@ -26,7 +26,7 @@ endif
 	touch $@
 
 demo: setup
-	$(PY) -m circuitseer_trl.scripts.demo $(DEMO_ARGS)
+	$(PY) -m circuitseer_trl.scripts.demo
 
 test: setup
 	$(PY) -m pytest $(PARALLEL) -m "not slow and not gpu"

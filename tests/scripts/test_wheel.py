@@ -198,8 +198,9 @@ def test_the_whole_demo(whole: Installation):
     done = whole.circuitseer("demo", timeout=3000)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "The demo took" in done.stdout
-    assert (whole.folder / "runs" / "demo" / "report.html").is_file()
+    study = whole.folder / "runs" / "demo" / "study"
+    assert (study / "report.html").is_file()
+    points = json.loads((study / "points.json").read_text())["points"]
+    assert [len(points), sum(point["finished"] for point in points)] == [31, 31]
     again = whole.circuitseer("demo", timeout=600)
-    assert (
-        again.stdout.count("finished before") == 14
-    )  # 4 runs: select, train, evaluate, report, but for what one leaves out
+    assert "98 of 98 steps were finished before." in again.stdout  # 1 heads, 6 scores, 30 selections, 30 trainings, 31 evaluations
