@@ -28,6 +28,7 @@ from circuitseer_trl.drawing.exhibits import (
     Number,
     Scatter,
     Table,
+    Tokens,
 )
 from circuitseer_trl.drawing.figure_data import figure_table
 from circuitseer_trl.drawing.html_pages import anchor
@@ -86,7 +87,7 @@ def table_html(table: Table) -> str:
 def _figure_html(exhibit: Figure) -> str:
     draw: dict[type, Callable[..., str]] = {
         **{DotPlot: _dot_plot, Matrix: _matrix, HeadMap: heads_svg, Scatter: scatter_svg, Lines: lines_svg},
-        **{Histogram: histogram_svg, Bars: bars_svg},
+        **{Histogram: histogram_svg, Bars: bars_svg, Tokens: _tokens},
     }
     drawn = draw[type(exhibit)](exhibit)
     if isinstance(exhibit, Matrix) or not drawn:  # a matrix is a table itself
@@ -95,6 +96,19 @@ def _figure_html(exhibit: Figure) -> str:
     if len(table.rows) > MAX_ROWS:
         return f'{drawn}<p class="note">`circuitseer export` writes the {len(table.rows):,} numbers of this figure.</p>'
     return f"{drawn}<details><summary>The figure as a table</summary>{table_html(table)}</details>"
+
+
+def _tokens(exhibit: Tokens) -> str:
+    """The text; a token is darker the more it receives. The first one receives so much that the second largest is full."""
+    if not exhibit.tokens:
+        return ""
+    values = [value if isfinite(value) else 0.0 for value in exhibit.values]
+    largest = sorted(values)[-2:][0] or 1.0
+    parts = []
+    for token, value in zip(exhibit.tokens, values, strict=True):
+        tint = f"rgba(var(--less),{0.7 * min(1.0, max(0.0, value) / largest):.2f})"
+        parts.append(f'<span style="background:{tint}" title="{value:.3g}">{html.escape(token)}</span>')
+    return f'<p class="tokens">{"".join(parts)}</p>'
 
 
 def _dot_plot(exhibit: DotPlot) -> str:

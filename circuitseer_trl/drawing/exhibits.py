@@ -193,5 +193,23 @@ class Bars:
     note: str = ""
 
 
-Figure = DotPlot | Matrix | HeadMap | Scatter | Lines | Histogram | Bars
+@dataclass(frozen=True)
+class Tokens:
+    """A text whose tokens are coloured by a value.
+
+    Attributes:
+        tokens: The tokens as text, with their spaces.
+        values: One for each token; 1 is an even share.
+        value_label: What the values are.
+    """
+
+    name: str
+    title: str
+    tokens: Sequence[str]
+    values: Sequence[float]
+    value_label: str
+    note: str = ""
+
+
+Figure = DotPlot | Matrix | HeadMap | Scatter | Lines | Histogram | Bars | Tokens
 Exhibit = Table | Figure

@@ -15,6 +15,7 @@ from circuitseer_trl.drawing.exhibits import (
     Number,
     Scatter,
     Table,
+    Tokens,
 )
 
 
@@ -69,6 +70,10 @@ def figure_table(figure: Figure) -> Table:
         for kind, values in (("mean", figure.means), ("median", figure.medians)):
             if values:
                 rows.append([kind, "", *(number(values.get(name)) for name in figure.shares)])
+    elif isinstance(figure, Tokens):
+        heading = ["position", "token", figure.value_label]
+        pairs = zip(figure.tokens, figure.values, strict=True)
+        rows = [[number(place), token, number(value)] for place, (token, value) in enumerate(pairs)]
     else:
         assert isinstance(figure, Bars)
         heading = ["", *figure.values]

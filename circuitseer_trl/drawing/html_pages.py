@@ -50,6 +50,7 @@ svg .curve { fill: none; } .shape { fill-opacity: .2; } .canvas { display: grid;
 .axis { color: var(--soft); font-size: .85rem; margin-bottom: .8rem; } .axis.x { text-align: right; margin: 0; }
 .categories { display: grid; font-size: .75rem; color: var(--soft); text-align: center; overflow-wrap: anywhere;
   padding-top: .3rem; }
+.tokens { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.8; } .tokens span { border-radius: .15rem; }
 .colours { display: flex; flex-wrap: wrap; gap: .4rem; align-items: center; color: var(--soft); font-size: .85rem; }
 .colours i { width: 5rem; height: .8rem; background: linear-gradient(to right, rgb(var(--more)), transparent); }
 .colours i + span + i { background: linear-gradient(to right, transparent, rgb(var(--less))); }

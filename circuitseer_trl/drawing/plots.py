@@ -17,7 +17,18 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from circuitseer_trl.drawing.charts import NUM_COLOURS, log_axis
-from circuitseer_trl.drawing.exhibits import Bars, DotPlot, Figure, HeadMap, Histogram, Lines, Matrix, Number, Scatter
+from circuitseer_trl.drawing.exhibits import (
+    Bars,
+    DotPlot,
+    Figure,
+    HeadMap,
+    Histogram,
+    Lines,
+    Matrix,
+    Number,
+    Scatter,
+    Tokens,
+)
 from circuitseer_trl.drawing.figure_data import figure_table
 
 # As in `html_pages.STYLE`, light.
@@ -38,7 +49,7 @@ def plot(figure: Figure, form: str) -> bytes:
     """The figure as a file of the format `svg` or `png`. The same figure gives the same bytes."""
     draw: dict[type, Callable[[Canvas, Any], None]] = {
         **{DotPlot: _dots, Matrix: _matrix, HeadMap: _heads, Scatter: _scatter, Lines: _lines},
-        **{Histogram: _histogram, Bars: _bars},
+        **{Histogram: _histogram, Bars: _bars, Tokens: _tokens},
     }
     with mpl.rc_context(STYLE):
         canvas = Canvas(figsize=(WIDTH, 3.2), layout="constrained")
@@ -183,6 +194,13 @@ def _bars(canvas: Canvas, figure: Bars) -> None:
     names = [shorten(name, MAX_LABEL, placeholder="\u2026") for name in figure.categories]
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     _label(axes, "", figure.y_label)
+
+
+def _tokens(canvas: Canvas, figure: Tokens) -> None:
+    """The value of each token by its position."""
+    axes = canvas.subplots()
+    axes.bar(range(len(figure.values)), figure.values, 1.0, color=LESS)
+    _label(axes, "position of the token", figure.value_label)
 
 
 def _label(axes: Any, x_label: str, y_label: str) -> None:

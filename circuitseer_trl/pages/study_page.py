@@ -10,7 +10,12 @@ from circuitseer_trl.pages.study_views.head_views import head_exhibits
 from circuitseer_trl.pages.study_views.paper_views import paper_exhibits
 from circuitseer_trl.pages.study_views.provenance_views import commands, provenance_exhibits
 from circuitseer_trl.pages.study_views.result_views import benchmark_exhibits, difference_exhibits, result_exhibits
-from circuitseer_trl.pages.study_views.selection_views import overlap_exhibits, score_exhibits, selection_exhibits
+from circuitseer_trl.pages.study_views.selection_views import (
+    overlap_exhibits,
+    score_exhibits,
+    selection_exhibits,
+    token_exhibits,
+)
 from circuitseer_trl.pages.study_views.study_files import StudyFiles, read_study_files
 from circuitseer_trl.pages.study_views.training_views import cost_exhibits, training_exhibits
 
@@ -24,7 +29,7 @@ def study_sections(study: StudyFiles) -> list[Section]:
         Section("benchmarks-section", "Benchmarks", exhibits=benchmark_exhibits(study)),
         Section("paper-section", "In the paper's form", exhibits=paper_exhibits(study)),
         Section("selections-section", "Selections", exhibits=[*overlap_exhibits(study), *selection_exhibits(study)]),
-        Section("scores-section", "Scores", exhibits=score_exhibits(study)),
+        Section("scores-section", "Scores", exhibits=[*score_exhibits(study), *token_exhibits(study)]),
         Section("heads-section", "Heads", exhibits=head_exhibits(study)),
         Section("training-section", "Training", exhibits=training_exhibits(study)),
         Section("cost-section", "Cost", exhibits=cost_exhibits(study)),

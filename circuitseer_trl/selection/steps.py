@@ -25,6 +25,7 @@ from circuitseer_trl.sampling.base import Sampler, Selection, budget
 from circuitseer_trl.scoring.base import Scorer, ScoreTable, score_pool
 from circuitseer_trl.scoring.combination import control_length
 from circuitseer_trl.scoring.diagnostics import solution_correlation
+from circuitseer_trl.scoring.token_views import write_token_views
 from circuitseer_trl.selection.budget import TokenBudget, check_nested, sample_tokens, token_budget
 from circuitseer_trl.selection.card import selection_card
 from circuitseer_trl.selection.noise import noise_card, noise_seed
@@ -152,7 +153,10 @@ class SelectionSteps:
             self.check(pool)  # raises before the heads are found; `bind` checks again
         try:
             heads = self.heads(pool)
-            return score_pool(pool, scorer, self.parts.method, self.reference, heads, self.config.output_dir)
+            scores = score_pool(pool, scorer, self.parts.method, self.reference, heads, self.config.output_dir)
+            read = scorer.attach(self.reference, heads)
+            on_main_rank(lambda: write_token_views(read, pool, scores, self.config.output_dir))
+            return scores
         finally:
             if self.reference is not None:
                 self.reference.free()

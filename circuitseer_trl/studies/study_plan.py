@@ -27,7 +27,15 @@ PATHS = (
     *("model_name_or_path", "chat_template_path", "deepspeed"),
 )  # keys whose values may name files
 _HEADS = ("heads.json", "importance.parquet", "probe.parquet")
-_SCORES = ("scores", "scores.manifest.json", "scores.json", "fitted", "losses", "losses.manifest.json")
+_SCORES = (
+    "scores",
+    "scores.manifest.json",
+    "scores.json",
+    "token_views.json",
+    "fitted",
+    "losses",
+    "losses.manifest.json",
+)
 _LOSSES = ("losses", "losses.manifest.json")
 _OF_REFERENCE = (
     *("reference_model", "reference_revision", "reference_dtype", "reference_max_length", "max_batch_tokens"),

@@ -100,7 +100,7 @@ def test_every_exhibit_is_written_in_its_formats_twice_the_same(tmp_path: Path):
     paths = write_exhibits(exhibits, tmp_path / "one", FORMATS[:-1])
     names = {path.name for path in paths}
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == sorted(names)
-    assert len(names) == len(paths) == 3 * 3 + 7 * 2
+    assert len(names) == len(paths) == 3 * 3 + 8 * 2
     tables = {f"{stem}.{form}" for stem in ("results", "results-2", "a-b-\u00e9") for form in ("csv", "md", "tex")}
     assert tables | {"heads.csv", "heads.svg"} <= names
     for path in paths:

@@ -14,6 +14,7 @@ from circuitseer_trl.drawing.exhibits import (
     Number,
     Scatter,
     Table,
+    Tokens,
 )
 
 HOSTILE = '<script>alert(1)</script> & 50% of $x_1$, "a|b" \x1b[31m\u202e~^#{\\end} -1'
@@ -49,5 +50,6 @@ def all_kinds() -> list[Exhibit]:
         Histogram(
             "words", "Words", [0, 10, 20], {"pool": [0.25, 0.75]}, "words", means={"pool": 12.5}, medians={"pool": 15}
         ),
+        Tokens("tokens", "Tokens", ["What", " is", HOSTILE], [2.5, 0.5, nan], "attention received"),
         Bars("sources", "Sources", ["algebra", HOSTILE], {"pool": [60.0, 40.0], "top": [None, 100.0]}, "%"),
     ]

@@ -203,4 +203,6 @@ def test_the_whole_demo(whole: Installation):
     points = json.loads((study / "points.json").read_text())["points"]
     assert [len(points), sum(point["finished"] for point in points)] == [31, 31]
     again = whole.circuitseer("demo", timeout=600)
-    assert "98 of 98 steps were finished before." in again.stdout  # 1 heads, 6 scores, 30 selections, 30 trainings, 31 evaluations
+    assert (
+        "98 of 98 steps were finished before." in again.stdout
+    )  # 1 heads, 6 scores, 30 selections, 30 trainings, 31 evaluations

@@ -80,7 +80,8 @@ def pool(pool_file: str) -> Pool:
 
 def test_the_table_has_every_file(runs: Path):
     found = {str(path.relative_to(runs / "ours")) for path in (runs / "ours").rglob("*") if path.is_file()}
-    assert found - {f"importance/part-00000000{number}.parquet" for number in (0, 2)} == FILES.keys()
+    shown_alone = {"token_views.json"}  # for a page, which leaves it out where it is missing
+    assert found - shown_alone - {f"importance/part-00000000{number}.parquet" for number in (0, 2)} == FILES.keys()
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from circuitseer_trl.artifacts import read_json
-from circuitseer_trl.drawing.exhibits import Cell, Exhibit, Matrix, Number, Scatter, Table
+from circuitseer_trl.drawing.exhibits import Cell, Exhibit, Matrix, Number, Scatter, Table, Tokens
 from circuitseer_trl.pages.number_cells import number_cell
 from circuitseer_trl.pages.study_views.study_files import Record, StudyFiles
 from circuitseer_trl.scoring.score_folder import read_score_folder
@@ -137,6 +137,27 @@ def score_exhibits(study: StudyFiles) -> list[Exhibit]:
         scatter = _scatter(study, study.root / folder, points, len(found) + 1)
         found += [scatter] if scatter is not None else []
     return found
+
+
+def token_exhibits(study: StudyFiles) -> list[Exhibit]:
+    """Single rows with the attention that their tokens receive, for the first table of scores that has them."""
+    for folder, points in study.sharers("scores").items():
+        path = study.root / folder / "token_views.json"
+        if not path.is_file():
+            continue
+        label = ", ".join(dict.fromkeys(study.label(point) for point in points))
+        found: list[Exhibit] = []
+        for place, view in enumerate(read_json(path)["views"], 1):
+            shown, whole = len(view["tokens"]), view["num_tokens"]
+            note = (
+                f"Row {view['row']}, score {view['score']:.4g} by {label}. Darker: more attention; 1 is an even share."
+            )
+            note += f" The first {shown} of {whole} tokens." if shown < whole else ""
+            title = f"A row with one of the {view['group']} scores"
+            values = view["attention_received"]
+            found.append(Tokens(f"tokens-{place}", title, view["tokens"], values, "attention received", note))
+        return found
+    return []
 
 
 def _scatter(study: StudyFiles, folder: Path, points: Sequence[Record], number: int) -> Scatter | None:
