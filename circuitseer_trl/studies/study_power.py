@@ -38,6 +38,7 @@ def power_sentence(study: Study) -> str:
         return f"With one seed and {total} no difference can be shown that holds for other seeds. Give at least three seeds."
     return (
         f"{len(study.seeds)} seeds and {total} can show a difference of about {100 * smallest:.1f} points of Pass@1 (one method, "
-        f"80% power). Reckoned from a pilot with a small model, whose Pass@1 varies between seeds by {100 * SD_OF_SEEDS:.1f} points "
-        "(standard deviation). Other models and pools may vary more; `detectable` is computed from the study's own runs."
+        f"80% power). Reckoned from a pilot with a small model, whose Pass@1 varies between seeds by "
+        f"{100 * SD_OF_SEEDS:.1f} points (standard deviation). Other models and pools may vary more; "
+        "`detectable` is computed from the study's own runs."
     )
