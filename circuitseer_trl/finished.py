@@ -8,6 +8,7 @@ finished runs, which is always right: it takes up what is there.
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,12 @@ def by_content(settings: Mapping[str, Any], keys: Sequence[str]) -> dict[str, An
 def has_gpu() -> bool:
     """Whether torch is likely to find a CUDA device, which decides an automatic dtype; torch is not asked."""
     return any(map(os.path.exists, GPU_FILES)) and os.environ.get("CUDA_VISIBLE_DEVICES") != ""
+
+
+@cache
+def _code() -> tuple[str, dict[str, str]]:
+    """The package and its libraries, as this process has them."""
+    return content_digest(Path(__file__).parent), library_versions()
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -110,8 +117,8 @@ class FinishedStep:
         names = self._names()
         contents = {name: content_digest(Path(name).expanduser()) for name in set(names) if _exists(name)}
         settings = {key: value for key, value in self.settings.items() if key not in PLACES}
-        code = [content_digest(Path(__file__).parent), library_versions(), has_gpu()]
-        return fingerprint([self.name, _replaced(settings, contents), [contents.get(name) for name in names], *code])
+        inputs = [contents.get(name) for name in names]
+        return fingerprint([self.name, _replaced(settings, contents), inputs, *_code(), has_gpu()])
 
     def text(self, made_from: str | None, *, trust_hub: bool = False) -> str | None:
         """What the step printed when it ended; None if it has to run.

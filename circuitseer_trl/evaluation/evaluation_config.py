@@ -20,6 +20,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {"repetition_penalty": 1.0, "vote": "classes"},
     "paper": {"repetition_penalty": 1.05, "vote": "raw"},
 }
+# What a sample depends on, beside the model and the source of the answers.
+SAMPLE_SETTINGS = (
+    *("attn_implementation", "dtype", "max_new_tokens", "model_revision", "repetition_penalty", "seed"),
+    *("system_prompt", "chat_date", "temperature", "top_p"),
+)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from circuitseer_trl.evaluation.answering.schedule import Timing, answer_all, jo
 from circuitseer_trl.evaluation.answering.store import SampleStore, claim_folder, settings_fingerprint
 from circuitseer_trl.evaluation.benchmarks import Problem, content_checksum, load_benchmark
 from circuitseer_trl.evaluation.errata import with_errata
-from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.evaluation_config import SAMPLE_SETTINGS, EvaluationConfig
 from circuitseer_trl.evaluation.held_out import measure_held_out
 from circuitseer_trl.evaluation.judging import judge_samples
 from circuitseer_trl.evaluation.result_files import read_results_alone
@@ -111,14 +111,12 @@ def whole_model(config: EvaluationConfig) -> Reference:
 
 def sample_settings(config: EvaluationConfig, backend: Backend, prompts: PromptFormat | None) -> dict[str, Any]:
     """The settings that a sample depends on. Batch size, limits, addresses and the list of benchmarks are not among them."""
-    names = ["attn_implementation", "dtype", "max_new_tokens", "model_revision"]
-    names += ["repetition_penalty", "seed", "system_prompt", "chat_date", "temperature", "top_p"]
     chosen = {"backend": config.backend, "model_name_or_path": config.model_name_or_path}
     if prompts is None:
         known = backend.recorded()
         recorded = ["model_fingerprint", "prompt_template", "replayed", "replayed_backend", "served_model_name"]
-        return chosen | {name: known.get(name) for name in names + recorded}
-    settings = chosen | {name: getattr(config, name) for name in [*names, "served_model_name"]}
+        return chosen | {name: known.get(name) for name in [*SAMPLE_SETTINGS, *recorded]}
+    settings = chosen | {name: getattr(config, name) for name in [*SAMPLE_SETTINGS, "served_model_name"]}
     settings["model_fingerprint"] = model_fingerprint(config.model_name_or_path, config.model_revision)
     return settings | {"prompt_template": prompts.template_name}
 

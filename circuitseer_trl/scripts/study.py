@@ -67,7 +67,6 @@ def main(args: Sequence[str] | None = None) -> int:
     require_extra("eval", "Evaluation", "math_verify")
     from circuitseer_trl.studies import run_study
     from circuitseer_trl.studies.study_plan import plan_study
-    from circuitseer_trl.studies.task_loop import finished_tasks
 
     plan = plan_study(study, root)
     if options.list_points:
@@ -80,7 +79,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if not options.dry_run:
             for name in options.only or ["study"]:  # several arrays may do different points at a time
                 stack.enter_context(writing_to(root, name))
-        done = finished_tasks(tasks, num_processes)
+        done = plan.finished(tasks, num_processes)
         if len(done) < len(tasks) and (status := run_study.check_steps(study, plan)):
             return status
         if options.dry_run:
@@ -103,7 +102,8 @@ def main(args: Sequence[str] | None = None) -> int:
             from circuitseer_trl.studies.study_results import write_results
             from circuitseer_trl.studies.tasks import PAGE
 
-            print(study_table(write_results(root)))
+            unfinished = [] if good else run_study.unevaluated(plan, num_processes)
+            print(study_table(write_results(root, unfinished)))
             write_text(root / PAGE, study_page(root, root / PAGE))
             print("\n".join(["", *answer(read_study_files(root)), "", f"Page: {root / PAGE}"]))
         return 0 if good else 1

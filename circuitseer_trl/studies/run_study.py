@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from circuitseer_trl.artifacts import check_format, format_record, read_json, wr
 from circuitseer_trl.children import run_child, run_children, run_fork
 from circuitseer_trl.command_line import run_command
 from circuitseer_trl.configs import PoolConfig
-from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
+from circuitseer_trl.evaluation.evaluation_config import SAMPLE_SETTINGS, EvaluationConfig
 from circuitseer_trl.studies.study_file import Study
 from circuitseer_trl.studies.study_plan import Point, StudyPlan, read_keys
 from circuitseer_trl.studies.task_loop import Session, TaskLoop, read_record, session_name
@@ -55,6 +55,24 @@ def check_folder(root: Path, plan: StudyPlan) -> None:
                 f"{'; '.join(changed[:4])}. Give the method another `name`, choose another `output_dir`, or delete "
                 f"{root / point.folder}."
             )
+        if old is not None and (root / point.folder / "settings.json").is_file():
+            check_answers(root, point, old["settings"]["evaluation"])
+
+
+def check_answers(root: Path, point: Point, before: Mapping[str, Any]) -> None:
+    """Raises if the answers of a point were made with other settings. Other settings of an evaluation may change."""
+    places = {"model_name_or_path": "unused", "output_dir": "unused"}
+    old, new = (
+        read_keys(values, "`eval`", EvaluationConfig, **places) for values in (before, point.settings["evaluation"])
+    )
+    names = ("backend", "served_model_name", *SAMPLE_SETTINGS)
+    pairs = [(name, getattr(old, name), getattr(new, name)) for name in names]
+    if changed := [f"{name}: {one!r} then, {other!r} now" for name, one, other in pairs if one != other]:
+        raise ValueError(
+            f"The point {point.name} has answers in {root} that were made with other settings, and they are not "
+            f"overwritten. Changed: {'; '.join(changed)}. Choose another `output_dir`, or delete settings.json and "
+            f"generations in {root / point.folder}."
+        )
 
 
 def was_begun(folder: Path) -> bool:
@@ -118,6 +136,13 @@ def chosen_tasks(plan: StudyPlan, only: Sequence[str]) -> list[Task]:
     for name in wanted:  # it grows
         wanted += [need for need in by_name[name].needs if need not in wanted]
     return [task for task in plan.tasks if task.name in wanted]
+
+
+def unevaluated(plan: StudyPlan, num_processes: int) -> list[str]:
+    """Names of the points without results of this plan; they may have those of an earlier one."""
+    points = {point.tasks[-1]: point.name for point in plan.points}
+    last = [task for task in plan.tasks if task.name in points]
+    return [points[task.name] for task in last if not task.is_finished(num_processes)]
 
 
 def run_tasks(

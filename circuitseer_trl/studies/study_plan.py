@@ -3,7 +3,7 @@ scores by scorer, pool, reference model and heads."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.methods import WITHOUT_SELECTION, check_names
 from circuitseer_trl.selection.parts import Parts, make_parts
 from circuitseer_trl.studies.study_file import Choice, Study
+from circuitseer_trl.studies.task_loop import finished_tasks
 from circuitseer_trl.studies.tasks import Task
 
 PATHS = (
@@ -91,6 +92,15 @@ class StudyPlan:
         for path, text in self.recipes.items():
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
                 write_text(path, text)
+
+    def finished(self, tasks: Sequence[Task], num_processes: int) -> list[str]:
+        """Names of the tasks that are finished by the recipes of this plan; the folder may still have those of an earlier one."""
+        with tempfile.TemporaryDirectory() as folder:
+            places = {str(path): f"{folder}/{number}.yaml" for number, path in enumerate(self.recipes)}
+            for path, text in self.recipes.items():
+                Path(places[str(path)]).write_text(text, encoding="utf-8")
+            own = [replace(task, arguments=[places.get(word, word) for word in task.arguments]) for task in tasks]
+            return finished_tasks(own, num_processes)
 
 
 class _Planner:

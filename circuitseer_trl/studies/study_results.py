@@ -42,10 +42,13 @@ Cell = tuple[str, str, str | None, str | None]  # method, model, reference model
 Values = Mapping[str, Mapping[str, Mapping[str, float]]]  # by measure, benchmark and problem
 
 
-def write_results(root: Path) -> dict[str, Any]:
+def write_results(root: Path, unfinished: Sequence[str] = ()) -> dict[str, Any]:
     """Writes `points.json`, `results.parquet` and `differences.json` of a study, and returns the content of the last.
 
     A point without results is in `points.json` alone.
+
+    Args:
+        unfinished: Names of points whose results, if they have some, are of an earlier evaluation.
     """
     plan = read_json(root / "study.json")
     entries, rows = [], list[dict[str, Any]]()
@@ -53,6 +56,7 @@ def write_results(root: Path) -> dict[str, Any]:
     for point in plan["points"]:
         folder = root / point["folder"]
         entry = point_entry(folder, point)
+        entry["finished"] = (folder / "results.json").is_file() and point["name"] not in unfinished
         if entry["finished"]:
             results = read_results(folder)
             entry["average"] = results["average"]
@@ -76,7 +80,7 @@ def write_results(root: Path) -> dict[str, Any]:
 def point_entry(folder: Path, point: Mapping[str, Any]) -> dict[str, Any]:
     """The entry of a point in `points.json`: what it is, and what its steps say of it."""
     entry = {key: point[key] for key in _KEYS} | {"folder": point["folder"], "shared": point["shared"]}
-    entry |= {"finished": (folder / "results.json").is_file(), "selection": None, "training": None}
+    entry |= {"finished": False, "selection": None, "training": None}
     for key, path, step, names in (
         ("selection", folder / "selection" / "selection.json", "select-data", _FROM_SELECTION),
         ("training", folder / "model" / "training.json", "train-sft", _FROM_TRAINING),

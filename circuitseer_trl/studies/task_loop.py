@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from circuitseer_trl.artifacts import read_json, write_json
 from circuitseer_trl.locks import FolderInUseError, writing_to
 from circuitseer_trl.redaction import redact_command
@@ -136,7 +138,8 @@ class TaskLoop:
 def finished_tasks(tasks: Sequence[Task], num_processes: int) -> list[str]:
     """Names of the tasks that are finished. One that needs a task that is not finished is not."""
     done: list[str] = []
-    for task in tasks:
+    bar = tqdm(tasks, desc="What is finished?", unit="step", leave=False, delay=2, disable=None)  # models are read
+    for task in bar:
         if all(need in done for need in task.needs) and task.is_finished(num_processes):
             done.append(task.name)
     return done

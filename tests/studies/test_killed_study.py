@@ -4,6 +4,8 @@ import random
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -21,6 +23,20 @@ def num_finished(root: Path) -> int:
     return len(list(root.rglob("finished.json")))
 
 
+def written(root: Path) -> dict[str, dict[str, int]]:
+    """When the tables of each shared step that has ended were written, and the record of its end."""
+    return {
+        str(record.parent.relative_to(root)): {
+            str(file): file.stat().st_mtime_ns for file in [record, *record.parent.rglob("*.parquet")]
+        }
+        for record in root.glob("shared/*/*/finished.json")
+    }
+
+
+def results(root: Path) -> pa.Table:
+    return pq.read_table(root / "results.parquet").drop_columns("seconds")
+
+
 @pytest.mark.slow
 def test_twenty_kills(tmp_path: Path, tiny_model: str):
     content = write_world(tmp_path, tiny_model)
@@ -34,27 +50,23 @@ def test_twenty_kills(tmp_path: Path, tiny_model: str):
     assert done.returncode == 0, done.stdout + done.stderr
 
     chance = random.Random(0)
-    finished: dict[str, dict[str, int]] = {}  # of each shared folder, when each of its files was written
-    kills = 0
-    while kills < NUM_KILLS:
+    seen: dict[str, dict[str, int]] = {}
+    for kills in range(1, NUM_KILLS + 1):
         process = start(MAIN, "study", file, "--output_dir", killed, "--workers", 2)
         target = num_finished(killed) + chance.randint(0, 3)  # of 96 steps
         while process.poll() is None and num_finished(killed) < target:
             time.sleep(0.02)
         time.sleep(chance.uniform(0, 3))
-        assert process.poll() is None, f"it ended after {kills} kills: {process.communicate()}"
+        assert process.poll() is None, f"it ended before kill {kills}: {process.communicate()}"
         kill(process)
-        kills += 1
-        for record in killed.glob("shared/*/*/finished.json"):
-            written = {str(each): each.stat().st_mtime_ns for each in record.parent.rglob("*.parquet")}
-            assert finished.setdefault(str(record), written) == written, "a shared step was done again"
-        print(
-            f"kill {kills}: {len(finished)} shared steps, {len(list(killed.glob('points/*/results.json')))} points",
-            flush=True,
-        )
+        for step, times in written(killed).items():
+            assert seen.setdefault(step, times) == times, f"{step} was done again"
+        num_points = len(list(killed.glob("points/*/results.json")))
+        print(f"kill {kills}: {len(seen)} shared steps, {num_points} points, {num_finished(killed)} steps", flush=True)
 
     done = launch(MAIN, "study", file, "--output_dir", killed, "--workers", 2, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert written(killed) == {step: seen.get(step, times) for step, times in written(killed).items()}
     points = read_json(whole / "study.json")["points"]
     assert len(points) == 30
     assert {point["shared"]["heads"] for point in points if "heads" in point["shared"]} == {
@@ -64,6 +76,7 @@ def test_twenty_kills(tmp_path: Path, tiny_model: str):
     assert len(list((killed / "shared" / "scores").iterdir())) == 5
     assert products(killed) == products(whole)
     assert len(products(whole)) >= 30 * 4
+    assert results(killed).equals(results(whole))
     assert read_json(killed / "differences.json") == read_json(whole / "differences.json")
 
 

@@ -12,6 +12,7 @@ import pytest
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.digests import content_digest
 from circuitseer_trl.scripts.main import main as circuitseer
+from circuitseer_trl.studies.study_results import write_results
 from tests.helpers.browser import opened
 from tests.helpers.launch import kill, launch, start, wait_until
 from tests.helpers.study_world import products, write_study, write_world
@@ -121,6 +122,29 @@ def test_a_changed_file_adds_and_removes_points(study: World, tmp_path: Path, ca
     assert "random.s0.t0 was begun in" in said
     assert "learning_rate: 0.001 then, 0.5 now" in said
     assert products(root) == before
+
+
+@pytest.mark.engine
+def test_a_changed_evaluation_is_done_again_and_its_old_answers_stay(
+    study: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    root = tmp_path / "out"
+    shutil.copytree(study.root, root)
+    words = ["--output_dir", str(root), "--dry_run"]
+    more = study.content | {"eval": study.content["eval"] | {"num_samples": 3}}
+    assert circuitseer(["study", str(write_study(tmp_path / "study.yaml", more)), *words]) == 0
+    said = capfd.readouterr().out
+    assert "  random.s0.t0: evaluate\n" in said
+    assert "11 of 15 steps are finished. 4 are to do." in said
+    found = write_results(root, unfinished=["random.s0.t0"])
+    assert (found["num_points"], found["num_finished"]) == (4, 3)
+    finished = {each["name"]: each["finished"] for each in read_json(root / "points.json")["points"]}
+    assert [name for name, each in finished.items() if not each] == ["random.s0.t0"]
+    other = study.content | {"eval": study.content["eval"] | {"seed": 7, "max_new_tokens": 4}}
+    assert circuitseer(["study", str(write_study(tmp_path / "study.yaml", other)), *words]) == 2
+    said = capfd.readouterr().err
+    assert "random.s0.t0 has answers in" in said
+    assert "Changed: seed: 42 then, 7 now." in said
 
 
 @pytest.mark.engine

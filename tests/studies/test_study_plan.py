@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from circuitseer_trl.artifacts import format_record, write_json
 from circuitseer_trl.scripts.main import main as circuitseer
 from circuitseer_trl.studies.paper_tables import paper_figures
 from circuitseer_trl.studies.study_file import read_study
@@ -192,6 +193,11 @@ def test_folders_of_others_are_refused(tmp_path: Path, content: dict[str, Any], 
     (root / "selection").mkdir(parents=True)
     assert circuitseer(words) == 2
     assert "is no folder of a study: it has selection" in capfd.readouterr().err
+    other = {"points": [{"name": "longest.s0", "folder": "."}], **format_record()}  # it has a selection
+    write_json(root / "study.json", other)
+    (root / "selection" / "selection.json").write_text("{}")
+    assert circuitseer(words) == 2
+    assert "is of another study: it has longest.s0, and this one has none of its points" in capfd.readouterr().err
     assert circuitseer([*words, "--only", "random.s9.t9"]) == 2
     assert "The study has no point 'random.s9.t9'. Its points are random.s0.t0" in capfd.readouterr().err
     assert circuitseer([*words, "--workers", "0"]) == 2
