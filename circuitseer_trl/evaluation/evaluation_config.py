@@ -179,9 +179,13 @@ class EvaluationConfig:
         if unknown := [name for name in self.held_out if name not in known]:
             raise ValueError(f"`held_out` has no key `{unknown[0]}`; its keys are {', '.join(known)}.")
         PoolConfig(**self.held_out)
-        check_dataset_file(self.held_out["dataset_name"])
         if self.backend == "replay":
             raise ValueError("`held_out` needs the model, and `backend: replay` has none. Leave one of the two out.")
+
+    def check_files(self) -> None:
+        """Raises if the file of held-out rows is not there. Call it before any work."""
+        if self.held_out is not None:
+            check_dataset_file(self.held_out["dataset_name"])
 
     def _check_backend(self) -> None:
         """Raises if a key is set that only other backends use."""

@@ -14,6 +14,7 @@ from circuitseer_trl.recipe import parse_recipe
 
 def main(args: Sequence[str] | None = None) -> None:
     config = parse_recipe(EvaluationConfig, args=args, prog="circuitseer evaluate", kinds=("eval",))
+    config.check_files()
     for name in config.benchmarks:
         load_benchmark(name, config.benchmarks_dir)  # from the Hub it is downloaded, and the evaluation finds it there
 

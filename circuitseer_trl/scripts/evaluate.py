@@ -19,6 +19,7 @@ def main(args: Sequence[str] | None = None) -> None:
     config = parse_recipe(
         EvaluationConfig, args=args, prog="circuitseer evaluate", description=__doc__, kinds=("eval",)
     )
+    config.check_files()
     if config.backend != "replay":
         check_model_folder(config.model_name_or_path)
     finished = evaluation_step(config)

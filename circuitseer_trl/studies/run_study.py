@@ -105,6 +105,7 @@ def check_steps(study: Study, plan: StudyPlan) -> int:
 
         places = {"model_name_or_path": "unused", "output_dir": "unused"}
         evaluation = read_keys(study.eval, "`eval`", EvaluationConfig, **places)
+        evaluation.check_files()
         for name in evaluation.benchmarks:
             load_benchmark(name, evaluation.benchmarks_dir)
         if not trained:

@@ -102,7 +102,9 @@ def test_a_second_run_computes_nothing(config: EvaluationConfig, monkeypatch: py
 )
 def test_mistakes_are_named(held_out: Any, message: str):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        EvaluationConfig(model_name_or_path="m", output_dir="x", benchmarks=["math500"], held_out=held_out)
+        EvaluationConfig(
+            model_name_or_path="m", output_dir="x", benchmarks=["math500"], held_out=held_out
+        ).check_files()
 
 
 def test_a_replay_has_no_model(tmp_path: Path, config: EvaluationConfig):
