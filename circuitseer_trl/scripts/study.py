@@ -87,7 +87,8 @@ def main(args: Sequence[str] | None = None) -> int:
             from circuitseer_trl.studies.study_power import power_sentence
 
             print(run_study.overview(root, plan, tasks, done))
-            print(power_sentence(study), flush=True)
+            finished = [point.name for point in plan.points if point.tasks[-1] in done]
+            print(power_sentence(study, root, run_study.plan_record(file, study, plan), finished), flush=True)
             return print_selection_costs(plan, [task for task in tasks if task.name not in done])
         run_study.write_plan(root, file, study, plan)
         if done:

@@ -188,11 +188,18 @@ def worker_environment(number: int) -> dict[str, str]:
     return environment
 
 
+def plan_record(file: Path, study: Study, plan: StudyPlan) -> dict[str, Any]:
+    """The content of `study.json`."""
+    record: dict[str, Any] = {"study": file.stem, "baseline": study.baseline, "seeds_joined": study.joined}
+    return record | {
+        "seeds": [list(pair) for pair in study.seeds],
+        "points": [point_record(point) for point in plan.points],
+    }
+
+
 def write_plan(root: Path, file: Path, study: Study, plan: StudyPlan) -> None:
     """Writes `study.json`, and the recipes of the steps."""
-    record: dict[str, Any] = {"study": file.stem, "baseline": study.baseline, "seeds_joined": study.joined}
-    record |= {"seeds": [list(pair) for pair in study.seeds], "points": [point_record(point) for point in plan.points]}
-    write_json(root / PLAN_FILE, record | format_record())
+    write_json(root / PLAN_FILE, plan_record(file, study, plan) | format_record())
     plan.write_recipes()
 
 

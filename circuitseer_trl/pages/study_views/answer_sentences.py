@@ -38,9 +38,9 @@ def of_benchmarks(each: Record, total: int) -> str:
     return f"average of {total} benchmarks" if number == total else f"average over {number} of {total} benchmarks"
 
 
-def num_benchmarks(study: StudyFiles) -> int:
+def num_benchmarks(found: Record) -> int:
     """The number of benchmarks; held-out rows are none, since they have measures of their own."""
-    names = {each["benchmark"] for each in study.found["means"] if each["num_benchmarks"] == 1}
+    names = {each["benchmark"] for each in found["means"] if each["num_benchmarks"] == 1}
     return max(1, len(names - {HELD_OUT}))
 
 
@@ -55,7 +55,7 @@ class _Methods:
 
     def __init__(self, study: StudyFiles) -> None:
         kinds = {point["method"]: point for point in study.plan["points"]}
-        self.study, self.total = study, num_benchmarks(study)
+        self.study, self.total = study, num_benchmarks(study.found)
         self.controls = {name for name, point in kinds.items() if is_control(point)}
         self.selections = {name for name, point in kinds.items() if point["selection_method"] not in WITHOUT_SELECTION}
 

@@ -83,7 +83,7 @@ def _heading(study: StudyFiles) -> list[str]:
 
 
 def _result_table(study: StudyFiles) -> Table:
-    measures, total = measured(study), num_benchmarks(study)
+    measures, total = measured(study), num_benchmarks(study.found)
     by_cell: dict[tuple[Any, ...], dict[str, Record]] = {}
     for each in overall(study.found["means"]):
         key = tuple(each[name] for name in ("method", *ABOUT))
@@ -154,7 +154,7 @@ def _unit(form: MeasureForm) -> str:
 
 
 def _difference_table(study: StudyFiles, name: str, title: str, entries: Sequence[Record]) -> Table:
-    total = num_benchmarks(study)
+    total = num_benchmarks(study.found)
     rows: list[list[Cell]] = []
     for each in entries:
         form = form_of(each["measure"])
@@ -176,7 +176,7 @@ def _difference_table(study: StudyFiles, name: str, title: str, entries: Sequenc
 
 def benchmark_exhibits(study: StudyFiles) -> list[Exhibit]:
     """For each measure the mean of each method on each benchmark, and the differences to the baseline."""
-    if num_benchmarks(study) < 2:
+    if num_benchmarks(study.found) < 2:
         return []
     found: list[Exhibit] = [_benchmark_table(study, measure) for measure in measured(study)]
     single = [each for each in study.found["differences"] if each["num_benchmarks"] == 1]
