@@ -89,7 +89,7 @@ def difference_rows(comparisons: Mapping[str, PairedComparison]) -> list[list[Ce
     rows: list[list[Cell]] = []
     for name, comparison in comparisons.items():
         of_all, of_voted = len(comparison.benchmarks), len(comparison.majority)
-        average = "average" if of_voted == of_all else f"average of {of_voted}"
+        average = "average" if of_voted == of_all else f"average over {of_voted} of {of_all} benchmarks"
         measures: dict[str, dict[str, Difference | str | None]] = {
             "Pass@1": {**comparison.benchmarks, "average": comparison.average},
             "Maj@n": {**comparison.majority, average: comparison.majority_average},

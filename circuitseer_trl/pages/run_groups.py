@@ -22,7 +22,7 @@ def read_groups(words: Sequence[str]) -> dict[str, list[Path]]:
     """The folders of each group, from words `NAME=FOLDER`, `NAME=FOLDER,FOLDER` or `NAME=PATTERN`; a pattern may have `*`.
 
     Raises:
-        ValueError: A word has no name, or a name stands twice.
+        ValueError: A word has no name, or a name or a run of a group stands twice.
         FileNotFoundError: A pattern fits no folder.
     """
     groups: dict[str, list[Path]] = {}
@@ -34,6 +34,8 @@ def read_groups(words: Sequence[str]) -> dict[str, list[Path]]:
             raise ValueError(f"The name {name!r} stands twice. Write its runs as {name}=FOLDER,FOLDER.")
         found = [sorted(glob(place)) if "*" in place else [place] for place in places.split(",")]
         groups[name] = [run_folder(each) for several in found for each in several]
+        if twice := [each for each in groups[name] if groups[name].count(each) > 1]:
+            raise ValueError(f"The group {name!r} has the run {twice[0]} twice, but a run is one seed. Leave one out.")
         if not groups[name]:
             raise FileNotFoundError(f"No folder fits {places!r}.")
     return groups

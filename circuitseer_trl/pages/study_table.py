@@ -7,6 +7,7 @@ from circuitseer_trl.drawing.text_tables import text_table
 from circuitseer_trl.evaluation.paired import MEASURES
 from circuitseer_trl.pages.measure_forms import form_of
 from circuitseer_trl.pages.result_tables import probability
+from circuitseer_trl.pages.study_views.answer_sentences import num_benchmarks, of_benchmarks
 
 _KEYS = ("method", "model", "reference_model", "budget", "measure", "benchmark")
 
@@ -21,11 +22,10 @@ def study_table(found: Mapping[str, Any]) -> str:
     differences: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for each in found["differences"]:
         differences.setdefault(tuple(each[key] for key in _KEYS), []).append(each)
-    rows = []
+    rows, total = [], num_benchmarks(found)
     for mean in found["means"]:
         cells = [str(mean[key] or "-") for key in shown]
-        benchmark = mean["benchmark"] if mean["num_benchmarks"] == 1 else f"average of {mean['num_benchmarks']}"
-        cells += [benchmark, MEASURES[mean["measure"]], str(len(mean["points"]))]
+        cells += [over(mean, total), MEASURES[mean["measure"]], str(len(mean["points"]))]
         form = form_of(mean["measure"])
         cells.append(f"{form.value(mean['mean'])} {form.interval(mean['interval'])}")
         for each in differences.get(tuple(mean[key] for key in _KEYS), []):
@@ -37,6 +37,8 @@ def study_table(found: Mapping[str, Any]) -> str:
             )
             smallest = "-" if each["detectable"] is None else form.value(each["detectable"])
             difference = form.difference(each["mean"]) + against
+            if each["num_benchmarks"] != mean["num_benchmarks"]:
+                difference += f" ({over(each, total)})"
             rows.append([*cells, difference, interval, probability(each["p_holm"]), smallest])
             cells = [""] * len(cells)
         if any(cells):
@@ -54,6 +56,11 @@ def study_table(found: Mapping[str, Any]) -> str:
         lines.append(f"{each['method']} and {each['baseline']}, {MEASURES[each['measure']]}: {each['reason']}.")
     lines += overlap_lines(found["overlaps"])
     return "\n".join(lines)
+
+
+def over(each: Mapping[str, Any], total: int) -> str:
+    """What a row is over: a benchmark, or an average that says of how many."""
+    return str(each["benchmark"]) if each["num_benchmarks"] == 1 else of_benchmarks(each, total)
 
 
 def overlap_lines(overlaps: Iterable[Mapping[str, Any]]) -> list[str]:

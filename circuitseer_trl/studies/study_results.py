@@ -187,7 +187,9 @@ class _Design:
             if all(name is not None for name in names):
                 found[seeds] = [str(name) for name in names]
         if len(found) < len(self.seeds) and found:
-            self.missing.append(f"{len(self.seeds) - len(found)} of {len(self.seeds)} pairs of seeds are not finished")
+            self.missing.append(
+                f"{len(self.seeds) - len(found)} of {len(self.seeds)} pairs of seeds do not have results of both"
+            )
         if self.joined:
             return found
         selecting = {s for s, _ in found}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.coverage import coverage
 from circuitseer_trl.evaluation.crossed_intervals import crossed_mean, detectable_difference, holm
 
 
@@ -82,26 +83,10 @@ def test_equal_values_have_no_empty_interval():
     assert high == -low == pytest.approx(1 - 0.05 ** (1 / 100))
 
 
-def covered(num_seeds: int, sds: tuple[float, float, float], num_problems: int, runs: int, seed: int) -> float:
-    rng = np.random.default_rng(seed)
-    of_seeds, of_problems, rest = sds
-    hits = 0
-    for _ in range(runs):
-        values = of_seeds * rng.normal(size=(num_seeds, 1, 1)) + of_problems * rng.normal(size=(1, 1, num_problems))
-        low, high = crossed_mean([values + rest * rng.normal(size=(num_seeds, 1, num_problems))]).interval
-        hits += low <= 0 <= high
-    return hits / runs
-
-
 def test_interval_covers_where_one_over_problems_does_not():
-    rng = np.random.default_rng(1)
-    assert covered(5, (0.06, 0.3, 0.5), 300, 400, seed=2) >= 0.92  # 0.93, less two standard errors
-    missed = 0
-    for _ in range(400):  # the mean over seeds of each problem, as if seeds were fixed
-        values = 0.06 * rng.normal(size=(5, 1)) + 0.3 * rng.normal(size=300) + 0.5 * rng.normal(size=(5, 300))
-        low, high = crossed_mean([values.mean(axis=0)[None, None]]).interval
-        missed += not low <= 0 <= high
-    assert missed / 400 > 0.12
+    both, problems = coverage(5, (0.06, 0.3, 0.5), 300, 400, seed=2)
+    assert both >= 0.92  # 0.93, less two standard errors
+    assert problems < 0.88
 
 
 @pytest.mark.slow
@@ -119,7 +104,7 @@ def test_interval_covers_where_one_over_problems_does_not():
     ],
 )
 def test_coverage(num_seeds, sds, num_problems):
-    assert covered(num_seeds, sds, num_problems, 4000, seed=3) >= 0.93
+    assert coverage(num_seeds, sds, num_problems, 4000, seed=3)[0] >= 0.93
 
 
 def test_detectable_difference_is_found_with_its_power():

@@ -32,7 +32,7 @@ def test_groups_of_other_sizes_are_paired_as_far_as_they_go(tmp_path: Path):
     found = compare_groups(groups, "a").found
     [difference] = found["differences"]
     assert len(difference["by_seed"]) == 2
-    assert "1 of 3 pairs of seeds are not finished" in str(found["not_compared"])
+    assert "1 of 3 pairs of seeds do not have results of both" in str(found["not_compared"])
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -52,6 +52,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     [
         (["a=x", "y"], "written NAME=FOLDER or NAME=FOLDER,FOLDER, got 'y'"),
         (["a=x", "a=y"], "The name 'a' stands twice"),
+        (["b=y", "a=x,z,x/results.json"], "The group 'a' has the run"),
         (["a=none*"], "No folder fits 'none*'"),
         (["a=none"], "has no results.json"),
         (["a={}/a0", "--baseline", "z"], "`--baseline` z is not one of a"),

@@ -1,5 +1,7 @@
 """The smallest difference that a design detects, against simulated studies."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,15 @@ import pytest
 
 from circuitseer_trl.evaluation.crossed_intervals import crossed_mean
 from circuitseer_trl.studies.study_file import Choice, Study
-from circuitseer_trl.studies.study_power import PILOT, Variances, _seeds, smallest_difference, variances_of
+from circuitseer_trl.studies.study_power import (
+    PILOT,
+    Variances,
+    _seeds,
+    power_sentence,
+    smallest_difference,
+    variances_of,
+)
+from tests.helpers.evaluation_folders import write_run
 
 
 def test_one_seed_shows_nothing():
@@ -87,3 +97,33 @@ def test_crossed_seeds_are_fewer_than_their_pairs(
 ):
     lists: list[list[Choice]] = [[], [], [], []]
     assert _seeds(Study({}, {}, {}, {}, *lists, pairs, joined, "random")) == expected
+
+
+def test_the_sentence_is_of_finished_points_where_there_are_three_seeds(tmp_path: Path):
+    (tmp_path / "quiz").mkdir()
+    lines = "".join(json.dumps({"problem": f"What is {n}?", "answer": str(n)}) + "\n" for n in range(4))
+    (tmp_path / "quiz" / "test.jsonl").write_text(lines)
+    right = {"random": ("+-+-", "++--", "+---"), "top": ("++++", "+++-", "+-+-")}
+    points = []
+    for method, words in right.items():
+        for seed, marks in enumerate(words):
+            about = {"name": f"{method}.s{seed}", "method": method, "folder": f"points/{method}.s{seed}"}
+            about |= {"model": "m", "reference_model": None, "budget": None}
+            points.append(about | {"selection_seed": seed, "training_seed": seed})
+            write_run(tmp_path / about["folder"], {"quiz": list(marks)})
+    pairs = [(seed, seed) for seed in range(5)]
+    plan = {"baseline": "random", "seeds_joined": True, "seeds": pairs, "points": points}
+    evaluation = {"benchmarks": ["quiz"], "benchmarks_dir": str(tmp_path)}
+    study = Study({}, {}, evaluation, {}, [], [], [], [], pairs, True, "random")
+    names = [point["name"] for point in points]
+    said = power_sentence(study, tmp_path, plan, names)
+    assert "Reckoned from the study's finished points (1 difference, with 3 or more seeds)" in said
+    # The seeds' differences are 1/2, 1/4, 1/4: their variance is 1/48. What is left of the mean's variance is of problems.
+    values = np.array([[[0, 1, 0, 1]], [[0, 0, 1, 0]], [[0, 0, 1, 0]]], dtype=float)
+    error = crossed_mean([values]).standard_error
+    of_problems = 4 * max(0.0, error**2 - 1 / 48 / 3)
+    expected = smallest_difference(Variances(1 / 48, of_problems, ""), 5, [4])
+    assert f"5 seeds and 4 problems can show a difference of about {100 * expected:.1f} points" in said
+    assert "Reckoned from a pilot" in power_sentence(
+        study, tmp_path, plan, [each for each in names if "s2" not in each]
+    )

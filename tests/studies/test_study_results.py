@@ -71,7 +71,7 @@ def test_crossed_seeds_are_a_grid():
     right.pop("top.1.6")
     less = compared(study(points, grid, False), right)
     assert less["differences"][0]["seeds"] == [[0, 5], [1, 5]]  # training seed 6 has no whole column
-    assert less["not_compared"][0]["reason"] == "1 of 4 pairs of seeds are not finished"
+    assert less["not_compared"][0]["reason"] == "1 of 4 pairs of seeds do not have results of both"
 
 
 def test_only_what_is_alike_is_compared():
@@ -102,3 +102,20 @@ def test_other_problems_are_named():
     found = compared(study(points, [(0, 0)], True), right)
     assert found["differences"] == []
     assert found["not_compared"][0]["reason"] == "not all points have the same problems of b"
+
+
+def test_an_average_says_over_how_many_benchmarks_it_is():
+    points = [point(method, 0, 0) for method in ("random", "top")]
+    benchmarks = {"a": {"0": 0, "1": 1}, "b": {"0": 1, "1": 1}, "c": {"0": 0, "1": 0}}
+    voted = {name: benchmarks[name] for name in ("a", "b")}
+    right = {name: {"pass_at_1": benchmarks, "majority_at_n": voted} for name in ("random.0.0", "top.0.0")}
+    table = study_table(shown(compared(study(points, [(0, 0)], True), right)))
+    assert table.count("average of 3 benchmarks") == 2
+    assert table.count("average over 2 of 3 benchmarks") == 2
+    right["top.0.0"] = right["top.0.0"] | {"pass_at_1": benchmarks | {"c": {"0": 0, "9": 0}}}
+    table = study_table(shown(compared(study(points, [(0, 0)], True), right)))
+    assert table.count("+0.0 (average over 2 of 3 benchmarks)") == 1  # its means are of three
+
+
+def shown(found: dict[str, Any]) -> dict[str, Any]:
+    return {**found, "num_finished": 2, "num_points": 2, "baseline": "random", "overlaps": []}

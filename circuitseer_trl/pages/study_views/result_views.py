@@ -41,11 +41,18 @@ def result_exhibits(study: StudyFiles) -> list[Exhibit]:
             (place, [_dots(study, each, form, each["mean"], each["interval"]) for each in group])
             for place, group in groups_of(study, entries).items()
         ]
-        note = f"Mean over seeds, with a 95% interval over {_varied(entries)}; each small dot is a run."
+        note = f"{_over(study, entries)}: mean over seeds, with a 95% interval over {_varied(entries)}; each small dot is a run."
         unit = form.unit if form.unit == "%" else ""
         title = f"{form.name} by method" + ("" if unit else f", {form.unit}")
         found.append(DotPlot(anchor("results", measure), title, groups, note, unit))
     return [*found, _result_table(study)] if found else []
+
+
+def _over(study: StudyFiles, entries: Sequence[Record]) -> str:
+    """What a figure's values are over, for the beginning of a sentence."""
+    total = num_benchmarks(study.found)
+    text = " or ".join(dict.fromkeys(of_benchmarks(each, total) for each in entries))
+    return text[0].upper() + text[1:] if text.startswith("average") else text
 
 
 def _varied(entries: Sequence[Record]) -> str:
@@ -141,8 +148,8 @@ def difference_exhibits(study: StudyFiles) -> list[Exhibit]:
             for place, group in groups_of(study, own).items()
         ]
         note = (
-            f"{_unit(form)} above or below {study.baseline}, on the same seeds and problems, with 95% intervals over "
-            f"{_varied(own)}; each small dot is a seed. An interval that has 0 in it shows no difference."
+            f"{_over(study, own)}: {_unit(form)} above or below {study.baseline}, on the same seeds and problems, with 95% "
+            f"intervals over {_varied(own)}; each small dot is a seed. An interval that has 0 in it shows no difference."
         )
         title = f"{form.name}: differences to {study.baseline}"
         found.append(DotPlot(anchor("differences", measure), title, groups, note, signed=True))
@@ -150,7 +157,7 @@ def difference_exhibits(study: StudyFiles) -> list[Exhibit]:
 
 
 def _unit(form: MeasureForm) -> str:
-    return "Percentage points" if form.unit == "%" else f"{form.unit.capitalize()}"
+    return "percentage points" if form.unit == "%" else form.unit
 
 
 def _difference_table(study: StudyFiles, name: str, title: str, entries: Sequence[Record]) -> Table:
