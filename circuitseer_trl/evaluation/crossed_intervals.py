@@ -18,6 +18,7 @@ from scipy import stats
 # A selection seeds, T training seeds, P problems, B benchmarks
 FACTORS = ("selection seeds", "training seeds", "problems")
 PROBLEMS = 2  # the axis that differs between benchmarks
+ROUNDING = 1e-12  # equal values such as 1/3 differ from their rounded mean by less than this share of them
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def crossed_mean(benchmarks: Sequence[np.ndarray], level: float = 0.95) -> Estim
     variance = max(variance, *mains)
     mean = float(seeds.mean())
     names = tuple(FACTORS[axis] for axis in varied)
-    if variance == 0:
+    if math.sqrt(variance) <= ROUNDING * max(float(abs(values).max()) for values in arrays):
         half = _unseen([values.shape[PROBLEMS] for values in arrays], level)
         return Estimate(mean, (mean - half, mean + half), 1.0 if mean == 0 else 0.0, 0.0, math.inf, names)
     degrees = variance**2 / sum(term.value**2 / term.degrees_of_freedom for term in terms)

@@ -83,6 +83,23 @@ def test_equal_values_have_no_empty_interval():
     assert high == -low == pytest.approx(1 - 0.05 ** (1 / 100))
 
 
+@pytest.mark.parametrize("value", [1 / 3, 0.1, 0.7])
+@pytest.mark.parametrize("shape", [(1, 1, 30), (3, 1, 300), (3, 2, 40)])
+def test_equal_fractions_have_no_empty_interval(value: float, shape: tuple[int, int, int]):
+    """Their mean is rounded, so they differ from it in the last digits."""
+    estimate = crossed_mean([np.full(shape, value)])
+    low, high = estimate.interval
+    assert (high - low) / 2 == pytest.approx(1 - 0.05 ** (1 / shape[2]))
+    assert estimate.standard_error == 0
+
+
+def test_small_values_that_differ_have_their_own_interval():
+    values = np.array([0.0, 1.0, 1.0, 0.0, 1.0, -1.0])[None, None]
+    assert crossed_mean([1e-9 * values]).interval == pytest.approx(
+        [1e-9 * end for end in crossed_mean([values]).interval]
+    )
+
+
 def test_interval_covers_where_one_over_problems_does_not():
     both, problems = coverage(5, (0.06, 0.3, 0.5), 300, 400, seed=2)
     assert both >= 0.92  # 0.93, less two standard errors
