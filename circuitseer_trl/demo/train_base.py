@@ -1,6 +1,7 @@
 """How is the demo's base model made? Trains it and its tokenizer from scratch, and writes `recipes/demo/base_model/`.
 
     python -m circuitseer_trl.demo.train_base
+    python -m circuitseer_trl.demo.train_base --seed 1 --shape deep --output_dir DIR
 
 The model stands for a pretrained model that can be improved. It is trained mostly on problems of one and two steps, on some of
 three and four, and on none with more. The seed fixes the data and the initial weights. The trained weights vary with the
@@ -48,7 +49,23 @@ STAGES = (
     Stage(num_problems=120_000, weights=(0.54, 0.43, 0.02, 0.01), hurried_ratio=0.0, learning_rate=3e-3),
     Stage(num_problems=24_000, weights=(0.1, 0.2, 0.35, 0.35), hurried_ratio=0.65, learning_rate=1.5e-3),
 )
-SEED = 0
+# Sizes of the network. `demo` shares a key head between two query heads; `deep` has one for each, and more layers.
+SHAPES: dict[str, dict[str, int]] = {
+    "demo": {
+        "hidden_size": 128,
+        "intermediate_size": 352,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+    },
+    "deep": {
+        "hidden_size": 96,
+        "intermediate_size": 256,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 6,
+    },
+}
 BATCH_SIZE = 64
 WARMUP_STEPS = 50
 # The base model also learns to predict problems, as in pretraining, but a small model should mostly learn to solve them.
@@ -71,16 +88,12 @@ def train_tokenizer(texts: list[str]) -> Qwen2Tokenizer:
     return tokenizer
 
 
-def build_model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
-    """Makes a Qwen2 of about 0.8M parameters with grouped-query attention: two query heads share a key head."""
-    torch.manual_seed(SEED)
+def build_model(tokenizer: Qwen2Tokenizer, shape: str, seed: int) -> Qwen2ForCausalLM:
+    """Makes a Qwen2 of 0.7 to 0.8M parameters."""
+    torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=352,
-        num_hidden_layers=4,
-        num_attention_heads=8,
-        num_key_value_heads=4,
+        **SHAPES[shape],
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -143,13 +156,15 @@ def make_corpus(stage: Stage, rng: random.Random) -> list[Row]:
     return [hurried(row) if int(row["num_steps"]) > 2 and rng.random() < stage.hurried_ratio else row for row in rows]
 
 
-def train(model: Qwen2ForCausalLM, encoded: list[tuple[list[int], int]], pad: int, learning_rate: float) -> list[float]:
+def train(
+    model: Qwen2ForCausalLM, encoded: list[tuple[list[int], int]], pad: int, learning_rate: float, seed: int
+) -> list[float]:
     """Trains for one epoch on a stage. Returns the loss of the solutions at each step, in nats per token."""
     num_steps = -(-len(encoded) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = transformers.get_cosine_schedule_with_warmup(optimizer, WARMUP_STEPS, num_steps)
     history: list[float] = []
-    for batch in batches(encoded, random.Random(SEED)):
+    for batch in batches(encoded, random.Random(seed)):
         completion_loss, loss = completion_and_weighted_loss(model, batch, pad)
         optimizer.zero_grad()
         loss.backward()
@@ -162,19 +177,19 @@ def train(model: Qwen2ForCausalLM, encoded: list[tuple[list[int], int]], pad: in
     return history
 
 
-def run_stage(index: int, folder: Path) -> None:
+def run_stage(index: int, folder: Path, shape: str, seed: int) -> None:
     """Trains from the files of the previous stage in `folder`, or from scratch, and writes model, tokenizer and record."""
     began = time.perf_counter()
     stage = STAGES[index]
-    rows = make_corpus(stage, random.Random(SEED + index))
+    rows = make_corpus(stage, random.Random(seed + index))
     if index == 0:
         tokenizer = train_tokenizer([f"user\n{row['problem']}\nassistant\n{row['solution']}" for row in rows[:20_000]])
-        model, records = build_model(tokenizer), []
+        model, records = build_model(tokenizer, shape, seed), []
     else:
         tokenizer = Qwen2Tokenizer.from_pretrained(folder)
         model = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
         records = json.loads((folder / "training.json").read_text(encoding="utf-8"))["stages"][:index]
-    history = train(model, encode(rows, tokenizer), tokenizer.pad_token_id, stage.learning_rate)
+    history = train(model, encode(rows, tokenizer), tokenizer.pad_token_id, stage.learning_rate, seed)
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     model.to(torch.bfloat16)  # type: ignore[arg-type]  # transformers wraps `to` and loses its type
     model.save_pretrained(folder)
@@ -186,19 +201,27 @@ def run_stage(index: int, folder: Path) -> None:
         "transformers": transformers.__version__,
         "tokenizers": tokenizers.__version__,
     }
-    record = {"seed": SEED, "num_parameters": model.num_parameters(), "versions": versions, "stages": records}
+    record = {
+        "seed": seed,
+        "shape": shape,
+        "num_parameters": model.num_parameters(),
+        "versions": versions,
+        "stages": records,
+    }
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's base model.", allow_abbrev=False)
     parser.add_argument("--output_dir", type=Path, default=Path("recipes/demo/base_model"))
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the corpus and of the initial weights.")
+    parser.add_argument("--shape", choices=SHAPES, default="demo", help="Size of the network.")
     parser.add_argument("--first_stage", type=int, choices=range(len(STAGES)), default=0, help="Stage to start from.")
     parser.add_argument("--num_threads", type=int, default=2, help="CPU threads; 1 is faster if other work runs.")
     args = parser.parse_args()
     torch.set_num_threads(args.num_threads)
     for index in range(args.first_stage, len(STAGES)):
-        run_stage(index, args.output_dir)
+        run_stage(index, args.output_dir, args.shape, args.seed)
 
 
 if __name__ == "__main__":
