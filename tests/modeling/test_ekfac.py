@@ -36,9 +36,17 @@ pytest.importorskip("kronfluence")
 pytestmark = pytest.mark.thorough
 
 
-def fitted(tmp_path: Path, model: str, pool: Pool, **values: object) -> InfluenceScorer:
-    scorer = InfluenceScorer(**two_evaluations(tmp_path), backend="ekfac", **values)  # type: ignore[arg-type]
-    return scorer.bind(pool, Reference(model), None, tmp_path)
+def fitted(folder: Path, model: str, pool: Pool, **values: object) -> InfluenceScorer:
+    scorer = InfluenceScorer(**two_evaluations(folder), backend="ekfac", **values)  # type: ignore[arg-type]
+    return scorer.bind(pool, Reference(model), None, folder)
+
+
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory: pytest.TempPathFactory, tiny_model: str, pool_file: str) -> Path:
+    """The folder of one fit on the tiny pool, which other scorers find finished."""
+    folder = tmp_path_factory.mktemp("fit")
+    fitted(folder, tiny_model, load_pool(pool_file))
+    return folder
 
 
 def matrix(rows: list[dict]) -> np.ndarray:
@@ -70,18 +78,18 @@ def kronfluence_scores(scorer: InfluenceScorer, pool: Pool, folder: Path, **valu
 
 
 @pytest.mark.parametrize("damping", [None, 1e-3])
-def test_scores_are_kronfluences_own(tmp_path: Path, tiny_model: str, pool_file: str, damping: float | None):
+def test_scores_are_kronfluences_own(fit: Path, tiny_model: str, pool_file: str, damping: float | None):
     pool = load_pool(pool_file)
-    scorer = fitted(tmp_path, tiny_model, pool, damping=damping)
+    scorer = fitted(fit, tiny_model, pool, damping=damping)
     found = matrix(scorer.score_batch(list(pool)))
-    expected = kronfluence_scores(scorer, pool, tmp_path).T
+    expected = kronfluence_scores(scorer, pool, fit).T
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-3 * np.abs(expected).mean())
 
 
-def test_positions_are_kronfluences_own(tmp_path: Path, tiny_model: str, pool_file: str):
+def test_positions_are_kronfluences_own(fit: Path, tiny_model: str, pool_file: str):
     pool = load_pool(pool_file)
-    scorer = fitted(tmp_path, tiny_model, pool)
-    expected = kronfluence_scores(scorer, pool, tmp_path, compute_per_token_scores=True)  # (Q, N, T)
+    scorer = fitted(fit, tiny_model, pool)
+    expected = kronfluence_scores(scorer, pool, fit, compute_per_token_scores=True)  # (Q, N, T)
     model, layers = scorer.model, scorer.linear_layers
     queries = scorer.encoded_answers
     gradient = scorer.precondition(mean_gradient(model, layers, queries, "mean", 500))
@@ -91,32 +99,30 @@ def test_positions_are_kronfluences_own(tmp_path: Path, tiny_model: str, pool_fi
         assert parts == pytest.approx(theirs, rel=1e-3, abs=1e-3 * np.abs(expected).max())
 
 
-def test_large_damping_is_the_plain_inner_product(tmp_path: Path, tiny_model: str, pool_file: str):
+def test_large_damping_is_the_plain_inner_product(fit: Path, tiny_model: str, pool_file: str):
     pool, damping = load_pool(pool_file), 1e6
-    scorer = fitted(tmp_path, tiny_model, pool, damping=damping)
+    scorer = fitted(fit, tiny_model, pool, damping=damping)
     plain = matrix(
-        InfluenceScorer(**two_evaluations(tmp_path))
-        .bind(pool, scorer.reference, None, tmp_path)
-        .score_batch(list(pool))
+        InfluenceScorer(**two_evaluations(fit)).bind(pool, scorer.reference, None, fit).score_batch(list(pool))
     )
     seen = matrix(scorer.score_batch(list(pool))) * damping
     assert seen == pytest.approx(plain, rel=1e-3, abs=1e-3 * np.abs(plain).mean())
     assert spearmanr(seen.ravel(), plain.ravel()).statistic > 0.999
 
 
-def test_the_curvature_is_fitted_once(tmp_path: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch):
+def test_the_curvature_is_fitted_once(fit: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch):
     pool = load_pool(pool_file)
-    first = fitted(tmp_path, tiny_model, pool)
+    first = fitted(fit, tiny_model, pool)
     whole = first.score_batch(list(pool))
     monkeypatch.setattr(ekfac, "_fit", None)  # to call it would fail
-    again = fitted(tmp_path, tiny_model, pool)
+    again = fitted(fit, tiny_model, pool)
     assert again.score_batch(list(pool)) == whole
     with pytest.raises(ValueError, match=r"holds results of other inputs.*num_factor_rows: 1000 then, 5 now"):
-        fitted(tmp_path, tiny_model, pool, num_factor_rows=5)
+        fitted(fit, tiny_model, pool, num_factor_rows=5)
 
 
 def test_a_stopped_fit_goes_on_with_kronfluences_files(
-    tmp_path: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fit: Path, tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch
 ):
     from kronfluence.analyzer import Analyzer
 
@@ -124,7 +130,6 @@ def test_a_stopped_fit_goes_on_with_kronfluences_files(
         raise KeyboardInterrupt
 
     pool = load_pool(pool_file)
-    fitted(tmp_path / "whole", tiny_model, pool)
     with monkeypatch.context() as patched:
         patched.setattr(Analyzer, "fit_lambda_matrices", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -133,7 +138,7 @@ def test_a_stopped_fit_goes_on_with_kronfluences_files(
     stamp = covariance.stat().st_mtime_ns
     fitted(tmp_path / "stopped", tiny_model, pool)
     assert covariance.stat().st_mtime_ns == stamp
-    files = list((tmp_path / "whole" / "kronfluence" / "factors_pool").glob("*.safetensors"))
+    files = list((fit / "kronfluence" / "factors_pool").glob("*.safetensors"))
     assert len(files) == 4 + 4 + 2
     for path in files:
         others = load_file(tmp_path / "stopped" / "kronfluence" / "factors_pool" / path.name)
@@ -243,6 +248,7 @@ def train(model: torch.nn.Module, rows: list[EncodedExample], weights: torch.Ten
     layer.weight.requires_grad_(False)
 
 
+@pytest.mark.slow
 def test_ranks_are_those_of_training_again_without_a_row(tmp_path: Path):
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
     model = build_model(vocab_size=VOCABULARY, initializer_range=0.2, **sizes).eval()
