@@ -1,0 +1,35 @@
+"""Runs a plan of the bed: `python -m bench.bed run PLAN.yaml`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench.bed.plan import read_plan
+from bench.bed.run import run_plan
+
+ROWS = Path(__file__).parent / "rows"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Small trainings that show whether selection methods help.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run what is not done of a plan")
+    run.add_argument("plan", type=Path)
+    run.add_argument("--workers", type=int, default=2)
+    run.add_argument(
+        "--rows_dir", type=Path, default=ROWS, help="Folder of the rows; a plan has a folder of its name in it."
+    )
+    run.add_argument("--scratch_dir", type=Path, default=Path("runs/bed"), help="Folder for losses and heads.")
+    args = parser.parse_args()
+    try:
+        plan = read_plan(args.plan)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return int(run_plan(plan, args.rows_dir / plan.name, args.scratch_dir / plan.name, args.workers) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

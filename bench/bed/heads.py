@@ -1,0 +1,63 @@
+"""Which heads do the methods of the bed score with? Found once for a base model, on a pool of its own, and kept with the rows."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+
+from bench.bed.world import KINDS, make_rows, seed_of
+from circuitseer_trl.artifacts import read_json, read_table, write_json
+from circuitseer_trl.circuits.contrast import contrast
+from circuitseer_trl.circuits.heads import HeadSet, find_heads, increase_matrix, num_selected, top_heads
+from circuitseer_trl.circuits.probe import Probe
+from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.build import build_pool
+
+HEAD_RATIO = 0.05  # the paper's
+
+
+def head_file(rows_folder: Path, base: str, kind: str) -> Path:
+    return rows_folder / f"heads-{base}-{kind}.json"
+
+
+def find_head_sets(
+    reference: Reference, base: str, kind: str, num_rows: int, rows_folder: Path, scratch: Path
+) -> dict[str, HeadSet]:
+    """Finds the head sets of a base model on `num_rows` fresh rows, or reads what a run has found before.
+
+    `loss` are the paper's: the highest rise of the loss, on a random probe. `contrast` are those whose rise on the hardest
+    third of the same rows is highest against that on the easiest. `outside_first_layer` are the paper's of the other layers.
+    """
+    path = head_file(rows_folder, base, kind)
+    model = reference.describe()
+    if not path.is_file():
+        dataset = datasets.Dataset.from_list(
+            make_rows(KINDS[kind], num_rows, random.Random(seed_of("heads", base, kind)))
+        )
+        pool = build_pool(dataset.select_columns(["problem", "solution"]), name="bed heads")
+        found = find_heads(pool, reference, scratch, Probe("random", num_rows))
+        write_json(path, _sets(found, scratch) | {"num_rows": num_rows, "base": base, "kind": kind})
+        reference.free()
+    content = read_json(path)
+    return {
+        name: HeadSet([(layer, head) for layer, head in each["selected"]], {"model": model, "mode": name, **each})
+        for name, each in content["sets"].items()
+    }
+
+
+def _sets(found: HeadSet, folder: Path) -> dict[str, Any]:
+    importance = found.importance
+    table, probe = read_table(folder / "importance.parquet"), read_table(folder / "probe.parquet")
+    increases = increase_matrix(table, probe["uid"].to_pylist(), importance.shape)
+    ratio = contrast(increases, probe["loss_nats"].to_numpy()).reshape(importance.shape)
+    size = num_selected(importance.size, HEAD_RATIO)
+    outside = importance.copy()
+    outside[0] = -np.inf
+    values = {"loss": importance, "contrast": ratio, "outside_first_layer": outside}
+    return {
+        "sets": {name: {"selected": [list(head) for head in top_heads(value, size)]} for name, value in values.items()},
+        "importance": np.round(importance, 6).tolist(),
+        "contrast": np.round(ratio, 4).tolist(),
+    }
