@@ -33,7 +33,10 @@ class EvaluationConfig:
 
     groups: ClassVar[Groups] = {
         "model": ("model_name_or_path", "model_revision", "dtype", "attn_implementation"),
-        "benchmarks": ("benchmarks", "benchmarks_dir", "limit", "errata", "held_out"),
+        "benchmarks": (
+            *("benchmarks", "benchmarks_dir", "limit", "errata", "held_out"),
+            *("contamination", "contamination_pool"),
+        ),
         "answers": (
             *("preset", "system_prompt", "chat_date", "num_samples", "temperature", "top_p", "max_new_tokens"),
             *("repetition_penalty", "seed", "vote"),
@@ -106,6 +109,20 @@ class EvaluationConfig:
             "columns). Their mean response loss and their exact match by teacher forcing are measured beside the answers."
         },
     )
+    contamination: bool = field(
+        default=False,
+        metadata={
+            "help": "Also ask the model for the rest of problems whose first six tenths it gets. How much of it the model "
+            "writes stands beside the accuracy."
+        },
+    )
+    contamination_pool: dict[str, Any] | None = field(
+        default=None,
+        metadata={
+            "help": "A pool, as keys of a data recipe (`dataset_name` and columns). Results have the share of each benchmark's "
+            "problems that share a run of words with one of its problems, as `decontaminate_against` finds them."
+        },
+    )
     num_samples: int | None = field(
         default=None,
         metadata={
@@ -147,7 +164,14 @@ class EvaluationConfig:
         if not self.benchmarks:
             raise ValueError("`benchmarks` must name at least one benchmark, got none.")
         self._check_backend()
-        self._check_held_out()
+        self._check_data("held_out", taken=("system_prompt", "chat_date"))
+        self._check_data("contamination_pool")
+        if self.held_out is not None and self.backend == "replay":
+            raise ValueError("`held_out` needs the model, and `backend: replay` has none. Leave one of the two out.")
+        if self.contamination and self.backend == "replay":
+            raise ValueError(
+                "`contamination` needs the model, and `backend: replay` has none. Leave one of the two out."
+            )
         for name in ("max_new_tokens", "batch_size"):
             check_count(name, getattr(self, name))
         if self.limit is not None:
@@ -168,24 +192,29 @@ class EvaluationConfig:
             raise ValueError("`temperature` must be above 0. For only greedy answers, set `num_samples: 0`.")
         check_positive("temperature", self.temperature)
         check_positive("repetition_penalty", self.repetition_penalty)
+        if self.contamination and self.repetition_penalty != 1:
+            raise ValueError(
+                f"`contamination` needs `repetition_penalty: 1`, got {self.repetition_penalty}: a penalty keeps a model from "
+                "writing what it knows. Measure it in another `output_dir`, without the penalty or `preset: paper`."
+            )
 
-    def _check_held_out(self) -> None:
-        if self.held_out is None:
+    def _check_data(self, key: str, taken: tuple[str, ...] = ()) -> None:
+        """Raises if the value of a key is no data recipe."""
+        value = getattr(self, key)
+        if value is None:
             return
-        if not isinstance(self.held_out, dict) or "dataset_name" not in self.held_out:
-            raise ValueError(f"`held_out` must be a mapping with `dataset_name`, got {self.held_out!r}.")
-        taken = ("system_prompt", "chat_date")
+        if not isinstance(value, dict) or "dataset_name" not in value:
+            raise ValueError(f"`{key}` must be a mapping with `dataset_name`, got {value!r}.")
         known = [each.name for each in fields(PoolConfig) if each.name not in taken]
-        if unknown := [name for name in self.held_out if name not in known]:
-            raise ValueError(f"`held_out` has no key `{unknown[0]}`; its keys are {', '.join(known)}.")
-        PoolConfig(**self.held_out)
-        if self.backend == "replay":
-            raise ValueError("`held_out` needs the model, and `backend: replay` has none. Leave one of the two out.")
+        if unknown := [name for name in value if name not in known]:
+            raise ValueError(f"`{key}` has no key `{unknown[0]}`; its keys are {', '.join(known)}.")
+        PoolConfig(**value)
 
     def check_files(self) -> None:
-        """Raises if the file of held-out rows is not there. Call it before any work."""
-        if self.held_out is not None:
-            check_dataset_file(self.held_out["dataset_name"])
+        """Raises if a file of rows is not there. Call it before any work."""
+        for rows in (self.held_out, self.contamination_pool):
+            if rows is not None:
+                check_dataset_file(rows["dataset_name"])
 
     def _check_backend(self) -> None:
         """Raises if a key is set that only other backends use."""

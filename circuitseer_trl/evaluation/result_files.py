@@ -14,6 +14,7 @@ _PARTS = {"model": str, "settings": dict, "benchmarks": dict, "average": dict}
 _COUNTS = ("num_problems", "num_samples")
 _SHARES = ("pass_at_1", "majority_at_n")  # None for what was not measured
 _RATIOS = ("accuracy_finished", "avg_at_n", "truncated_ratio", "unanswered_ratio", "timeout_ratio")
+_RATIOS += ("rest_exact_match", "rest_rouge_l", "pool_overlap_ratio")  # where contamination was measured
 
 
 def read_results(folder: Path) -> dict[str, Any]:
