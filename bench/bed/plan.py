@@ -79,6 +79,6 @@ def read_plan(path: Path) -> Plan:
         names.append(method["name"])
     if len(set(names)) < len(names):
         raise ValueError(f"{path} has two methods of one name.")
-    if wrong := [budget for budget in plan.budgets if list(budget) not in (["rows"], ["tokens"])]:
-        raise ValueError(f"{path}: a budget is {{rows: N}} or {{tokens: N}}, got {wrong[0]!r}.")
+    if odd := [budget for budget in plan.budgets if list(budget) not in (["rows"], ["tokens"])]:
+        raise ValueError(f"{path}: a budget is {{rows: N}} or {{tokens: N}}, got {odd[0]!r}.")
     return plan

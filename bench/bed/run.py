@@ -56,12 +56,12 @@ class Replicate:
         self.world: World = make_world(kind, number)
         pool, tokenizer = self.world.pool(), self.reference.tokenizer
         rows = [training_row(tokenizer, example.problem, example.completion) for example in pool]
-        lengths = [
+        problem_length, solution_length = (
             np.array([len(ids) for ids in tokenizer(list(pool.examples[name]), add_special_tokens=False)["input_ids"]])
             for name in ("problem", "completion")
-        ]
+        )
         steps = np.array([row["num_steps"] for row in self.world.rows])
-        self.candidates = Candidates(pool, rows, *lengths, steps)
+        self.candidates = Candidates(pool, rows, problem_length, solution_length, steps)
         self.test = list(self.world.problems())
         self.orders: dict[str, Ordered] = {}
 
@@ -99,7 +99,7 @@ class Replicate:
         )
         seconds = time.perf_counter() - started
         truth = [self.world.rows[place] for place in rows]
-        random_rows = self.chosen("random", budget) if any(m["name"] == "random" for m in self.plan.methods) else []
+        others = [self.chosen("random", budget)] if any(each["name"] == "random" for each in self.plan.methods) else []
         return {
             "num_rows": len(rows),
             "training_tokens": int(self.candidates.tokens[rows].sum()),
@@ -107,7 +107,7 @@ class Replicate:
             "mean_steps": float(np.mean([row["num_steps"] for row in truth])),
             "right_ratio": float(np.mean([row["solution_is"] == "right" for row in truth])),
             "distinct_ratio": len({row["origin"] for row in truth}) / len(truth),
-            "overlap_with_random": len(np.intersect1d(rows, random_rows)) / len(rows),
+            "overlap_with_random": len(np.intersect1d(rows, others[0])) / len(rows) if others else None,
             "rho": self.correlations(name),
             "seconds": round(seconds, 2),
         }

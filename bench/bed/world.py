@@ -92,7 +92,7 @@ def make_rows(kind: Kind, size: int, rng: random.Random) -> list[dict[str, Any]]
     """Draws a pool. Rows are copied first, then some get wrong solutions and padding, each independently of the others."""
     num_copies = round(kind.copies * size)
     steps = rng.choices(range(1, MAX_STEPS + 1), kind.weights, k=size - num_copies)
-    rows = [{**row, "copy_of": None} for row in problems("pool", iter(steps), rng)]
+    rows: list[dict[str, Any]] = [{**row, "copy_of": None} for row in problems("pool", iter(steps), rng)]
     rows += [renamed(rng.choice(rows[: size - num_copies]), rng) for _ in range(num_copies)]
     rng.shuffle(rows)
     rows = [row | {"id": f"row-{place:05d}", "origin": row["id"]} for place, row in enumerate(rows)]

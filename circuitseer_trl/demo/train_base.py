@@ -93,7 +93,7 @@ def build_model(tokenizer: Qwen2Tokenizer, shape: str, seed: int) -> Qwen2ForCau
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
-        **SHAPES[shape],
+        **SHAPES[shape],  # type: ignore[arg-type]  # numbers alone
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         bos_token_id=None,
