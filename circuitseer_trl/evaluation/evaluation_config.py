@@ -9,6 +9,7 @@ from circuitseer_trl.configs import Dtype, Groups, PoolConfig, ReportTo
 from circuitseer_trl.evaluation.answering.backends.base import Backend
 from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS, backend_class, backend_keys
 from circuitseer_trl.evaluation.benchmark_files import benchmark_named, benchmark_names
+from circuitseer_trl.grading.second_opinion import SecondGrader
 from circuitseer_trl.pool.file_names import check_dataset_file
 
 Preset = Literal["default", "paper"]
@@ -45,7 +46,7 @@ class EvaluationConfig:
             *("backend", "batch_size", "tensor_parallel_size", "base_url", "served_model_name"),
             *("concurrency", "request_timeout_seconds", "replay_from"),
         ),
-        "output": ("output_dir", "num_grading_workers", "report_to"),
+        "output": ("output_dir", "num_grading_workers", "second_grader", "report_to"),
     }
 
     model_name_or_path: str = field(metadata={"help": "Hub id or folder of the model."})
@@ -149,6 +150,12 @@ class EvaluationConfig:
     num_grading_workers: int | None = field(
         default=None, metadata={"help": "Number of grading processes. By default one for each core, at most 4."}
     )
+    second_grader: SecondGrader | None = field(
+        default=None,
+        metadata={
+            "help": "Also grade with math_verify, and list the answers where it disagrees in disagreements/. The verdicts stay."
+        },
+    )
     report_to: ReportTo = field(
         default="none", metadata={"help": "wandb: log to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."}
     )
@@ -188,6 +195,8 @@ class EvaluationConfig:
         if self.vote is None:
             self.vote = PRESETS[self.preset]["vote"]
         check_choice("vote", self.vote, Vote)
+        if self.second_grader is not None:
+            check_choice("second_grader", self.second_grader, SecondGrader)
         if self.temperature == 0:
             raise ValueError("`temperature` must be above 0. For only greedy answers, set `num_samples: 0`.")
         check_positive("temperature", self.temperature)

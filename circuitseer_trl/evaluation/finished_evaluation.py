@@ -6,7 +6,7 @@ from circuitseer_trl.evaluation.benchmark_files import benchmark_specs, rows_fil
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.finished import FinishedStep
 
-PRODUCTS = ("settings.json", "results.json", "generations", "verdicts", "held_out", "contamination")
+PRODUCTS = ("settings.json", "results.json", "generations", "verdicts", "held_out", "contamination", "disagreements")
 
 
 def evaluation_step(config: EvaluationConfig) -> FinishedStep:

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from circuitseer_trl.answers import file_digest, verdict_text
+from circuitseer_trl.answers import VerdictLine, file_digest, verdict_text
 from circuitseer_trl.artifacts import library_versions, sealed, write_json, write_text
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, SamplingSettings
@@ -18,6 +18,7 @@ from circuitseer_trl.evaluation.answering.store import SampleStore, claim_folder
 from circuitseer_trl.evaluation.benchmarks import Problem, content_checksum, load_benchmark
 from circuitseer_trl.evaluation.contamination import FOLDER as CUT_PROBLEMS
 from circuitseer_trl.evaluation.contamination import measure_overlap, measure_recited, rest_requests
+from circuitseer_trl.evaluation.disagreements import Graded, disagreements
 from circuitseer_trl.evaluation.errata import with_errata
 from circuitseer_trl.evaluation.evaluation_config import SAMPLE_SETTINGS, EvaluationConfig
 from circuitseer_trl.evaluation.held_out import measure_held_out
@@ -195,7 +196,27 @@ def grade(config: EvaluationConfig, benchmarks: Mapping[str, list[Problem]]) -> 
             path = folder / "verdicts" / f"{name}.jsonl"
             write_text(path, verdict_text(lines))
             measured[name] = measure_benchmark(lines, samples, vote=vote) | {"verdicts_digest": file_digest(path)}
+            measured[name] |= _second_opinion(config, lines, folder / "disagreements" / f"{name}.jsonl")
     return measured
+
+
+def _second_opinion(config: EvaluationConfig, lines: list[VerdictLine], path: Path) -> dict[str, int]:
+    """Writes the answers of a benchmark that Math-Verify judges otherwise, and counts them."""
+    if config.second_grader is None:
+        path.unlink(missing_ok=True)  # of verdicts that are written again now
+        return {}
+    found = disagreements(
+        [
+            Graded(
+                {"id": line.id, "greedy": line.greedy, "sample": line.sample},
+                *(line.reference or "", line.extracted, line.verdict, line.reason, bool(line.undecided)),
+            )
+            for line in lines
+        ],
+        config.num_grading_workers,
+    )
+    write_text(path, found.text())
+    return {"num_disagreements": len(found.lines), "num_second_silent": found.num_silent}
 
 
 def add_times(measured: Mapping[str, dict[str, Any]], timings: Mapping[str, Timing], results_path: Path) -> None:

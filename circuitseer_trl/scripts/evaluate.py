@@ -44,6 +44,10 @@ def main(args: Sequence[str] | None = None) -> None:
         if results is not None:
             runs = {Path(config.output_dir).name: results}
             text = results_table(runs) + contamination_text(runs)
+            for name, values in results["benchmarks"].items():
+                if (number := values.get("num_disagreements")) is not None:
+                    place = Path(config.output_dir) / "disagreements" / f"{name}.jsonl"
+                    text += f"\n{config.second_grader} disagrees on {number} answers of {name}: {place}"
             print(text)
             finished.record(made_from, text, PRODUCTS)
 
