@@ -6,7 +6,7 @@ PARALLEL ?= -n 2 --dist loadfile
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test quick check slow gpu bench format clean setup
+.PHONY: demo test quick check slow gpu bench bench-graders format clean setup
 
 ifeq ($(PY),.venv/bin/python)
 setup: .venv/installed
@@ -44,6 +44,11 @@ gpu: setup
 bench: setup
 	@$(PY) -m pip install --quiet --constraint constraints.txt transformer-lens nnsight || echo "Some peers could not be installed."
 	$(PY) -m bench.run $(BENCH_ARGS)
+
+# Ours beside every peer that can be installed. BENCH_ARGS='--suites DIR' adds the suites that `python -m bench.grader_suites DIR` fetches.
+bench-graders: setup
+	@$(PY) -m pip install --quiet --constraint constraints.txt inspect-ai lm-eval mathruler pylatexenc || echo "Some peers could not be installed."
+	$(PY) -m bench.graders $(BENCH_ARGS)
 
 check: setup
 	$(PY) -m ruff check .

@@ -9,6 +9,7 @@ from circuitseer_trl.configs import Dtype, Groups, PoolConfig, ReportTo
 from circuitseer_trl.evaluation.answering.backends.base import Backend
 from circuitseer_trl.evaluation.answering.backends.registry import BACKENDS, backend_class, backend_keys
 from circuitseer_trl.evaluation.benchmark_files import benchmark_named, benchmark_names
+from circuitseer_trl.grading.second_opinion import SecondGrader
 from circuitseer_trl.pool.file_names import check_dataset_file
 
 Preset = Literal["default", "paper"]
@@ -33,7 +34,10 @@ class EvaluationConfig:
 
     groups: ClassVar[Groups] = {
         "model": ("model_name_or_path", "model_revision", "dtype", "attn_implementation"),
-        "benchmarks": ("benchmarks", "benchmarks_dir", "limit", "errata", "held_out"),
+        "benchmarks": (
+            *("benchmarks", "benchmarks_dir", "limit", "errata", "held_out"),
+            *("contamination", "contamination_pool"),
+        ),
         "answers": (
             *("preset", "system_prompt", "chat_date", "num_samples", "temperature", "top_p", "max_new_tokens"),
             *("repetition_penalty", "seed", "vote"),
@@ -42,7 +46,7 @@ class EvaluationConfig:
             *("backend", "batch_size", "tensor_parallel_size", "base_url", "served_model_name"),
             *("concurrency", "request_timeout_seconds", "replay_from"),
         ),
-        "output": ("output_dir", "num_grading_workers", "report_to"),
+        "output": ("output_dir", "num_grading_workers", "second_grader", "report_to"),
     }
 
     model_name_or_path: str = field(metadata={"help": "Hub id or folder of the model."})
@@ -106,6 +110,20 @@ class EvaluationConfig:
             "columns). Their mean response loss and their exact match by teacher forcing are measured beside the answers."
         },
     )
+    contamination: bool = field(
+        default=False,
+        metadata={
+            "help": "Also ask the model for the rest of problems whose first six tenths it gets. How much of it the model "
+            "writes stands beside the accuracy."
+        },
+    )
+    contamination_pool: dict[str, Any] | None = field(
+        default=None,
+        metadata={
+            "help": "A pool, as keys of a data recipe (`dataset_name` and columns). Results have the share of each benchmark's "
+            "problems that share a run of words with one of its problems, as `decontaminate_against` finds them."
+        },
+    )
     num_samples: int | None = field(
         default=None,
         metadata={
@@ -132,6 +150,12 @@ class EvaluationConfig:
     num_grading_workers: int | None = field(
         default=None, metadata={"help": "Number of grading processes. By default one for each core, at most 4."}
     )
+    second_grader: SecondGrader | None = field(
+        default=None,
+        metadata={
+            "help": "Also grade with math_verify, and list the answers where it disagrees in disagreements/. The verdicts stay."
+        },
+    )
     report_to: ReportTo = field(
         default="none", metadata={"help": "wandb: log to Weights & Biases (WANDB_PROJECT, WANDB_RUN_GROUP)."}
     )
@@ -147,7 +171,14 @@ class EvaluationConfig:
         if not self.benchmarks:
             raise ValueError("`benchmarks` must name at least one benchmark, got none.")
         self._check_backend()
-        self._check_held_out()
+        self._check_data("held_out", taken=("system_prompt", "chat_date"))
+        self._check_data("contamination_pool")
+        if self.held_out is not None and self.backend == "replay":
+            raise ValueError("`held_out` needs the model, and `backend: replay` has none. Leave one of the two out.")
+        if self.contamination and self.backend == "replay":
+            raise ValueError(
+                "`contamination` needs the model, and `backend: replay` has none. Leave one of the two out."
+            )
         for name in ("max_new_tokens", "batch_size"):
             check_count(name, getattr(self, name))
         if self.limit is not None:
@@ -164,28 +195,35 @@ class EvaluationConfig:
         if self.vote is None:
             self.vote = PRESETS[self.preset]["vote"]
         check_choice("vote", self.vote, Vote)
+        if self.second_grader is not None:
+            check_choice("second_grader", self.second_grader, SecondGrader)
         if self.temperature == 0:
             raise ValueError("`temperature` must be above 0. For only greedy answers, set `num_samples: 0`.")
         check_positive("temperature", self.temperature)
         check_positive("repetition_penalty", self.repetition_penalty)
+        if self.contamination and self.repetition_penalty != 1:
+            raise ValueError(
+                f"`contamination` needs `repetition_penalty: 1`, got {self.repetition_penalty}: a penalty keeps a model from "
+                "writing what it knows. Measure it in another `output_dir`, without the penalty or `preset: paper`."
+            )
 
-    def _check_held_out(self) -> None:
-        if self.held_out is None:
+    def _check_data(self, key: str, taken: tuple[str, ...] = ()) -> None:
+        """Raises if the value of a key is no data recipe."""
+        value = getattr(self, key)
+        if value is None:
             return
-        if not isinstance(self.held_out, dict) or "dataset_name" not in self.held_out:
-            raise ValueError(f"`held_out` must be a mapping with `dataset_name`, got {self.held_out!r}.")
-        taken = ("system_prompt", "chat_date")
+        if not isinstance(value, dict) or "dataset_name" not in value:
+            raise ValueError(f"`{key}` must be a mapping with `dataset_name`, got {value!r}.")
         known = [each.name for each in fields(PoolConfig) if each.name not in taken]
-        if unknown := [name for name in self.held_out if name not in known]:
-            raise ValueError(f"`held_out` has no key `{unknown[0]}`; its keys are {', '.join(known)}.")
-        PoolConfig(**self.held_out)
-        if self.backend == "replay":
-            raise ValueError("`held_out` needs the model, and `backend: replay` has none. Leave one of the two out.")
+        if unknown := [name for name in value if name not in known]:
+            raise ValueError(f"`{key}` has no key `{unknown[0]}`; its keys are {', '.join(known)}.")
+        PoolConfig(**value)
 
     def check_files(self) -> None:
-        """Raises if the file of held-out rows is not there. Call it before any work."""
-        if self.held_out is not None:
-            check_dataset_file(self.held_out["dataset_name"])
+        """Raises if a file of rows is not there. Call it before any work."""
+        for rows in (self.held_out, self.contamination_pool):
+            if rows is not None:
+                check_dataset_file(rows["dataset_name"])
 
     def _check_backend(self) -> None:
         """Raises if a key is set that only other backends use."""

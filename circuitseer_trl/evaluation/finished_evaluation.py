@@ -6,7 +6,7 @@ from circuitseer_trl.evaluation.benchmark_files import benchmark_specs, rows_fil
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.finished import FinishedStep
 
-PRODUCTS = ("settings.json", "results.json", "generations", "verdicts", "held_out")
+PRODUCTS = ("settings.json", "results.json", "generations", "verdicts", "held_out", "contamination", "disagreements")
 
 
 def evaluation_step(config: EvaluationConfig) -> FinishedStep:
@@ -14,6 +14,6 @@ def evaluation_step(config: EvaluationConfig) -> FinishedStep:
     local = [str(rows_file(name, config.benchmarks_dir) or "") for name in config.benchmarks]  # "" is on the Hub
     described = [str(path) for name, path in benchmark_specs().items() if name in config.benchmarks]
     model = None if config.backend == "replay" else config.model_name_or_path
-    held_out = [] if config.held_out is None else [config.held_out["dataset_name"]]
+    rows = [each["dataset_name"] for each in (config.held_out, config.contamination_pool) if each is not None]
     inputs = [config.replay_from, config.base_url, described]
-    return FinishedStep("evaluate", config.output_dir, asdict(config), [model, *local, *held_out], inputs)
+    return FinishedStep("evaluate", config.output_dir, asdict(config), [model, *local, *rows], inputs)

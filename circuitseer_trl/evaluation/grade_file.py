@@ -10,9 +10,11 @@ from string import ascii_uppercase
 from typing import Any
 
 from circuitseer_trl.answers import json_lines
-from circuitseer_trl.artifacts import atomic_path
-from circuitseer_trl.checks import check_count, check_positive
+from circuitseer_trl.artifacts import atomic_path, write_text
+from circuitseer_trl.checks import check_choice, check_count, check_positive
+from circuitseer_trl.evaluation.disagreements import Graded, disagreements
 from circuitseer_trl.grading.grader import Grader, Question
+from circuitseer_trl.grading.second_opinion import SecondGrader
 
 logger = logging.getLogger(__name__)
 _CHUNK = 2000  # lines in memory at a time
@@ -40,13 +42,26 @@ class GradeConfig:
     timeout_seconds: float = field(
         default=5.0, metadata={"help": "Time limit of one comparison. After it the answer counts as wrong."}
     )
+    second_grader: SecondGrader | None = field(
+        default=None,
+        metadata={
+            "help": "Also grade with math_verify, and list the answers where it disagrees in a file beside the output, "
+            "`NAME.disagreements.jsonl`. The verdicts stay."
+        },
+    )
 
     def __post_init__(self) -> None:
         if not Path(self.input).is_file():
             raise FileNotFoundError(f"There is no file {self.input}. Give a JSONL of responses as `--input`.")
         check_positive("timeout_seconds", self.timeout_seconds)
+        if self.second_grader is not None:
+            check_choice("second_grader", self.second_grader, SecondGrader)
         if self.num_workers is not None:
             check_count("num_workers", self.num_workers)
+
+    @property
+    def disagreements_file(self) -> Path:
+        return Path(self.output).with_suffix(".disagreements.jsonl")
 
 
 def _read(path: str) -> Iterator[dict[str, Any]]:
@@ -73,17 +88,23 @@ def _choices(place: str, given: Any) -> dict[str, str] | None:
 
 @dataclass(frozen=True)
 class GradedFile:
-    """How many lines of a file were graded, and with which verdicts."""
+    """How many lines of a file were graded, and with which verdicts.
+
+    Attributes:
+        num_disagreements: How many have another verdict of the second grader; None without one.
+    """
 
     num_lines: int
     num_right: int
     num_undecided: int
+    num_disagreements: int | None = None
 
 
 def grade_file(config: GradeConfig) -> GradedFile:
     """Grades the file, and counts the verdicts."""
     num_lines = num_right = num_undecided = 0
     rows = _read(config.input)
+    graded: list[Graded] = []
     with (
         atomic_path(config.output) as temporary,
         open(temporary, "w", encoding="utf-8", errors="replace") as output,
@@ -101,9 +122,16 @@ def grade_file(config: GradeConfig) -> GradedFile:
                     "seconds": round(verdict.seconds, 6),
                 }
                 output.write(json.dumps(line, ensure_ascii=False) + "\n")
+                if config.second_grader is not None:
+                    about = (verdict.extracted, verdict.correct, verdict.reason, verdict.undecided)
+                    graded.append(Graded({"id": line["id"]}, row["gold"], *about))
                 num_lines += 1
                 num_right += verdict.correct
                 num_undecided += verdict.undecided
         if num_lines == 0:
             raise ValueError(f"{config.input} has no lines to grade.")
-    return GradedFile(num_lines, num_right, num_undecided)
+    if config.second_grader is None:
+        return GradedFile(num_lines, num_right, num_undecided)
+    found = disagreements(graded, config.num_workers, config.timeout_seconds)
+    write_text(config.disagreements_file, found.text())
+    return GradedFile(num_lines, num_right, num_undecided, len(found.lines))

@@ -14,6 +14,7 @@ WHAT_AND_WHERE = {
     *("model_name_or_path", "model_revision", "model_fingerprint", "output_dir", "benchmarks", "benchmarks_dir"),
     *("batch_size", "num_grading_workers", "report_to", "tensor_parallel_size"),
     *("base_url", "served_model_name", "concurrency", "request_timeout_seconds", "replay_from", "replayed"),
+    *("contamination", "contamination_pool", "second_grader"),
 }
 # The measures with a difference: those of benchmarks by their key in `results.json`, and those of held-out rows. The loss is in
 # nats per token, and lower is better.

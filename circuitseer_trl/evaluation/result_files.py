@@ -13,7 +13,10 @@ _ADVICE = "Delete it and run `circuitseer evaluate` again, which keeps the answe
 _PARTS = {"model": str, "settings": dict, "benchmarks": dict, "average": dict}
 _COUNTS = ("num_problems", "num_samples")
 _SHARES = ("pass_at_1", "majority_at_n")  # None for what was not measured
-_RATIOS = ("accuracy_finished", "avg_at_n", "truncated_ratio", "unanswered_ratio", "timeout_ratio")
+_RATIOS = (
+    *("accuracy_finished", "avg_at_n", "truncated_ratio", "unanswered_ratio", "timeout_ratio"),
+    *("rest_exact_match", "rest_rouge_l", "pool_overlap_ratio"),  # where contamination was measured
+)
 
 
 def read_results(folder: Path) -> dict[str, Any]:

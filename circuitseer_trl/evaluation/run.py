@@ -8,14 +8,17 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from circuitseer_trl.answers import file_digest, verdict_text
+from circuitseer_trl.answers import VerdictLine, file_digest, verdict_text
 from circuitseer_trl.artifacts import library_versions, sealed, write_json, write_text
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.evaluation.answering.backends.base import Backend, Job, SamplingSettings
 from circuitseer_trl.evaluation.answering.prompts import PromptFormat
-from circuitseer_trl.evaluation.answering.schedule import Timing, answer_all, join_processes, make_requests
+from circuitseer_trl.evaluation.answering.schedule import Timing, Wanted, answer_all, join_processes, make_requests
 from circuitseer_trl.evaluation.answering.store import SampleStore, claim_folder, settings_fingerprint
 from circuitseer_trl.evaluation.benchmarks import Problem, content_checksum, load_benchmark
+from circuitseer_trl.evaluation.contamination import FOLDER as CUT_PROBLEMS
+from circuitseer_trl.evaluation.contamination import measure_overlap, measure_recited, rest_requests
+from circuitseer_trl.evaluation.disagreements import Graded, disagreements
 from circuitseer_trl.evaluation.errata import with_errata
 from circuitseer_trl.evaluation.evaluation_config import SAMPLE_SETTINGS, EvaluationConfig
 from circuitseer_trl.evaluation.held_out import measure_held_out
@@ -62,6 +65,11 @@ def evaluate(config: EvaluationConfig) -> RunResults | None:
     add_times(measured, timings, folder / "results.json")
     for name, problems in whole.items():
         measured[name] |= {"benchmark_size": len(problems), "benchmark_checksum": content_checksum(problems)}
+        if config.contamination:
+            measured[name] |= measure_recited(benchmarks[name], folder, name)
+    if config.contamination_pool is not None:
+        for name, overlap in measure_overlap(PoolConfig(**config.contamination_pool), benchmarks).items():
+            measured[name] |= overlap
     results: RunResults = {
         "model": config.model_name_or_path,
         "settings": asdict(config) | settings,
@@ -140,9 +148,19 @@ def answer(
     claim_folder(config.output_dir, settings, write=state.is_main_process)
     if state.is_main_process and prompts is not None and prompts.template_name == "plain":
         logger.warning("%s has no chat template; the plain template is used.", config.model_name_or_path)
-    requests = {
-        name: make_requests(problems[: config.limit], prompts, *config.plan(name)) for name, problems in whole.items()
-    }
+    folder = Path(config.output_dir)
+    files = []
+    for name, problems in whole.items():
+        known, limited = {problem.id for problem in problems}, problems[: config.limit]
+        files.append(Wanted(folder / "generations", name, make_requests(limited, prompts, *config.plan(name)), known))
+        if config.contamination and prompts is not None:
+            files.append(Wanted(folder / CUT_PROBLEMS, name, rest_requests(limited, prompts), known, ", rest"))
+    # Of a rest that may be longer than the answers, the excess counts as a part of its prompt.
+    lengths = [
+        len(each.prompt_ids) + max(0, (each.max_new_tokens or 0) - config.max_new_tokens)
+        for wanted in files
+        for each in wanted.requests
+    ]
     job = Job(
         config.model_name_or_path,
         config.model_revision,
@@ -151,13 +169,18 @@ def answer(
             config.max_new_tokens, config.temperature, config.top_p, config.repetition_penalty or 1.0, config.seed
         ),
         batch_size=config.batch_size,
-        longest_prompt=max((len(each.prompt_ids) for wanted in requests.values() for each in wanted), default=0),
+        longest_prompt=max(lengths, default=0),
         local_rank=state.local_process_index,
         made_with=settings_fingerprint(settings),
     )
-    known_ids = {name: {problem.id for problem in problems} for name, problems in whole.items()}
-    timings = answer_all(Path(config.output_dir) / "generations", requests, known_ids, backend, job, state)
-    return timings if state.is_main_process else None
+    timings = answer_all(files, backend, job, state)
+    if not state.is_main_process:
+        return None
+    return {
+        wanted.benchmark: timing
+        for wanted, timing in zip(files, timings, strict=True)
+        if wanted.folder.name != CUT_PROBLEMS
+    }
 
 
 def grade(config: EvaluationConfig, benchmarks: Mapping[str, list[Problem]]) -> dict[str, dict[str, Any]]:
@@ -173,7 +196,27 @@ def grade(config: EvaluationConfig, benchmarks: Mapping[str, list[Problem]]) -> 
             path = folder / "verdicts" / f"{name}.jsonl"
             write_text(path, verdict_text(lines))
             measured[name] = measure_benchmark(lines, samples, vote=vote) | {"verdicts_digest": file_digest(path)}
+            measured[name] |= _second_opinion(config, lines, folder / "disagreements" / f"{name}.jsonl")
     return measured
+
+
+def _second_opinion(config: EvaluationConfig, lines: list[VerdictLine], path: Path) -> dict[str, int]:
+    """Writes the answers of a benchmark that Math-Verify judges otherwise, and counts them."""
+    if config.second_grader is None:
+        path.unlink(missing_ok=True)  # of verdicts that are written again now
+        return {}
+    found = disagreements(
+        [
+            Graded(
+                {"id": line.id, "greedy": line.greedy, "sample": line.sample},
+                *(line.reference or "", line.extracted, line.verdict, line.reason, bool(line.undecided)),
+            )
+            for line in lines
+        ],
+        config.num_grading_workers,
+    )
+    write_text(path, found.text())
+    return {"num_disagreements": len(found.lines), "num_second_silent": found.num_silent}
 
 
 def add_times(measured: Mapping[str, dict[str, Any]], timings: Mapping[str, Timing], results_path: Path) -> None:

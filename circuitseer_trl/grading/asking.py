@@ -12,6 +12,7 @@ _CONSTANTS = re.compile(
 _BLANK = re.compile(
     r"\\qquad(?![A-Za-z])|_{2,}|(?:\\_){2,}|\\underline\{(?:\\q?quad|\\hspace\{[^{}]*\}|\\[ ,]|\s)*\}|▲|（\s*）"
 )
+_NAMED_BLANK = re.compile(rf"([A-Za-z](?:_\{{?\w+\}}?)?)\s*=\s*\$?\s*(?:{_BLANK.pattern})")
 _PART = re.compile(r"(?:^|(?<=[\s。.;；，,:：]))[(（]\s*([1-9])\s*[)）]")
 _IN_ORDER = re.compile(r"respectively|分别|依次|in (?:this|that|the given|the same) order|按顺序", re.IGNORECASE)
 _ALTERNATIVES = re.compile(
@@ -20,6 +21,7 @@ _ALTERNATIVES = re.compile(
 )
 # Of a smallest and a largest value each number shows which one it is, and references name them in either order.
 _EXTREMES = re.compile(r"\b(?:max|min|small|large|great|least|lowest|highest)|最[大小高低]", re.IGNORECASE)
+_UNITS = re.compile(r"\b(?:how many|in)\s+((?:square |cubic )?[a-z]+(?: per [a-z]+)?)", re.IGNORECASE)
 _SYMBOL = r"(?:\\angle\s*)?\\?[A-Za-z]+(?:\s*_\s*(?:\{[^{}]*\}|\w))?(?:\s*[A-Z](?:_\{?\d\}?)?)*(?:\([^()]{1,8}\))?"
 _SYMBOLS = re.compile(
     r"(?:of|for|determine|find|compute|calculate|both|angles?|求)\s+"
@@ -39,6 +41,7 @@ class Asked:
         names: Different quantities that it names to be found, in their order.
         alternatives: Whether it asks for all values of one kind.
         in_order: Whether it asks for an order by name.
+        units: Words after "how many" and "in", of which one may be the answer's unit.
     """
 
     percent: bool = False
@@ -47,6 +50,7 @@ class Asked:
     names: tuple[str, ...] = ()
     alternatives: bool = False
     in_order: bool = False
+    units: tuple[str, ...] = ()
 
     def orders(self, count: int) -> bool:
         """Whether so many answers have an order: each belongs to a blank of its own."""
@@ -70,12 +74,16 @@ def asked_in(question: str | None) -> Asked:
     extremes = bool(_EXTREMES.search(last))
     plain = re.sub(r"\s+", " ", last.replace("$", " "))
     named = _SYMBOLS.search(plain)
-    names = re.split(r",\s*(?:and\s)?|\sand\s", named[1]) if named else []
+    blanks = len(_BLANK.findall(question))
+    names = _NAMED_BLANK.findall(question)
+    if not names or len(names) != blanks:
+        names = re.split(r",\s*(?:and\s)?|\sand\s", named[1]) if named else []
     return Asked(
         percent=bool(_PERCENT.search(question)),
         constants=bool(_CONSTANTS.search(question)),
-        blanks=len(_BLANK.findall(question)) or numbered or (questions if questions > 1 and not extremes else 0),
+        blanks=blanks or numbered or (questions if questions > 1 and not extremes else 0),
         names=tuple(re.sub(r"[\s{}]", "", name) for name in names),
         alternatives=extremes or bool(_ALTERNATIVES.search(last)),
         in_order=bool(_IN_ORDER.search(last)),
+        units=tuple(_UNITS.findall(last)),
     )

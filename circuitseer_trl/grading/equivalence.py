@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from circuitseer_trl.grading.asking import Asked, asked_in
 from circuitseer_trl.grading.choices import compare_choice, gold_letters, gold_option, options_in
+from circuitseer_trl.grading.congruences import without_moduli
 from circuitseer_trl.grading.constants import parse_functions, same_functions_up_to_constants
 from circuitseer_trl.grading.expressions import parse_expression
 from circuitseer_trl.grading.lists import compare_lists
@@ -20,6 +21,7 @@ from circuitseer_trl.grading.relations import Judgement
 from circuitseer_trl.grading.structure import strip_brackets
 from circuitseer_trl.grading.symbolic import math_verify_equal
 from circuitseer_trl.grading.tokens import KNOWN, ParseError, UnknownCommandError
+from circuitseer_trl.grading.units import is_measured, split_unit
 from circuitseer_trl.grading.values import equal_expressions
 
 MAX_CHARACTERS = 2000
@@ -174,6 +176,15 @@ def compare(gold: str, answer: str, choices: dict[str, str] | None = None, quest
     return verdict
 
 
+def _with_unit(gold: Reading, asked: Asked) -> Reading:
+    """A bare reference with the unit that the question asks for, where it is one: 5 of "how many metres" is 5 metres."""
+    units = {unit for word in asked.units if is_measured(unit := split_unit(f'1 "{word}"')[1])}
+    if len(units) != 1 or '"' in gold.text:
+        return gold
+    word = next(word for word in asked.units if split_unit(f'1 "{word}"')[1] in units)
+    return read(f'{gold.text} "{word}"')
+
+
 def _ungrouped(gold: str, answer: str) -> tuple[str, str] | None:
     """Both texts with 24,112 as two answers, where the other one has several; in brackets it is no number to begin with."""
     ours, theirs = (_GROUPED.fullmatch(text.strip()) for text in (gold, answer))
@@ -185,12 +196,14 @@ def _ungrouped(gold: str, answer: str) -> tuple[str, str] | None:
 
 
 def _compare_texts(gold_text: str, answer_text: str, asked: Asked) -> Judgement:
-    gold, answer = read(gold_text), read(answer_text)
+    gold, answer = map(read, without_moduli(gold_text, answer_text))
     if gold.compact == answer.compact:
         return Judgement(True, "same_text")
     gold, answer = (read(_SAID_BEFORE.sub("", each.text)).without_system for each in (gold, answer))
     if gold.compact == answer.compact:
         return Judgement(True, "same_text")
+    if answer.unit and not gold.unit and len(gold.pieces) == 1:
+        gold = _with_unit(gold, asked)
     for rule in RULES:
         try:
             if (decided := rule(gold, answer, asked)) is not None:

@@ -8,7 +8,7 @@ from math import lcm
 import mpmath
 
 from circuitseer_trl.grading.expressions import parse_expression
-from circuitseer_trl.grading.nodes import Node, number, rename, symbols
+from circuitseer_trl.grading.nodes import Node, in_radians, number, rename, symbols
 from circuitseer_trl.grading.relations import assigned
 from circuitseer_trl.grading.structure import expand_signs, relation_parts, split_top_level, strip_brackets
 from circuitseer_trl.grading.tokens import ParseError
@@ -21,9 +21,11 @@ _DOMAIN = re.compile(
     rf"(?P<body>.*?)\s*(?:[,|:;(\[]|\s|\\and(?![A-Za-z]))\s*(?:{_WORD}\s*,?\s*)?(?:{_LETTER}\s*\\in\s*{_SETS}"
     rf'|(?:"where\s*)?{_LETTER.replace("dummy", "worded")}\s*"?\s*"?'
     r'(?:is an(?:y)? (?:arbitrary )?integer|any integer|为?(?:任意)?整数)"'
+    rf'|"(?:where |for )?(?:any|all|every|each|an) (?:arbitrary )?integers?"\s*{_LETTER.replace("dummy", "after")}'
     rf"|{_LETTER.replace('dummy', 'listed')}\s*=\s*0\s*,\s*\\pm\s*1\s*,.*)\s*[)\]]?\s*",
     re.DOTALL,
 )
+_EACH = r"(?P<each>[A-Za-z])\s*\\in\s*\{?\s*[ZN]\s*\}?"
 _DUMMIES = {"k", "n", "m", "l"}
 _MAX_MEMBERS = 240
 _TERMS = 16
@@ -49,6 +51,11 @@ class Family:
     members: tuple[Member, ...]
     domain: str
 
+    @property
+    def in_radians(self) -> "Family":
+        turned = (Member(each.kind, tuple(map(in_radians, each.bounds))) for each in self.members)
+        return Family(tuple(turned), self.domain)
+
 
 def parse_family(text: str, *, said: bool = True) -> Family | None:
     """The family that a text describes, or `None`.
@@ -56,6 +63,11 @@ def parse_family(text: str, *, said: bool = True) -> Family | None:
     Args:
         said: Whether the text has to say that a symbol is an integer, or to be about angles.
     """
+    text = re.sub(
+        r"^\s*\\\{(.*)\\\}\s*_\s*\{?\s*([A-Za-z]\s*\\in\s*[ZN][^{}]*)\}?\s*$", r"\1, \2", text
+    )  # {k pi}_{k in Z}
+    # The same remark after each of several members: only the last one stays.
+    text = re.sub(rf",?\s*{_EACH}(?=\s*(?:[,;]|\\(?:or|and)(?![A-Za-z])).*(?P=each)\s*\\in)", " ", text)
     inner = strip_brackets(text, r"\{", r"\}") or strip_brackets(text, "{", "}")
     body = (inner if inner is not None else text).strip()
     try:
@@ -65,7 +77,7 @@ def parse_family(text: str, *, said: bool = True) -> Family | None:
             )
         match = _DOMAIN.fullmatch(body)
         if match is not None:
-            dummy = match["dummy"] or match["worded"] or match["listed"]
+            dummy = match["dummy"] or match["worded"] or match["after"] or match["listed"]
             domain = (match["domain"] or "Z") + re.sub(r"[\s{}^_]", "", match["script"] or "")
             body = match["body"].lstrip(" |:,").rstrip(" |:,(")
             inner = strip_brackets(body, r"\{", r"\}")  # {x | x = 3k}, k \in Z
@@ -76,6 +88,8 @@ def parse_family(text: str, *, said: bool = True) -> Family | None:
             return None
         body = re.sub(r"^([A-Za-z])\s*(?:\\in\s*\{?\s*R\s*\}?\s*)?[|:]\s*(?=\1\s*(?:=|\\)|.*[<>]|.*\\[lg]e)", "", body)
         members = [_member(each, dummy) for part in _pieces(body) for each in expand_signs(part)]
+        if re.search(rf"\(\s*-1\s*\)\s*\^\s*\{{?\s*{dummy}", body):  # (-1)^n: even and odd numbers by themselves
+            members = [_of_parity(member, odd) for member in members for odd in (0, 1)]
     except ParseError:
         return None
     if not members or not any("k" in symbols(bound) for member in members for bound in member.bounds):
@@ -129,8 +143,20 @@ def _member(text: str, dummy: str) -> Member:
     raise ParseError("no member of a family")
 
 
+def _of_parity(member: Member, odd: int) -> Member:
+    twice = Node("sum", (Node("product", (number(2), Node("symbol", name="k"))), number(odd)))
+    return Member(member.kind, tuple(rename(bound, "k", twice) for bound in member.bounds))
+
+
 def same_families(one: Family, other: Family) -> bool:
-    """Whether two families have the same members."""
+    """Whether two families have the same members; degrees are numbers, or parts of pi where only one of the two has them."""
+    if _same_families(one, other):
+        return True
+    mixed = one.in_radians != one or other.in_radians != other
+    return mixed and _same_families(one.in_radians, other.in_radians)
+
+
+def _same_families(one: Family, other: Family) -> bool:
     if (one.domain == "Z") != (other.domain == "Z"):
         return False
     if one.domain == "Z":

@@ -1,7 +1,6 @@
 """Is a response right? It extracts the answer and compares it in processes that can be killed, each pair once."""
 
 import importlib.util
-import os
 import re
 import threading
 from collections import Counter, OrderedDict
@@ -12,7 +11,7 @@ from typing import Any
 
 from circuitseer_trl.grading.asking import asked_in
 from circuitseer_trl.grading.extraction import extract_answer
-from circuitseer_trl.grading.workers import WorkerPool
+from circuitseer_trl.grading.workers import WorkerPool, default_workers
 
 _CACHED_PAIRS = 1 << 16
 _ENDED = ("timeout", "crash")  # the comparison's process was killed, or died
@@ -67,7 +66,7 @@ class Grader:
     def __init__(self, num_workers: int | None = None, timeout: float = 5.0) -> None:
         if importlib.util.find_spec("math_verify") is None:
             raise ImportError("Grading needs Math-Verify, which is not installed: pip install 'circuitseer-trl[eval]'")
-        self._pool = WorkerPool(num_workers or min(4, os.cpu_count() or 1), timeout)
+        self._pool = WorkerPool(num_workers or default_workers(), timeout)
         self._cache: OrderedDict[tuple[Any, ...], Verdict] = OrderedDict()
         self._lock = threading.Lock()
 

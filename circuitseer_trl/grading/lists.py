@@ -7,7 +7,12 @@ from circuitseer_trl.grading.reading import Reading, read
 from circuitseer_trl.grading.relations import Judgement, chain_of
 from circuitseer_trl.grading.single import compare_one, family, interval, same
 
-_LABEL = re.compile(r"^(\d)\s*(?:[=:)]|\.(?!\d))\s*|^\(\s*(\d)\s*\)\s*[=:.]?\s*")
+_NUMERALS = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "first": 1, "second": 2, "third": 3, "fourth": 4}
+_LABEL = re.compile(
+    r"(\d)\s*(?:[=:)]|\.(?!\d))\s*|\(\s*(\d|i{1,3}|iv)\s*\)\s*[=:.]?\s*"
+    r'|"(?:the )?(first|second|third|fourth)(?: (?:blank|part|one))?:?"\s*[=:]?\s*'
+)
+_IN_WORDS = re.compile(r'"(?!not?\b)([^"]*[^":]):?"\s*[=:]?\s*([^"=:\s].*)')
 _EXCLUSION = re.compile(r"(?<=\S)\s*[,;(]\s*([A-Za-z])\s*\\ne\s*[^,()]{1,20}\)?$")
 _MAX_ITEMS = 200
 
@@ -78,11 +83,25 @@ def numbered(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool |
 
     Right: `3, 4` for `1=3, 2=4`. Wrong: `4, 3` for `1=3, 2=4`.
     """
-    labels = [_LABEL.match(item.text) for item in ours]
-    if [label[1] or label[2] for label in labels if label] != [str(n + 1) for n in range(len(ours))]:
+    if _labels(ours) != list(range(1, len(ours) + 1)):
         return None
-    bare = [[read(_LABEL.sub("", item.text)) for item in items] for items in (ours, theirs)]
-    return all(map(same, *bare))
+    return all(map(same, _by_label(ours), _by_label(theirs)))
+
+
+def _labels(items: list[Reading]) -> list[int]:
+    """Numbers of the items that have one."""
+    found = [match for item in items if (match := _LABEL.match(item.text)) is not None]
+    words = [match[1] or match[2] or match[3] for match in found]
+    return [_NUMERALS.get(word) or int(word) for word in words]
+
+
+def _by_label(items: list[Reading]) -> list[Reading]:
+    """Items without their labels, and in the order of these where each has one of its own."""
+    labels = _labels(items)
+    bare = [read(_LABEL.sub("", item.text, count=1) if _LABEL.match(item.text) else item.text) for item in items]
+    if sorted(labels) != list(range(1, len(items) + 1)):
+        return bare
+    return [bare[labels.index(number)] for number in sorted(labels)]
 
 
 def named(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool | None:
@@ -90,6 +109,9 @@ def named(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool | No
 
     Right: `b=1, a=4` for `a=4, b=1`. Right: `4, 1` for `a=4, b=1`. Wrong: `a=1, b=4` for `a=4, b=1`.
     """
+    in_words = [[_IN_WORDS.fullmatch(item.text) for item in items] for items in (ours, theirs)]
+    if all(all(matches) for matches in in_words):  # mean 5, variance 2
+        ours, theirs = ([read(f'"{each[1]}" = {each[2]}') for each in matches if each] for matches in in_words)
     names = [item.name for item in ours]
     known = [name for name in names if name is not None]
     # One name before a list is that of all its values, x = 1, 2, 3, unless each is asked for by itself.
@@ -120,6 +142,8 @@ def ordered(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool | 
     """
     if not asked.orders(len(ours)):
         return None
+    if len(_labels(theirs)) == len(theirs):
+        theirs = _by_label(theirs)
     names = [item.name or "" for item in theirs]
     if sorted(names) == sorted(asked.names):  # b = 3, a = 5 where a and b are asked for
         theirs = [theirs[names.index(name)] for name in asked.names]

@@ -82,7 +82,6 @@ _RENAMED = [
     (re.compile(r"\\colon(?![A-Za-z])|\{:\}"), ":"),
     (re.compile(r"\^\s*\{?\s*\\prime\s*\}?"), "'"),
     (re.compile(r"(?<=\d)\^\s*\{?[oO]\}?(?![A-Za-z0-9])"), r"^{\\circ}"),
-    (re.compile(r"\(?\s*\\?(?:p|b)?mod\s*(?:\{[^{}]*\}|\d+)\s*\)?$"), ""),
     (re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])"), r"\\cup "),
     (re.compile(r"//|\\\|"), r"\\parallel "),
     (re.compile(r"\*\*"), "^"),
@@ -209,8 +208,15 @@ def _join_thousands(match: re.Match[str]) -> str:
     return match.group() if opened > 0 else match.group().replace(",", "")
 
 
+def _currency(match: re.Match[str]) -> str:
+    """€5 and 5€ as five euros."""
+    sign = match[1] or match[4]
+    return rf"{match[2] or match[3]} \text{{{'euros' if sign == '€' else 'pounds'}}}"
+
+
 def normalize(text: str) -> str:
     """The text with one spelling for each symbol, without styles and spare spaces; words stand in double quotes."""
+    text = re.sub(r"([€£])\s*(-?\d[\d.,]*)|(\d)\s*([€£])", _currency, text)
     text = re.sub(r"\s{2,}", " ", fold_unicode(without_boxes(text)).replace('"', "").replace("`", "")).strip()
     text = re.sub(r"^\s*\*\*([^*]+)\*\*[.\s]*$", r"\1", text)  # Markdown's bold
     if re.fullmatch(r"\{\s*'\w+':.*\}", text):  # a Python dictionary of blanks
@@ -227,6 +233,8 @@ def normalize(text: str) -> str:
     text = re.sub(r"\\\\(?:\[[^\]]*\])?", r"\\cr ", text) if r"\begin" in text else text.replace("\\\\", "\\")
     text = re.sub(r"(?<=\d)\s*(?:\{,\}|,\s*\\!|\\!\s*,|\{,\s*\\!\}|\\,)\s*(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"(^|[\s{~])\\\$\s*(-?[\d.,{}\\!]*\d)(?=\s*(?:$|\$|\\[)\]]))", r"\1\2 \\text{dollars}", text)
+    # Assignments with only space between them: x=3 \quad y=4
+    text = re.sub(r"(?<==)([^=&]*?)\\q?quad\s*(?=[A-Za-z]\w*\s*=)", r"\1 , ", text)
     text = text.replace(r"\$", "").replace(r"\#", "").replace(r"\&", "&")
     if len(set(_UNIT_VECTOR.findall(text))) > 1:
         text = _UNIT_VECTOR.sub(r' "unit \1" ', text)
@@ -243,6 +251,9 @@ def normalize(text: str) -> str:
     text = _DROPPED.sub(" ", text)
     for pattern, replacement in _RENAMED:
         text = pattern.sub(replacement, text)
+    # Rows of cases that a brace stands before, and equations side by side
+    text = re.sub(r"\\\{\s*\\begin\{\s*\"?(?:aligned|gathered|split)\"?\s*\}", r"\\{\\begin{matrix}", text)
+    text = re.sub(r"\\end\{\s*\"?(?:aligned|gathered|split)\"?\s*\}", r"\\end{matrix}", text)
     text = re.sub(r"\\(?:begin|end)\{vmatrix\}", r"\\determinant ", text)
     text = re.sub(
         r"\\(begin|end)\{[rd]?cases\}", lambda m: r"\{\begin{matrix}" if m[1] == "begin" else r"\end{matrix}", text

@@ -44,6 +44,8 @@ class Reading:
     @cached_property
     def bare(self) -> "Reading":
         """The answer without a closing "for all x" or "where n is an integer"."""
+        if self.cases is not None:
+            return self
         return read(_REMARK.sub("", self.text).strip() or self.text)
 
     @cached_property
@@ -166,13 +168,15 @@ class Reading:
         return self._items(together=False) if self.text.count(r"\pm") > 1 else self.items
 
     def _items(self, *, together: bool) -> "list[Reading]":
+        if self.cases is not None:
+            return [self]
         text = self.text
         inner = _braced(text)
         if inner is None and len(self.pieces) == 1 and self.value is not None:
             inner = strip_brackets(self.value.text, r"\{", r"\}")
         if inner is not None and not re.search(r"[|:]", inner) and inner and inner != r"\emptyset":
             text = inner
-        parts = roman_numbers(_without_domain(split_top_level(text)))
+        parts = roman_numbers(_without_domain(split_top_level(_with_separators(text))))
         return [read(each) for part in parts for each in expand_signs(part, together=together)]
 
 
@@ -180,6 +184,14 @@ class Reading:
 def read(text: str) -> Reading:
     """The one reading of a text."""
     return Reading(text)
+
+
+def _with_separators(text: str) -> str:
+    """(1) 2 (2) 3 with a comma before each further label."""
+    labels = re.findall(r"\(([1-9])\)", text)
+    if len(labels) < 2 or labels != [str(n + 1) for n in range(len(labels))] or not text.startswith("("):
+        return text
+    return re.sub(r"(?<=[^\s,;(])\s+(?=\([2-9]\)\s*[^\s,;)])", " , ", text)
 
 
 def _braced(text: str) -> str | None:

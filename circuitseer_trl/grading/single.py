@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from circuitseer_trl.grading.families import same_families
-from circuitseer_trl.grading.nodes import Node, has, symbols
+from circuitseer_trl.grading.nodes import Node, has, in_radians, symbols
 from circuitseer_trl.grading.phrases import OTHERWISE, same_phrase
 from circuitseer_trl.grading.reading import Reading, read
 from circuitseer_trl.grading.real_sets import complement, same_sets
@@ -225,14 +225,16 @@ def words(gold: Reading, answer: Reading) -> bool | None:
 
 
 def unit(gold: Reading, answer: Reading) -> bool | None:
-    """Two quantities whose units measure different things.
+    """Two quantities whose units measure different things, and radians for degrees.
 
     Wrong: `3\\text{ cm}^3` for `3\\text{ cm}^2`. Wrong: `45\\text{ radians}` for `45^\\circ`.
     """
     if gold.unit and answer.unit and ratio_of_units(answer.unit, gold.unit) is None:
         return False
-    mixed = {gold.unit, answer.unit} == {"rad", ""} and (has(gold.node, "degree") or has(answer.node, "degree"))
-    return False if mixed else None
+    in_degrees = has(gold.node, "degree") or has(answer.node, "degree")
+    if in_degrees and {gold.unit, answer.unit} == {"rad^1", ""}:
+        return equal_expressions(in_radians(gold.node), in_radians(answer.node))
+    return None
 
 
 def value(gold: Reading, answer: Reading) -> bool | None:

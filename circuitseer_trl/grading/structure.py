@@ -9,6 +9,7 @@ from circuitseer_trl.grading.tokens import ParseError, UnknownCommandError
 
 _RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|equiv|sim)(?![A-Za-z])|[=<>]")
 _SEPARATOR = r"[,;]|\\(?:and|or)(?![A-Za-z])"
+_IF = r'"(?:and )?(?:if|for|when|当|where)"'
 _SIGN = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 _MAX_SIGNS = 4
 
@@ -91,14 +92,20 @@ def expand_signs(text: str, *, together: bool = True) -> list[str]:
 def case_rows(text: str) -> list[list[str]] | None:
     """Values and conditions of a function defined by cases; `None` for anything else."""
     match = re.fullmatch(r"[^=]*=?\s*\\\{\s*\\matrix (.*)\\endmatrix\s*\.?", text.strip(), re.DOTALL)
-    if match is None:
-        return None
-    rows = [
-        re.sub(r'"(?:if|for|when|当|where)"', ",", row)
-        for row in re.split(r"\\cr(?![A-Za-z])", match[1])
-        if row.strip()
-    ]
-    return [[part.rstrip(" .") for part in split_top_level(row, "[,&;]") if part.strip(" .")] for row in rows]
+    if match is not None:
+        lines = re.split(r"\\cr(?![A-Za-z])", match[1])
+    else:  # x^2 if x >= 0, and -x if x < 0
+        lines = [line for line in re.split(rf"(?:{_SEPARATOR})\s*(?=[^,;\"]*{_IF})", text) if line.strip()]
+        if len(lines) < 2 or not all(re.search(_IF, line) for line in lines):
+            return None
+    rows = [split_top_level(re.sub(_IF, ",", line), "[,&;]") for line in lines if line.strip()]
+    return [[_unbracketed(part.rstrip(" .")) for part in row if part.strip(" .")] for row in rows]
+
+
+def _unbracketed(condition: str) -> str:
+    """(n = 1) as n = 1."""
+    inner = strip_brackets(condition, "(", ")")
+    return inner if inner is not None and len(relation_parts(inner)) > 1 else condition
 
 
 def matrix_cells(text: str) -> list[list[Node]] | None:

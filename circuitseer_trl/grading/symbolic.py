@@ -1,9 +1,11 @@
 """Are two answers equal for Math-Verify? It decides on pairs that the rules of this folder cannot parse."""
 
 import re
+from typing import Any
 
 from circuitseer_trl.grading import budget
 from circuitseer_trl.grading.nodes import TooCostlyError
+from circuitseer_trl.grading.relations import Judgement
 
 # Powers of powers, long exponents and factorials of long numbers: their value has more digits than memory.
 _COSTLY = re.compile(r"\^\s*\{[^{}]*\^|\^\s*\w\s*\^|\^\s*\{?\s*-?\d{5,}|\d{4,}\s*\}?\)?\s*!|\d{200,}")
@@ -16,16 +18,27 @@ def math_verify_equal(gold: str, answer: str) -> bool | None:
     """
     if _COSTLY.search(gold) or _COSTLY.search(answer):
         raise TooCostlyError("a sum or a power with too many digits for Math-Verify")
-    with budget.paused():  # its import takes seconds, and few answers need it
-        from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
-    configs = [LatexExtractionConfig(), ExprExtractionConfig()]
     texts = [
         re.sub(r'"([^"]*)"', r"\\text{\1}", text).replace(r"\and", ",").replace("%", r"\%") for text in (gold, answer)
     ]
     for mark, command in ((r"\matrix", r"\begin{pmatrix}"), (r"\endmatrix", r"\end{pmatrix}"), (r"\cr", r"\\")):
         texts = [text.replace(mark, command) for text in texts]
+    return _verdict(*(f"${text}$" for text in texts))
+
+
+def math_verify_alone(gold: str, answer: str) -> Judgement:
+    """The verdict of Math-Verify on a reference and an answer as they are written, with its own defaults."""
+    wrapped = gold if "$" in gold or "boxed" in gold else f"${gold}$"
+    equal = _verdict(wrapped, rf"\boxed{{{answer}}}")
+    return Judgement(bool(equal), "not_understood" if equal is None else "math_verify")
+
+
+def _verdict(gold: str, answer: str) -> bool | None:
+    with budget.paused():  # its import takes seconds, and few answers need it
+        from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+    configs: list[Any] = [LatexExtractionConfig(), ExprExtractionConfig()]
     try:
-        ours, theirs = (parse(f"${text}$", configs, parsing_timeout=None) for text in texts)
+        ours, theirs = (parse(text, configs, parsing_timeout=None) for text in (gold, answer))
         return bool(verify(ours, theirs, timeout_seconds=None)) if ours and theirs else None
     except Exception:  # sympy and its parsers raise anything, and a verdict must come out
         return None

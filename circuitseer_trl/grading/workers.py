@@ -27,6 +27,11 @@ _CLOCK_PER_PROCESSOR = 20.0
 _AHEAD, _AHEAD_BYTES = 32, 48_000
 
 
+def default_workers() -> int:
+    """Number of processes where none is named: one for each core, at most four."""
+    return min(4, os.cpu_count() or 1)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of a task; `result` is None if its worker was killed or died."""
@@ -206,6 +211,7 @@ def _serve(timeout: float) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from circuitseer_trl.grading import budget
     from circuitseer_trl.grading.equivalence import compare
+    from circuitseer_trl.grading.symbolic import math_verify_alone
 
     answers.write(b'{"ready": true}\n')
     answers.flush()
@@ -213,7 +219,9 @@ def _serve(timeout: float) -> None:
         start = time.perf_counter()
         budget.start(timeout)
         try:
-            comparison = compare(**json.loads(line))
+            task = json.loads(line)
+            judge = math_verify_alone if task.pop("second", False) else compare
+            comparison = judge(**task)
             outcome = {"correct": comparison.correct, "reason": comparison.reason}
         except Exception as error:  # no answer may end the process that others wait for; the reason tells of it
             outcome = {"correct": False, "reason": f"error: {type(error).__name__}"}

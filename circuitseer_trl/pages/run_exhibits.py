@@ -8,6 +8,7 @@ from circuitseer_trl.artifacts import read_card
 from circuitseer_trl.drawing.exhibits import Cell, DotPlot, DotRow, Exhibit, Number, Table
 from circuitseer_trl.evaluation.paired import Difference, PairedComparison
 from circuitseer_trl.evaluation.run_folders import Runs
+from circuitseer_trl.pages.contamination_table import contamination_tables
 from circuitseer_trl.pages.result_tables import (
     DIFFERENCE_HEADING,
     cells_of,
@@ -41,6 +42,7 @@ def run_exhibits(
     return [
         *results,
         *difference_exhibits(baseline, comparisons, list(runs)),
+        *contamination_tables(runs),
         answers_table(runs),
         *pass_at_k_tables(runs),
         times_table(runs, folders),

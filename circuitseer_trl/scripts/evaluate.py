@@ -31,6 +31,7 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.distributed.only_writer import only_writer
     from circuitseer_trl.evaluation.answering.schedule import join_processes
     from circuitseer_trl.evaluation.run import evaluate
+    from circuitseer_trl.pages.contamination_table import contamination_text
     from circuitseer_trl.pages.result_tables import results_table
     from circuitseer_trl.tracking import check_tracker, start_run
 
@@ -41,7 +42,12 @@ def main(args: Sequence[str] | None = None) -> None:
             start_run("evaluate")
         results = evaluate(config)
         if results is not None:
-            text = results_table({Path(config.output_dir).name: results})
+            runs = {Path(config.output_dir).name: results}
+            text = results_table(runs) + contamination_text(runs)
+            for name, values in results["benchmarks"].items():
+                if (number := values.get("num_disagreements")) is not None:
+                    place = Path(config.output_dir) / "disagreements" / f"{name}.jsonl"
+                    text += f"\n{config.second_grader} disagrees on {number} answers of {name}: {place}"
             print(text)
             finished.record(made_from, text, PRODUCTS)
 

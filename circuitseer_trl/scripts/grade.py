@@ -18,6 +18,8 @@ def main(args: Sequence[str] | None = None) -> None:
     with writing_to(output.parent, output.name):
         graded = grade_file(config)
     undecided = f", {graded.num_undecided} undecided" if graded.num_undecided else ""
+    if graded.num_disagreements is not None:
+        print(f"{config.second_grader} disagrees on {graded.num_disagreements}: {config.disagreements_file}")
     print(f"{graded.num_right} of {graded.num_lines} right{undecided}; verdicts in {config.output}")
 
 

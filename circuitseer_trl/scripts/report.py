@@ -33,6 +33,7 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.artifacts import write_text
     from circuitseer_trl.drawing.text_tables import text_table
     from circuitseer_trl.evaluation.run_folders import compare_with, find_baseline, read_runs, run_folder
+    from circuitseer_trl.pages.contamination_table import contamination_text
     from circuitseer_trl.pages.overlap_tables import OVERLAP_HEADING, OVERLAP_TITLE, overlap_rows
     from circuitseer_trl.pages.report import report_page
     from circuitseer_trl.pages.result_tables import differences_text, results_table
@@ -52,7 +53,7 @@ def main(args: Sequence[str] | None = None) -> None:
     runs, folders = read_runs(paths)
     baseline = find_baseline(options.baseline, folders)
     comparisons = compare_with(baseline, runs, folders)
-    print(results_table(runs))
+    print(results_table(runs) + contamination_text(runs))
     if comparisons:
         print(f"\n{differences_text(baseline, comparisons)}")
     if rows := overlap_rows(run_overlaps(folders, options.selection_dir)):

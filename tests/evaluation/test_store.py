@@ -110,12 +110,12 @@ def answer_again(folder: Path) -> None:
 
     from circuitseer_trl.evaluation.answering.backends.base import Job, SamplingSettings
     from circuitseer_trl.evaluation.answering.backends.replay import ReplayBackend
-    from circuitseer_trl.evaluation.answering.schedule import answer_all
+    from circuitseer_trl.evaluation.answering.schedule import Wanted, answer_all
 
     (folder / "given").mkdir()
     (folder / "given" / "x.jsonl").write_bytes(b"".join(LINES))
     backend, job = ReplayBackend(str(folder / "given")), Job("m", None, None, SamplingSettings(5))
-    answer_all(folder, {"x": REQUESTS}, {"x": {"x-0", "x-1"}}, backend, job, PartialState(cpu=True))
+    answer_all([Wanted(folder, "x", REQUESTS, {"x-0", "x-1"})], backend, job, PartialState(cpu=True))
 
 
 def test_an_answer_that_was_there_twice_is_made_again(tmp_path: Path):

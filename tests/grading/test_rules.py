@@ -40,6 +40,13 @@ QUESTIONS = [
     (r"A=\frac{\pi}{6}, 2", r"2, \frac{\pi}{6}", "(1) 求 A. (2) 求周长.", False),
     ("e=2, t=3", "t=2, e=3", None, False),
     ("x^2=1, e=2, t=3", "x^2=1, t=2, e=3", None, False),
+    ("5", r"5\text{ m}", "How many metres is it?", True),
+    ("5", r"500\text{ cm}", "How many metres is it?", True),
+    ("5", r"5\text{ cm}", "How many metres is it?", False),
+    ("5", r"5\text{ s}", "What is its length, in metres?", False),
+    ("5", r"5\text{ km/h}", "Find the speed in kilometers per hour.", True),
+    ("5", r"5\text{ km}", "How many metres is it in kilometres?", True),
+    ("5", r"5\text{ apples}", "How many apples are in the box?", True),
     (r"\frac{x^2}{2}+C", r"\frac{x^2}{2}+1+K", r"Find $\int x\,dx$.", True),
     (r"\frac{x^2}{2}+C", r"\frac{x^2}{2}+1+C", "A box costs $C$. What is the price of $x$ of them?", False),
 ]

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -94,29 +94,38 @@ def share_of_rank(requests: list[Request], state: PartialState) -> list[Request]
     return [request for request in requests if request.id in mine]
 
 
-def answer_all(
-    folder: Path,
-    requests: dict[str, list[Request]],
-    known_ids: Mapping[str, Collection[str]],
-    backend: Backend,
-    job: Job,
-    state: PartialState,
-) -> dict[str, Timing]:
-    """Generates the missing answers of all benchmarks; each process answers its share of the problems.
+@dataclass(frozen=True)
+class Wanted:
+    """The answers that a benchmark's file must have.
+
+    Attributes:
+        folder: Folder of the file.
+        known_ids: Ids of all problems of the benchmark.
+        note: What the progress bar adds to the benchmark's name.
+    """
+
+    folder: Path
+    benchmark: str
+    requests: list[Request]
+    known_ids: Collection[str]
+    note: str = ""
+
+
+def answer_all(files: Iterable[Wanted], backend: Backend, job: Job, state: PartialState) -> list[Timing]:
+    """Generates the missing answers of all files; each process answers its share of the problems.
 
     Args:
-        folder: Folder of the answers, with a JSONL file for each benchmark.
-        requests: All answers that each benchmark needs.
-        known_ids: Ids of all problems of each benchmark.
+        files: What is wanted, in the order of the timings.
         backend: Source of the answers. It is opened only if an answer is missing.
     """
     opened = False
-    timings = {}
-    for name, wanted in requests.items():
-        store = SampleStore(folder, name, state.process_index, job.made_with)
+    timings = []
+    for wanted in files:
+        name = wanted.benchmark
+        store = SampleStore(wanted.folder, name, state.process_index, job.made_with)
         found = store.examine()
-        missing = missing_requests(found, wanted, known_ids[name])
-        order = list(dict.fromkeys(request.id for request in wanted))
+        missing = missing_requests(found, wanted.requests, wanted.known_ids)
+        order = list(dict.fromkeys(request.id for request in wanted.requests))
         state.wait_for_everyone()  # all processes have read before any writes
         if found.broken and state.is_main_process:
             _warn_broken(store.path, found.broken)
@@ -130,7 +139,7 @@ def answer_all(
         start = time.perf_counter()
         num_tokens = 0
         if mine:
-            with _progress(name, len(mine), state.is_main_process) as (bar, count):
+            with _progress(name + wanted.note, len(mine), state.is_main_process) as (bar, count):
                 for answered in backend.generate(mine, count):
                     store.append(answered)
                     bar.update(len(answered))
@@ -146,7 +155,7 @@ def answer_all(
                     "`transformers serve` does so only for a model whose generation_config.json has `do_sample: true`.",
                     name,
                 )
-        timings[name] = Timing(time.perf_counter() - start, num_tokens) if missing else Timing()
+        timings.append(Timing(time.perf_counter() - start, num_tokens) if missing else Timing())
     return timings
 
 

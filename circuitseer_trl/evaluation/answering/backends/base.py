@@ -37,13 +37,18 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class Request:
-    """One answer to generate; its number counts among the draws of its problem, and is 0 for the greedy one."""
+    """One answer to generate; its number counts among the draws of its problem, and is 0 for the greedy one.
+
+    Attributes:
+        max_new_tokens: Most tokens of this answer; None is those of the settings.
+    """
 
     id: str
     prompt_ids: tuple[int, ...]
     prompt: str
     greedy: bool
     sample: int
+    max_new_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,17 +122,18 @@ def cut_to_context(
     requests: Sequence[Request], settings: SamplingSettings, context: int | None
 ) -> tuple[list[tuple[Request, int]], list[Sample]]:
     """Requests with the most tokens that each answer may have, and empty samples for prompts that fill the context."""
-    limited, too_long = [], []
+    limited, too_long, cut = [], [], False
     for request in requests:
-        limit = settings.max_new_tokens
+        limit = wanted = request.max_new_tokens or settings.max_new_tokens
         if context is not None:
             limit = min(limit, context - len(request.prompt_ids))
+        cut = cut or limit < wanted
         if limit >= 1:
             limited.append((request, limit))
         else:
             key = (request.id, request.greedy, request.sample)
             too_long.append(Sample(*key, "", 0, "prompt_too_long", settings.seed, request.prompt))
-    if too_long or any(limit < settings.max_new_tokens for _, limit in limited):
+    if cut:
         logger.warning(
             "The model's context of %d tokens leaves fewer than %d for some answers; they are cut there and "
             "counted as truncated. Lower `max_new_tokens`, or extend the model's context.",
