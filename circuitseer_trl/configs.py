@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from circuitseer_trl.chat_settings import CHAT_DATE, SYSTEM_PROMPT, ChatSettings
-from circuitseer_trl.checks import check_choice, check_count, check_date, check_seed, check_share
+from circuitseer_trl.checks import check_choice, check_count, check_date, check_positive, check_seed, check_share
 from circuitseer_trl.redaction import check_address
 
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 TextFormat = Literal["plain", "chat"]
 ProbeStrategy = Literal["max_loss", "random"]
 HeadDetection = Literal["exact", "race"]
+HeadCriterion = Literal["loss", "contrast"]
+PartBy = Literal["loss", "difficulty"]
 HeadSetName = Literal["detected", "all", "random"]
 ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
@@ -152,6 +154,7 @@ class SelectionConfig:
         ),
         "probe and heads": (
             *("probe_strategy", "probe_size", "probe_candidates", "probe_format"),
+            *("criterion", "part_by", "contrast_floor"),
             *("head_ratio", "head_detection", "head_set", "heads_file", "head_seed"),
         ),
         "score": ("score_format", "score_on", "statistic", "sink_tokens", "length_control"),
@@ -191,9 +194,12 @@ class SelectionConfig:
             "help": "Sequences with more tokens, or more than the model has positions, are truncated and marked."
         },
     )
-    probe_strategy: ProbeStrategy = field(
-        default="max_loss",
-        metadata={"help": "Examples that heads are judged on. max_loss: the hardest ones; random: a random draw."},
+    probe_strategy: ProbeStrategy | None = field(
+        default=None,
+        metadata={
+            "help": "Examples that heads are judged on. max_loss: the hardest ones (by default); random: a random draw (by "
+            "default for criterion contrast)."
+        },
     )
     probe_size: int = field(
         default=300, metadata={"help": "Number of probe examples. A number above the pool's size takes the whole pool."}
@@ -206,6 +212,23 @@ class SelectionConfig:
     )
     probe_format: TextFormat | None = field(
         default=None, metadata={"help": "Format of probe examples (chat if the tokenizer has a template, else plain)."}
+    )
+    criterion: HeadCriterion | None = field(
+        default=None,
+        metadata={
+            "help": "How heads are compared. loss: the rise of the loss without the head (by default); contrast: its rise on the "
+            "hardest third of the probe over that on the easiest (by default for method circuitseer_contrast)."
+        },
+    )
+    part_by: PartBy = field(
+        default="loss",
+        metadata={
+            "help": "What parts the probe for contrast: loss, its base loss; difficulty, the pool's difficulty_column."
+        },
+    )
+    contrast_floor: float = field(
+        default=0.01,
+        metadata={"help": "Smallest rise on the easiest third that counts for contrast, in nats per token."},
     )
     head_ratio: float = field(default=0.05, metadata={"help": "Share of the query heads to select, rounded half up."})
     head_detection: HeadDetection = field(
@@ -282,7 +305,26 @@ class SelectionConfig:
             raise ValueError(f"`method_args` must be a mapping of names to values, got {self.method_args!r}.")
         check_choice("reference_dtype", self.reference_dtype, Dtype)
         check_count("reference_max_length", self.reference_max_length, smallest=2)
+        self.criterion = self.criterion or ("contrast" if self.method == "circuitseer_contrast" else "loss")
+        self.probe_strategy = self.probe_strategy or ("random" if self.criterion == "contrast" else "max_loss")
+        check_choice("criterion", self.criterion, HeadCriterion)
+        check_choice("part_by", self.part_by, PartBy)
+        check_positive("contrast_floor", self.contrast_floor)
         check_choice("probe_strategy", self.probe_strategy, ProbeStrategy)
+        if self.criterion == "contrast" and self.probe_strategy == "max_loss":
+            raise ValueError(
+                "`criterion: contrast` compares hard rows with easy ones, and `probe_strategy: max_loss` has only hard ones. "
+                "Set `probe_strategy: random`."
+            )
+        if self.criterion == "contrast" and self.head_detection == "race":
+            raise ValueError(
+                "`head_detection: race` bounds means of the loss's rise, not the ratio of `criterion: contrast`. Set "
+                "`head_detection: exact`."
+            )
+        if self.method == "circuitseer_contrast" and self.criterion != "contrast":
+            raise ValueError(
+                f"`method: circuitseer_contrast` needs `criterion: contrast`, got {self.criterion!r}. Set `method: circuitseer`."
+            )
         check_count("probe_size", self.probe_size)
         if self.probe_candidates is not None:
             check_count("probe_candidates", self.probe_candidates, smallest=self.probe_size)

@@ -1,6 +1,6 @@
 """Do selection methods help? Hundreds of small trainings on the demo's world, where the truth about each row is known.
 
-    python -m bench.bed run recipes/studies/bed/first.yaml --workers 2
+    python -m bench.bed run bench/bed/plans/first.yaml --workers 2
 
 A replicate has a pool of its own and test problems of its own. Each method chooses rows of the pool, a copy of a base model is
 trained on them, and its predictions of the worked solutions of the test problems are measured. Each training is a row of

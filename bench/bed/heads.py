@@ -8,9 +8,9 @@ import datasets
 import numpy as np
 
 from bench.bed.world import KINDS, make_rows, seed_of
-from circuitseer_trl.artifacts import read_json, read_table, write_json
-from circuitseer_trl.circuits.contrast import contrast
-from circuitseer_trl.circuits.heads import HeadSet, find_heads, increase_matrix, num_selected, top_heads
+from circuitseer_trl.artifacts import read_json, write_json
+from circuitseer_trl.circuits.contrast import Contrast
+from circuitseer_trl.circuits.heads import HeadSet, find_heads, top_heads
 from circuitseer_trl.circuits.probe import Probe
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import build_pool
@@ -37,8 +37,8 @@ def find_head_sets(
             make_rows(KINDS[kind], num_rows, random.Random(seed_of("heads", base, kind)))
         )
         pool = build_pool(dataset.select_columns(["problem", "solution"]), name="bed heads")
-        found = find_heads(pool, reference, scratch, Probe("random", num_rows))
-        write_json(path, _sets(found, scratch) | {"num_rows": num_rows, "base": base, "kind": kind})
+        found = find_heads(pool, reference, scratch, Probe("random", num_rows), HEAD_RATIO, contrast=Contrast())
+        write_json(path, _sets(found) | {"num_rows": num_rows, "base": base, "kind": kind})
         reference.free()
     content = read_json(path)
     return {
@@ -47,12 +47,9 @@ def find_head_sets(
     }
 
 
-def _sets(found: HeadSet, folder: Path) -> dict[str, Any]:
-    importance = found.importance
-    table, probe = read_table(folder / "importance.parquet"), read_table(folder / "probe.parquet")
-    increases = increase_matrix(table, probe["uid"].to_pylist(), importance.shape)
-    ratio = contrast(increases, probe["loss_nats"].to_numpy()).reshape(importance.shape)
-    size = num_selected(importance.size, HEAD_RATIO)
+def _sets(found: HeadSet) -> dict[str, Any]:
+    importance, ratio = found.importance, np.array(found.card["contrast"]["values"])
+    size = len(found.selected)
     outside = importance.copy()
     outside[0] = -np.inf
     values = {"loss": importance, "contrast": ratio, "outside_first_layer": outside}
@@ -60,4 +57,6 @@ def _sets(found: HeadSet, folder: Path) -> dict[str, Any]:
         "sets": {name: {"selected": [list(head) for head in top_heads(value, size)]} for name, value in values.items()},
         "importance": np.round(importance, 6).tolist(),
         "contrast": np.round(ratio, 4).tolist(),
+        "stability": found.card["stability"]["selected"],
+        "settling": found.card["contrast"]["settling"],
     }

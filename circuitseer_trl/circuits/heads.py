@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pyarrow as pa
 from circuitseer_trl.artifacts import library_versions, sealed, table_fingerprint, write_card, write_table
 from circuitseer_trl.circuits.attention import Head, check_attention, configured_grid
 from circuitseer_trl.circuits.attribution import head_attributions
+from circuitseer_trl.circuits.contrast import Contrast, check_parts, marked_difficulty
 from circuitseer_trl.circuits.head_card import first_layer_warning, read_heads_card
 from circuitseer_trl.circuits.model_race import RacePlan, attributions_folder, rounding_nats, run_race
 from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 BOOTSTRAP_DRAWS = 1000
 PAPERS_PROBE = Probe()
+Values = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of increases and difficulties of a probe, one for each head
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,25 @@ def top_heads(importance: np.ndarray, size: int) -> list[Head]:
     return [(int(index // importance.shape[1]), int(index % importance.shape[1])) for index in order]
 
 
-def selection_stability(increases: np.ndarray, size: int, draws: int = BOOTSTRAP_DRAWS) -> np.ndarray:
+def mean_increase(increases: np.ndarray, difficulty: np.ndarray) -> np.ndarray:
+    """The paper's importance of each head: the mean over the probe. The difficulty of its examples has no part in it."""
+    return increases.mean(axis=0)
+
+
+def selection_stability(
+    increases: np.ndarray,
+    size: int,
+    difficulty: np.ndarray,
+    values: Values = mean_increase,
+    draws: int = BOOTSTRAP_DRAWS,
+) -> np.ndarray:
     """Estimates by bootstrap over the probe's examples how often each head would be selected on another probe.
 
     Args:
         increases (`np.ndarray` of shape `(examples, heads)`): Loss increase of each head on each example.
         size: Number of heads to select.
+        difficulty (`np.ndarray` of shape `(examples,)`): What parts a probe.
+        values: What heads are selected by.
         draws: Number of bootstrap draws.
 
     Returns:
@@ -102,14 +117,16 @@ def selection_stability(increases: np.ndarray, size: int, draws: int = BOOTSTRAP
     rng = np.random.default_rng(0)
     counts = np.zeros(increases.shape[1])
     for _ in range(draws):
-        mean = increases[rng.integers(len(increases), size=len(increases))].mean(axis=0)
-        counts[np.argsort(-mean, kind="stable")[:size]] += 1
+        drawn = rng.integers(len(increases), size=len(increases))
+        counts[np.argsort(-values(increases[drawn], difficulty[drawn]), kind="stable")[:size]] += 1
     return counts / draws
 
 
-def stability_card(increases: np.ndarray, selected: Sequence[Head], grid: tuple[int, int]) -> dict[str, Any]:
+def stability_card(
+    increases: np.ndarray, selected: Sequence[Head], grid: tuple[int, int], difficulty: np.ndarray, values: Values
+) -> dict[str, Any]:
     """Makes the entry `stability` of `heads.json`. It needs the loss increases of every head on the whole probe."""
-    stability = selection_stability(increases, len(selected)).reshape(grid)
+    stability = selection_stability(increases, len(selected), difficulty, values).reshape(grid)
     again = [float(stability[head]) for head in selected]
     return {
         "meaning": "share of bootstrap draws over the probe in which a selected head is selected again",
@@ -177,12 +194,14 @@ def find_heads(
     probe: Probe = PAPERS_PROBE,
     head_ratio: float = 0.05,
     head_detection: HeadDetection = "exact",
+    contrast: Contrast | None = None,
 ) -> HeadSet:
     """Finds the reasoning heads of a model (CircuitSeer, equations 2 and 3).
 
     The importance of a head is the increase of the mean response loss, averaged over the probe, when the head's attention is
     replaced by undifferentiated attention. Every rank of a launch calls this; each probe example is a shard of the folder
     `importance/`. With `head_detection="race"`, heads that are surely not among the best are not evaluated on the whole probe.
+    With `contrast`, heads are selected by it in place of their importance.
 
     Returns:
         The heads. `heads.json`, `importance.parquet` and `probe.parquet` are written to `output_dir`.
@@ -193,6 +212,8 @@ def find_heads(
     reference.require(check_attention)
     examples = choose_probe(pool, reference, output_dir, probe)
     encoded = encoded_probe(examples, reference)
+    if contrast is not None:
+        contrast.check_probe(examples)
     probe_card: dict[str, Any] = {
         "strategy": probe.strategy,
         "size": len(examples),
@@ -253,6 +274,13 @@ def find_heads(
     base_losses = [losses[item.uid] for item in encoded]
     importance = increases.mean(axis=0).reshape(grid) if raced is None else raced.importance
     selected = top_heads(importance, size) if raced is None else raced.selected
+    values, parted, difficulty = mean_increase, {}, np.array(base_losses)
+    if contrast is not None:
+        if contrast.part_by == "difficulty":
+            difficulty = marked_difficulty(examples)
+        check_parts(difficulty, contrast.part_by)
+        values, parted = contrast.values, {"contrast": contrast.card(increases, difficulty, size, grid)}
+        selected = top_heads(np.array(parted["contrast"]["values"]), size)
     warnings = [warning] if (warning := first_layer_warning(selected)) else []
     card = {
         "model": reference.describe(),
@@ -265,7 +293,8 @@ def find_heads(
         "base_loss": float(np.mean(base_losses)),
         "importance": importance.tolist(),
         "standard_error": standard_error(increases, grid) if raced is None else raced.standard_error,
-        "stability": stability_card(increases, selected, grid) if raced is None else None,
+        "stability": stability_card(increases, selected, grid, difficulty, values) if raced is None else None,
+        **parted,
         "race": raced.card if raced is not None else None,
         "num_negative": int((importance < 0).sum()),
         "warnings": warnings,

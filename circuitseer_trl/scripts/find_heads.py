@@ -25,6 +25,16 @@ def describe(heads: "HeadSet") -> str:
     ]
     stability, race = heads.card["stability"], heads.card["race"]
     notes = [f"  selected again in {again:.0%} of draws" for again in stability["selected"]] if stability else None
+    parted = heads.card.get("contrast")
+    if parted:
+        lines[0] = lines[0][:-2] + (
+            f"), by their contrast between the {parted['num_hard']} rows of highest {parted['part_by']} and the "
+            f"{parted['num_easy']} of lowest:"
+        )
+        notes = [
+            f"  {parted['values'][layer][head]:.2f} times as much on hard rows{note}"
+            for (layer, head), note in zip(heads.selected, notes or [""] * len(heads.selected), strict=True)
+        ]
     lines += [
         f"  layer {layer:2d} head {head:2d}  {heads.importance[layer, head]:+.4f} nats{note}"
         for (layer, head), note in zip(heads.selected, notes or [""] * len(heads.selected), strict=True)

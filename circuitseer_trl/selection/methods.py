@@ -67,6 +67,8 @@ SAMPLERS: Mapping[Sampling, NamedSampler] = MappingProxyType(
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "circuitseer": Method(f"{_SCORING}.circuitseer:CircuitSeerScorer", "soft"),
+        # `SelectionConfig` gives this name another criterion of heads.
+        "circuitseer_contrast": Method(f"{_SCORING}.circuitseer:CircuitSeerScorer", "top_k"),
         "random": Method(f"{_SCORING}.constant:ConstantScorer", "soft"),
         "length": Method(f"{_SCORING}.length:LengthScorer", "soft", {"length_of": "problem"}),
         "longest": Method(f"{_SCORING}.length:LengthScorer", "top_k", {"length_of": "problem"}),

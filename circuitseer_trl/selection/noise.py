@@ -49,7 +49,8 @@ def _default(item: Field[Any]) -> Any:
 
 
 def _head_set(config: SelectionConfig) -> list[Any]:
-    return [config.head_set, *([config.head_seed] if config.head_set == "random" else [])]
+    criterion = [config.criterion] if config.head_set == "detected" and config.criterion != "loss" else []
+    return [config.head_set, *([config.head_seed] if config.head_set == "random" else []), *criterion]
 
 
 def noise_card(config: SelectionConfig, seed: int, selection: Selection) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from accelerate.logging import get_logger
 
 from circuitseer_trl.artifacts import write_card, write_table
 from circuitseer_trl.chat_settings import ChatSettings
+from circuitseer_trl.circuits.contrast import Contrast
 from circuitseer_trl.circuits.head_card import first_layer_warning
 from circuitseer_trl.circuits.heads import HeadSet, find_heads, undetected_heads
 from circuitseer_trl.circuits.probe import Probe
@@ -59,9 +60,11 @@ def reference_from_config(config: SelectionConfig, chat: ChatSettings) -> Refere
 
 def detect_heads(config: SelectionConfig, pool: Pool, reference: Reference) -> HeadSet:
     """Finds the reasoning heads with the settings of the recipe."""
+    assert config.probe_strategy is not None  # the config has set it
     probe = Probe(config.probe_strategy, config.probe_size, config.probe_candidates, config.head_seed)
+    contrast = Contrast(config.part_by, config.contrast_floor) if config.criterion == "contrast" else None
     with only_writer(config.output_dir):
-        return find_heads(pool, reference, config.output_dir, probe, config.head_ratio, config.head_detection)
+        return find_heads(pool, reference, config.output_dir, probe, config.head_ratio, config.head_detection, contrast)
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,7 @@ class _Planner:
         unused = set(UNUSED_BY_HEADS) | {"output_dir", "report_to"}
         used = {key: value for key, value in asdict(config).items() if key not in unused}
         own = {key: value for key, value in values.items() if key not in unused}
+        own["criterion"] = config.criterion  # which the method may have set
         key = fingerprint([FORMAT, self.data, by_content(used, PATHS)])
         losses, needs = self.with_losses(asdict(config)) if config.probe_strategy == "max_loss" else ("", [])
         task = self.shared("heads", key, {**self.study.data, **own}, [], needs)

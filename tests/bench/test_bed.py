@@ -18,7 +18,6 @@ from bench.bed.plan import Plan, read_plan
 from bench.bed.run import base_reference, read_rows, rows_file, run_unit
 from bench.bed.training import Settings, train, training_row
 from bench.bed.world import KINDS, make_world
-from circuitseer_trl.circuits.contrast import contrast
 from circuitseer_trl.demo.word_problems import split_of
 from circuitseer_trl.pool.chat import conversation
 from tests.conftest import ROOT
@@ -74,14 +73,6 @@ def test_matched_rows_are_of_the_nearest_values():
     assert sorted(order[:2]) == [5, 6]
     firsts = {int(matched_order(np.array([0]), values, np.random.default_rng(seed))[0]) for seed in range(20)}
     assert firsts == {0, 1, 2}  # equally near rows are drawn at random
-
-
-def test_contrast_by_hand():
-    # Base losses part six examples into the easiest two (1 and 4) and the hardest two (0 and 3).
-    difficulty = np.array([5.0, 1.0, 2.0, 4.0, 0.5, 3.0])
-    increases = np.array([[0.9, 0.3], [0.1, 0.0], [9.0, 9.0], [0.7, 0.1], [0.3, 0.002], [9.0, 9.0]])
-    assert contrast(increases, difficulty) == pytest.approx([0.8 / 0.2, 0.2 / 0.01])
-    assert contrast(increases, difficulty, floor=0.5) == pytest.approx([0.8 / 0.5, 0.2 / 0.5])
 
 
 def test_training_is_that_of_trl(tmp_path: Path):
@@ -200,8 +191,6 @@ def test_plans_that_are_wrong(tmp_path: Path, changes: dict, message: str):
         write_plan(tmp_path, **changes)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "recipes" / "studies" / "bed").glob("*.yaml")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "bench" / "bed" / "plans").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_plans_are_read(path: Path):
     assert read_plan(path).points

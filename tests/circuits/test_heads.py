@@ -37,9 +37,9 @@ def test_ties_go_to_the_lower_layer_then_head():
 
 def test_stability_is_certain_where_heads_never_change_places():
     increases = np.tile([3.0, 1.0, 2.0], (5, 1))
-    assert selection_stability(increases, 2).tolist() == [1, 0, 1]
+    assert selection_stability(increases, 2, np.zeros(len(increases))).tolist() == [1, 0, 1]
     noisy = np.array([[1.0, 0.0], [0.0, 1.0]])
-    assert selection_stability(noisy, 1, draws=4000)[0] == pytest.approx(
+    assert selection_stability(noisy, 1, np.zeros(len(noisy)), draws=4000)[0] == pytest.approx(
         0.75, abs=0.03
     )  # both, or first twice, or a tie
 

@@ -28,7 +28,7 @@ def test_every_method_scores_the_same_in_a_fresh_process(tmp_path: Path, tiny_mo
     for method in METHODS:
         arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs" / method)
         config = SelectionConfig(str(tmp_path / method), method, reference_model=tiny_model, method_args=arguments)
-        config.probe_size = 3
+        config.probe_size = 6
         steps = SelectionSteps.from_config(config, ChatSettings(SYSTEM))
         bound = steps.parts.scorer.bind(pool, steps.reference, steps.heads(pool), config.output_dir)
         expected[method] = repr(bound.score_batch(list(pool)))

@@ -109,7 +109,7 @@ def test_a_dry_run_knows_every_method(tmp_path: Path, tiny_model: str, pool_file
     pool = load_pool(str(larger), category_column="topic")
     arguments = needed_args(method, pool, tiny_model, tmp_path / "inputs")
     config = SelectionConfig(
-        str(tmp_path), method=method, reference_model=tiny_model, probe_size=4, method_args=arguments
+        str(tmp_path), method=method, reference_model=tiny_model, probe_size=6, method_args=arguments
     )
     costs = estimate(SelectionSteps.from_config(config, ChatSettings("")), pool)
     assert costs[-1].step == "scores"

@@ -116,6 +116,7 @@ def test_what_makes_another_draw():
 SOFT, TOP_K = '["sampling.soft:SoftSampler",{}]', '["sampling.top_k:TopKSampler",{}]'
 HASHED = {
     "circuitseer": ('["scoring.circuitseer:CircuitSeerScorer",{}]', "null", SOFT),
+    "circuitseer_contrast": ('["scoring.circuitseer:CircuitSeerScorer",{}]', "null", TOP_K),
     "random": ('["scoring.constant:ConstantScorer",{}]', "null", SOFT),
     "length": ('["scoring.length:LengthScorer",{}]', "null", SOFT),
     "longest": ('["scoring.length:LengthScorer",{}]', "null", TOP_K),
@@ -136,7 +137,7 @@ HASHED = {
 
 def expected_noise(method: str) -> int:
     scorer, combination, sampler = (part.replace('["', '["circuitseer_trl.') for part in HASHED[method])
-    heads = '["detected"]' if method == "circuitseer" else "null"
+    heads = {"circuitseer": '["detected"]', "circuitseer_contrast": '["detected","contrast"]'}.get(method, "null")
     text = (
         f'{{"combination":{combination},"head_set":{heads},"length_control":"none","sampler":{sampler},"scorer":{scorer},'
         '"seed":42}'

@@ -38,7 +38,7 @@ def thorough(method: str) -> Any:
 
 
 def config(folder: Path, model: str, **values: object) -> SelectionConfig:
-    defaults = {"reference_model": model, "probe_size": 3, "head_ratio": 0.25, "budget_ratio": 0.5}
+    defaults = {"reference_model": model, "probe_size": 6, "head_ratio": 0.25, "budget_ratio": 0.5}
     return SelectionConfig(output_dir=str(folder), **(defaults | values))  # type: ignore[arg-type]
 
 
@@ -227,7 +227,9 @@ def test_resuming_on_other_rows_is_refused(tmp_path: Path, tiny_model: str, pool
 
 def test_bad_requests_are_answered_before_any_work(tmp_path: Path, tiny_model: str, pool_file: str):
     pool = load_pool(pool_file)
-    with pytest.raises(ValueError, match=r"There is no method 'magic'. Methods are circuitseer, random"):
+    with pytest.raises(
+        ValueError, match=r"There is no method 'magic'. Methods are circuitseer, circuitseer_contrast, random"
+    ):
         CircuitSeerDataSelector(tiny_model, method="magic")
     with pytest.raises(ValueError, match=r"no method 'max_los'\. Did you mean `max_loss`"):
         CircuitSeerDataSelector(tiny_model, method="max_los")
