@@ -283,4 +283,4 @@ def normalize(text: str) -> str:
     text = _THOUSANDS.sub(_join_thousands, text)
     text = re.sub(r"(?<![\d.])(\d{1,3})((?: \d{3})+)(?!\d)", lambda m: m[1] + m[2].replace(" ", ""), text)
     text = re.sub(r"\s+", " ", text).strip()
-    return re.sub(r"(?<!\\)[.;,:]+$", "", text).strip()
+    return re.sub(r"(?:(?<!\\)[.;,:]+|\\)$", "", text).strip()
