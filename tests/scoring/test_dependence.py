@@ -110,6 +110,6 @@ def test_the_stored_losses_are_read(tmp_path: Path, tiny_model: str, pool_file: 
 
 def test_a_row_without_its_solution_has_no_score(tmp_path: Path, tiny_model: str):
     pool = pool_of(Example(0, "a", "A very long problem " * 30, "5"), Example(1, "b", "What is 2 + 2?", "2 + 2 = 4"))
-    rows = scored(tmp_path, pool, Reference(tiny_model, max_length=64), HEADS)
+    rows = scored(tmp_path, pool, Reference(tiny_model, max_length=64, system_prompt=""), HEADS)
     assert (rows[0]["score"], rows[0]["status"], rows[0]["difference_nats"]) == (None, "truncated", None)
     assert rows[1]["score"] is not None
