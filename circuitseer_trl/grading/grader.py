@@ -86,13 +86,22 @@ class Grader:
     def grade(self, items: Sequence[tuple[str, Question]]) -> list[Verdict]:
         """Verdicts of (response, question) pairs, in their order."""
         return self.grade_answers(
-            [(extract_answer(response, _parts(question)), question) for response, question in items]
+            [(extract_answer(response, boxes_of(question)), question) for response, question in items]
         )
 
     def grade_answers(self, items: Sequence[tuple[str | None, Question]]) -> list[Verdict]:
         """Verdicts of answers that were extracted before."""
         with self._lock:
             return self._grade_answers(items)
+
+    def readable(self, questions: Sequence[Question]) -> list[bool]:
+        """Whether the rules can read each reference: whether they can decide that a number, or an interval, is not it."""
+        numbers = self.grade_answers([("0", question) for question in questions])
+        # Only what is no number may be an interval; a number that costs too much stays one.
+        others = [number for number, verdict in enumerate(numbers) if verdict.reason == "not_understood"]
+        intervals = self.grade_answers([("[0, 1]", questions[number]) for number in others])
+        verdicts = dict(enumerate(numbers)) | dict(zip(others, intervals, strict=True))
+        return [not verdict.undecided and verdict.reason != "empty_gold" for verdict in verdicts.values()]
 
     def _grade_answers(self, items: Sequence[tuple[str | None, Question]]) -> list[Verdict]:
         verdicts: list[Verdict | None] = [None] * len(items)
@@ -185,7 +194,7 @@ class Grader:
         return None, too_slow
 
 
-def _parts(question: Question) -> int:
+def boxes_of(question: Question) -> int:
     """How many boxes a response may have that are one answer: one for each part, if the reference answers them all."""
     parts = asked_in(question.text).blanks
     return parts if parts > 1 and len(re.findall("[,;，；]", question.gold)) + 1 >= parts else 1

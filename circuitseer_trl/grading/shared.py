@@ -1,5 +1,6 @@
-"""Is this answer right? In one call, from any thread, with processes that all callers share."""
+"""Is this answer right? In one call, from any thread or event loop, with processes that all callers share."""
 
+import asyncio
 import os
 import threading
 
@@ -9,7 +10,7 @@ _lock = threading.Lock()
 _graders: dict[int, Grader] = {}
 
 
-def _grader() -> Grader:
+def shared_grader() -> Grader:
     """This process's grader. A child that was forked has one of its own: it must not read its parent's pipes."""
     with _lock:
         if os.getpid() not in _graders:
@@ -26,9 +27,16 @@ def grade(response: str, gold: str, *, choices: dict[str, str] | None = None, qu
         choices: Option texts by letter.
         question: The problem, which may name options, blanks and their order, or ask for a percentage.
     """
-    return _grader().grade([(response, Question(gold, choices, question))])[0]
+    return shared_grader().grade([(response, Question(gold, choices, question))])[0]
+
+
+async def agrade(
+    response: str, gold: str, *, choices: dict[str, str] | None = None, question: str | None = None
+) -> Verdict:
+    """The same as `grade`, for a running event loop, which goes on meanwhile."""
+    return await asyncio.to_thread(grade, response, gold, choices=choices, question=question)
 
 
 def equivalent(one: str, other: str, *, question: str | None = None) -> bool:
     """Whether two answers, without boxes, mean the same. What no rule decides is not equivalent."""
-    return _grader().grade_answers([(other, Question(one, None, question))])[0].correct
+    return shared_grader().grade_answers([(other, Question(one, None, question))])[0].correct

@@ -1,6 +1,7 @@
 """How well does a model predict a response? Mean response losses, without holding tokens x vocabulary in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -172,7 +173,10 @@ def response_span(example: EncodedExample) -> slice:
 
 @torch.no_grad()
 def response_losses(
-    model: PreTrainedModel, examples: Sequence[EncodedExample], max_batch_tokens: int = 8192
+    model: PreTrainedModel,
+    examples: Sequence[EncodedExample],
+    max_batch_tokens: int = 8192,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> list[float]:
     """Mean negative log-likelihood of each example's response, in nats per token, in the order of `examples`.
 
@@ -182,12 +186,13 @@ def response_losses(
 
     Args:
         max_batch_tokens: The largest number of tokens in a padded batch; a longer example is read alone.
+        around: Makes a block for each forward of the decoder, which may change what the model does in it.
 
     Raises:
         ValueError: An example has no prompt or no response token, or the model is in training mode.
     """
     losses = [0.0] * len(examples)
-    for batch in _responses(model, examples, max_batch_tokens):
+    for batch in _responses(model, examples, max_batch_tokens, around):
         parts = token_losses(model, batch.hidden, batch.targets).split(batch.lengths)
         for index, part in zip(batch.indices, parts, strict=True):
             losses[index] = part.double().mean().item()
@@ -212,13 +217,17 @@ class _Responses:
 
 
 def _responses(
-    model: PreTrainedModel, examples: Sequence[EncodedExample], max_batch_tokens: int
+    model: PreTrainedModel,
+    examples: Sequence[EncodedExample],
+    max_batch_tokens: int,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[_Responses]:
     check_ready(model)
     spans = [response_span(example) for example in examples]
     for batch in length_batches([len(example.input_ids) for example in examples], max_batch_tokens):
         ids = pad_right([examples[index].input_ids for index in batch], model.device)
-        hidden = last_hidden_states(model, ids)
+        with around():
+            hidden = last_hidden_states(model, ids)
         rows = [hidden[row, spans[index]] for row, index in enumerate(batch)]
         targets = [ids[row, 1:][spans[index]] for row, index in enumerate(batch)]
         yield _Responses(batch, [len(row) for row in rows], torch.cat(rows), torch.cat(targets))

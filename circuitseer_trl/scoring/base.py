@@ -136,7 +136,12 @@ class Scorer(ABC):
     @property
     def model(self) -> PreTrainedModel:
         """The reference model of a bound scorer, in the dtype that `needs` asks for."""
-        return self.reference.model(for_scores=self.needs != "losses")
+        return self.reference.model(for_scores=not self.reads_losses)
+
+    @property
+    def reads_losses(self) -> bool:
+        """Whether the scorer reads `losses/`. Its model is then in the dtype of losses, so that all losses are comparable."""
+        return self.needs == "losses"
 
     @property
     def heads(self) -> HeadSet:
@@ -195,7 +200,7 @@ def score_pool(
         "scorer": name,
         "parameters": bound.parameters(),
         "pool": pool.fingerprint,
-        "model": bound.reference.describe(for_scores=bound.needs != "losses") if bound.needs != "text" else None,
+        "model": bound.reference.describe(for_scores=not bound.reads_losses) if bound.needs != "text" else None,
         "heads": [list(head) for head in bound.heads.selected] if bound.needs == "heads" else None,
     }
 

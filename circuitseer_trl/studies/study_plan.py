@@ -25,6 +25,7 @@ from circuitseer_trl.studies.tasks import Task
 
 PATHS = (
     *("dataset_name", "decontaminate_against", "reference_model", "heads_file", "method_args", "parameters"),
+    "noise_filter_model",
     *("model_name_or_path", "chat_template_path", "deepspeed"),
 )  # keys whose values may name files
 _HEADS = ("heads.json", "importance.parquet", "probe.parquet")
@@ -33,6 +34,7 @@ _SCORES = (
     "scores.manifest.json",
     "scores.json",
     "token_views.json",
+    "noise",
     "fitted",
     "losses",
     "losses.manifest.json",
@@ -163,8 +165,13 @@ class _Planner:
         key = fingerprint([FORMAT, self.data, parts.method, by_content(used, PATHS), heads.name if heads else None])
         more = [] if heads is None else ["--heads_file", f"{heads.output_dir}/heads.json"]
         needs, losses = [] if heads is None else [heads], ""
-        if parts.scorer.needs == "losses":
-            losses, needs = self.with_losses(asdict(config))
+        noise = {key: getattr(config, key) for key in SelectionConfig.groups["noise filter"]}
+        filters = config.noise_filter_ratio is not None
+        if filters:
+            key = fingerprint([key, by_content(noise, PATHS)])
+        if parts.scorer.reads_losses or (filters and config.noise_filter_model is None):
+            losses, of_losses = self.with_losses(asdict(config))
+            needs += [task for task in of_losses if task not in needs]
         drawn = ("selection_seed", "budget_ratio", "budget_size", "budget_tokens", "length_control")
         own = {name: value for name, value in values.items() if name not in drawn}
         task = self.shared("scores", key, {**self.study.data, **own}, more, needs)

@@ -7,7 +7,7 @@ import pytest
 
 from circuitseer_trl.grading.equivalence import compare
 from circuitseer_trl.grading.extraction import extract_answer
-from circuitseer_trl.grading.grader import Question, _parts
+from circuitseer_trl.grading.grader import Question, boxes_of
 
 Case = tuple[str, str, str | None, str, bool]  # type, reference, question, answer or response, whether it is right
 
@@ -35,7 +35,7 @@ CASES = cases()
 def verdict(kind: str, gold: str, question: str | None, text: str) -> bool:
     if kind != "box":
         return compare(gold, text, question=question).correct
-    answer = extract_answer(text, _parts(Question(gold, None, question)))
+    answer = extract_answer(text, boxes_of(Question(gold, None, question)))
     return answer is not None and compare(gold, answer, question=question).correct
 
 

@@ -124,6 +124,7 @@ HASHED = {
     "max_loss": ('["scoring.max_loss:MaxLossScorer",{}]', "null", TOP_K),
     "mid_perplexity": ('["scoring.max_loss:MaxLossScorer",{}]', '["scoring.combination:MiddleRank",{}]', TOP_K),
     "ifd": ('["scoring.ifd:IFDScorer",{}]', "null", TOP_K),
+    "dependence": ('["scoring.dependence:DependenceScorer",{}]', "null", TOP_K),
     "quality": ('["scoring.quality:QualityScorer",{}]', "null", TOP_K),
     "diversity": ('["scoring.category:CategoryScorer",{}]', "null", '["sampling.stratified:StratifiedSampler",{}]'),
     "select2reason": ('["scoring.difficulty:DifficultyScorer",{}]', '["scoring.combination:JointRank",{}]', TOP_K),
@@ -137,7 +138,7 @@ HASHED = {
 
 def expected_noise(method: str) -> int:
     scorer, combination, sampler = (part.replace('["', '["circuitseer_trl.') for part in HASHED[method])
-    heads = {"circuitseer": '["detected"]', "circuitseer_contrast": '["detected","contrast"]'}.get(method, "null")
+    heads = {"circuitseer": '["detected"]', "circuitseer_contrast": '["detected","contrast"]', "dependence": '["detected"]'}.get(method, "null")
     text = (
         f'{{"combination":{combination},"head_set":{heads},"length_control":"none","sampler":{sampler},"scorer":{scorer},'
         '"seed":42}'
