@@ -266,6 +266,45 @@ def response_predictions(
     return [found[index] for index in range(len(examples))]
 
 
+@dataclass(frozen=True)
+class TokenPrediction:
+    """How a model predicts each of the N tokens of a response.
+
+    Attributes:
+        losses (`torch.Tensor` of shape `(N,)`): Negative log-likelihood, in nats.
+        entropies (`torch.Tensor` of shape `(N,)`): Entropy of the prediction, in nats.
+        ranks (int64 `torch.Tensor` of shape `(N,)`): 1 + the number of tokens with a higher logit.
+    """
+
+    losses: torch.Tensor
+    entropies: torch.Tensor
+    ranks: torch.Tensor
+
+
+@torch.no_grad()
+def token_predictions(
+    model: PreTrainedModel, examples: Sequence[EncodedExample], max_batch_tokens: int = 8192
+) -> list[TokenPrediction]:
+    """Loss, entropy and rank of each token of each example's response, in the order of `examples`.
+
+    All three are of one block of logits, and the losses are those of `token_losses`.
+    """
+    found: dict[int, TokenPrediction] = {}
+    for batch in _responses(model, examples, max_batch_tokens):
+        parts: list[tuple[torch.Tensor, ...]] = []
+        for logits, labels in _logits_and_targets(model, batch.hidden, batch.targets):
+            losses = nn.functional.cross_entropy(logits, labels, reduction="none")
+            own = logits.gather(1, labels[:, None])
+            # The log of the sum of exponentials is loss + own logit; the mean logit under the prediction is left.
+            # A token that cannot come has a logit of minus infinity, and no part in it.
+            expected = (torch.softmax(logits, dim=-1) * logits.clamp(min=torch.finfo(logits.dtype).min)).sum(dim=-1)
+            parts.append((losses, losses + own[:, 0] - expected, 1 + (logits > own).sum(dim=-1)))
+        whole = [torch.cat(values).split(batch.lengths) for values in zip(*parts, strict=True)]
+        for index, *values in zip(batch.indices, *whole, strict=True):
+            found[index] = TokenPrediction(*values)
+    return [found[index] for index in range(len(examples))]
+
+
 @torch.no_grad()
 def check_head(model: PreTrainedModel, example: EncodedExample) -> bool:
     """Checks `token_losses` against the model's own logits, on the first 64 tokens. It is cheap: call it before long work.

@@ -32,6 +32,7 @@ class DependenceScorer(MaxLossScorer):
     """
 
     needs: ClassVar[Needs] = "heads"
+    signed: ClassVar[bool] = True
     columns: ClassVar[dict[str, pa.DataType]] = {
         "loss_nats": pa.float64(),
         "loss_without_heads_nats": pa.float64(),

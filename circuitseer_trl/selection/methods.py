@@ -78,6 +78,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             f"{_SCORING}.max_loss:MaxLossScorer", "top_k", combination=f"{_SCORING}.combination:MiddleRank"
         ),
         "ifd": Method(f"{_SCORING}.ifd:IFDScorer", "top_k"),
+        "hes": Method(f"{_SCORING}.hes:HESScorer", "top_k"),
+        "aslec_drop": Method(f"{_SCORING}.aslec:ASLECScorer", "top_k"),
+        "aslec_casl": Method(
+            f"{_SCORING}.aslec:ASLECScorer", "top_k", combination=f"{_SCORING}.aslec:StepLengthCorrection"
+        ),
+        "rsr": Method(f"{_SCORING}.rsr:RSRScorer", "top_k"),
         "dependence": Method(f"{_SCORING}.dependence:DependenceScorer", "top_k"),
         "quality": Method(f"{_SCORING}.quality:QualityScorer", "top_k"),
         "diversity": Method(f"{_SCORING}.category:CategoryScorer", "stratified"),

@@ -32,7 +32,7 @@ from circuitseer_trl.selection.budget import TokenBudget, check_nested, sample_t
 from circuitseer_trl.selection.card import selection_card
 from circuitseer_trl.selection.noise import noise_card, noise_seed
 from circuitseer_trl.selection.noise_filter import NoiseFilter, noise_filter, noise_losses
-from circuitseer_trl.selection.parts import Parts, make_parts
+from circuitseer_trl.selection.parts import Parts, check_signs, make_parts
 from circuitseer_trl.selection.trained_on import check_not_trained_on
 
 logger = get_logger(__name__)
@@ -120,6 +120,7 @@ class SelectionSteps:
             sampler: Your own sampler, in place of the recipe's.
         """
         parts = make_parts(config, scorer, sampler)
+        check_signs(config, parts)
         parts.scorer.read_inputs()
         if config.budget_tokens is not None:
             check_nested(parts.sampler)
