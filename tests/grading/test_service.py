@@ -41,7 +41,12 @@ def test_one_answer_and_many(service: tuple[subprocess.Popen[str], str]):
     expected = {"correct": True, "extracted": r"\frac12", "reason": "value", "undecided": False}
     assert ask(address, right) == (200, expected)
     blanks = {"question": "The mean is ____ and the median is ____.", "reference": "5, 3"}
-    many = [right, {"answer": "0.4", "reference": "0.5"}, {"answer": "3, 5"} | blanks, {"answer": r"\foo{1}", "reference": "1"}]
+    many = [
+        right,
+        {"answer": "0.4", "reference": "0.5"},
+        {"answer": "3, 5"} | blanks,
+        {"answer": r"\foo{1}", "reference": "1"},
+    ]
     status, verdicts = ask(address, many)
     assert status == 200
     assert [verdict["correct"] for verdict in verdicts] == [True, False, False, False]
@@ -66,7 +71,9 @@ def test_one_answer_and_many(service: tuple[subprocess.Popen[str], str]):
         (b" " * (MAX_BYTES + 1), 413, "1048576"),
     ],
 )
-def test_bad_input_gets_one_clear_line(service: tuple[subprocess.Popen[str], str], body: object, status: int, words: str):
+def test_bad_input_gets_one_clear_line(
+    service: tuple[subprocess.Popen[str], str], body: object, status: int, words: str
+):
     found, reply = ask(service[1], body)
     assert (found, list(reply)) == (status, ["error"])
     assert words in reply["error"]
