@@ -1,7 +1,7 @@
 """Is a response right? It extracts the answer and compares it in processes that can be killed, each pair once."""
 
-import importlib.util
 import re
+import sys
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 
 from circuitseer_trl.grading.asking import asked_in
 from circuitseer_trl.grading.extraction import extract_answer
+from circuitseer_trl.grading.installed import grading_python, what_is_missing
 from circuitseer_trl.grading.workers import WorkerPool, default_workers
 
 _CACHED_PAIRS = 1 << 16
@@ -64,8 +65,8 @@ class Grader:
     """
 
     def __init__(self, num_workers: int | None = None, timeout: float = 5.0) -> None:
-        if importlib.util.find_spec("math_verify") is None:
-            raise ImportError("Grading needs Math-Verify, which is not installed: pip install 'circuitseer-trl[eval]'")
+        if grading_python() == sys.executable and (missing := what_is_missing()):
+            raise ImportError(missing)
         self._pool = WorkerPool(num_workers or default_workers(), timeout)
         self._cache: OrderedDict[tuple[Any, ...], Verdict] = OrderedDict()
         self._lock = threading.Lock()

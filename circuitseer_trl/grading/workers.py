@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from circuitseer_trl.grading.installed import grading_python, what_is_missing
+
 _MEMORY_BYTES = 2 << 30
 # The start of a process on a busy machine counts against no comparison.
 _START_SECONDS = 120.0
@@ -54,7 +56,7 @@ class _Worker:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "circuitseer_trl.grading.workers", str(timeout)],
+            [grading_python(), "-m", "circuitseer_trl.grading.workers", str(timeout)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -190,6 +192,9 @@ class WorkerPool:
             return
         for line in lines:
             if not worker.ready:
+                if line["missing"]:
+                    self.close()
+                    raise ImportError(line["missing"])
                 worker.ready = True
             else:
                 yield worker.tasks.popleft().number, Outcome(line, "", line.pop("seconds"))
@@ -209,11 +214,12 @@ def _serve(timeout: float) -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from circuitseer_trl.grading import budget
-    from circuitseer_trl.grading.equivalence import compare
-    from circuitseer_trl.grading.symbolic import math_verify_alone
-
-    answers.write(b'{"ready": true}\n')
+    missing = what_is_missing()
+    if missing is None:
+        from circuitseer_trl.grading import budget
+        from circuitseer_trl.grading.equivalence import compare
+        from circuitseer_trl.grading.symbolic import math_verify_alone
+    answers.write(json.dumps({"missing": missing}).encode() + b"\n")
     answers.flush()
     for line in sys.stdin.buffer:
         start = time.perf_counter()

@@ -14,7 +14,7 @@ def math_scorer() -> "Scorer":
     """Correct where the last box of the completion means the same as the target; the explanation is the rule that decided."""
     from inspect_ai.scorer import CORRECT, INCORRECT, Score, accuracy, scorer, stderr
 
-    @scorer(metrics=[accuracy(), stderr()], name="circuitseer_math")
+    @scorer(metrics=[accuracy(), stderr()], name="math_scorer")
     def made() -> "Scorer":
         async def score(state: "TaskState", target: "Target") -> Score:
             verdicts = [
