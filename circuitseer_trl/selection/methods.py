@@ -91,6 +91,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             f"{_SCORING}.difficulty:DifficultyScorer", "top_k", combination=f"{_SCORING}.combination:JointRank"
         ),
         "rds": Method(f"{_SCORING}.rds:RDSScorer", "round_robin"),
+        "gradient_similarity": Method(f"{_SCORING}.gradient_similarity:GradientSimilarityScorer", "round_robin"),
+        "circuit_gradient_similarity": Method(f"{_SCORING}.gradient_similarity:CircuitGradientScorer", "round_robin"),
         "influence": Method(f"{_SCORING}.influence:InfluenceScorer", "prune"),
         "infra": Method(f"{_SCORING}.infra:InfraScorer", "reweight"),
         "pass_rate": Method(

@@ -72,6 +72,11 @@ def needed_args(method: str, pool: Pool, model: str, folder: Path) -> dict[str, 
         folder.mkdir(parents=True, exist_ok=True)
         queries.write_text("".join(json.dumps({"problem": example.problem}) + "\n" for example in pool))
         return {"queries": str(queries)}
+    if method in ("gradient_similarity", "circuit_gradient_similarity"):
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [{"problem": "What is 3 + 3?", "solution": "6"}, {"problem": "Halve 8.", "solution": "\\boxed{4}"}]
+        (folder / "targets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return {"queries": str(folder / "targets.jsonl")}
     if method == "influence":
         return dict(two_evaluations(folder))
     if method == "infra":

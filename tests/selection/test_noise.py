@@ -30,6 +30,8 @@ OLD_RUN = ROOT / "tests" / "data" / "run_0_1_0"
 # What these methods need, wherever it is.
 INPUTS: dict[str, dict[str, Any]] = {
     "rds": {"queries": "q.jsonl"},
+    "gradient_similarity": {"queries": "q.jsonl"},
+    "circuit_gradient_similarity": {"queries": "q.jsonl"},
     "influence": {"before": "a", "after": "b"},
     "infra": {"evaluation": "a"},
     "pass_rate": {"verdicts": "v"},
@@ -133,6 +135,16 @@ HASHED = {
     "diversity": ('["scoring.category:CategoryScorer",{}]', "null", '["sampling.stratified:StratifiedSampler",{}]'),
     "select2reason": ('["scoring.difficulty:DifficultyScorer",{}]', '["scoring.combination:JointRank",{}]', TOP_K),
     "rds": ('["scoring.rds:RDSScorer",{}]', "null", '["sampling.round_robin:RoundRobinSampler",{}]'),
+    "gradient_similarity": (
+        '["scoring.gradient_similarity:GradientSimilarityScorer",{}]',
+        "null",
+        '["sampling.round_robin:RoundRobinSampler",{}]',
+    ),
+    "circuit_gradient_similarity": (
+        '["scoring.gradient_similarity:CircuitGradientScorer",{}]',
+        "null",
+        '["sampling.round_robin:RoundRobinSampler",{}]',
+    ),
     "influence": ('["scoring.influence:InfluenceScorer",{}]', "null", '["sampling.prune:PruneSampler",{}]'),
     "infra": ('["scoring.infra:InfraScorer",{}]', "null", '["sampling.reweight:ReweightSampler",{}]'),
     "pass_rate": ('["scoring.pass_rate:PassRateScorer",{}]', '["scoring.pass_rate:PassRateBand",{}]', SOFT),
@@ -141,6 +153,7 @@ HASHED = {
 
 
 HEADS = {"circuitseer": '["detected"]', "circuitseer_contrast": '["detected","contrast"]', "dependence": '["detected"]'}
+HEADS["circuit_gradient_similarity"] = '["detected"]'
 
 
 def expected_noise(method: str) -> int:
