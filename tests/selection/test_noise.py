@@ -152,8 +152,12 @@ HASHED = {
 }
 
 
-HEADS = {"circuitseer": '["detected"]', "circuitseer_contrast": '["detected","contrast"]', "dependence": '["detected"]'}
-HEADS["circuit_gradient_similarity"] = '["detected"]'
+HEADS = {
+    "circuitseer": '["detected"]',
+    "circuitseer_contrast": '["detected","contrast"]',
+    "dependence": '["detected"]',
+    "circuit_gradient_similarity": '["detected"]',
+}
 
 
 def expected_noise(method: str) -> int:
