@@ -40,7 +40,7 @@ def case_sets() -> dict[str, list[Case]]:
 
 def judged_by_hand() -> list[Case]:
     """Every row of `grading_cases.txt`: a reference, and answers to it."""
-    gold, cases = "", []
+    gold, cases = "", list[Case]()
     for line in (_TESTS / "grading_cases.txt").read_text(encoding="utf-8").splitlines()[1:]:
         mark, _, text = line.partition(" ")
         if mark == "=":

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Literal
 
 from bench.grader_cases import Case
 
 Peer = Callable[[str, str], bool]  # of a response and a reference
+START_METHOD: Literal["spawn", "fork"] = "spawn"
 _START_SECONDS = 60.0
 
 
@@ -91,7 +92,7 @@ class Said:
 
 def ask_peer(name: str, cases: Sequence[Case], limit: float = 5.0) -> Said:
     """Verdicts of one peer, one case after another. A case over the time limit ends its process; the next one gets a new one."""
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(START_METHOD)
     verdicts: list[bool | None] = []
     spent = 0.0
     process = None

@@ -48,6 +48,12 @@ def check_share(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a number in (0, 1], got {value!r}.")
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Raises if `value` is neither true nor false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be true or false, got {value!r}.")
+
+
 def check_date(name: str, value: Any) -> str:
     """Returns a date as text, such as 2024-07-26. Raises if `value` is no date."""
     try:

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from circuitseer_trl.chat_settings import CHAT_DATE, SYSTEM_PROMPT, ChatSettings
-from circuitseer_trl.checks import check_choice, check_count, check_date, check_positive, check_seed, check_share
+from circuitseer_trl.checks import (
+    check_choice,
+    check_count,
+    check_date,
+    check_flag,
+    check_positive,
+    check_seed,
+    check_share,
+    is_number,
+)
 from circuitseer_trl.redaction import check_address
 
 Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
@@ -15,6 +24,8 @@ ProbeStrategy = Literal["max_loss", "random"]
 HeadDetection = Literal["exact", "race"]
 HeadCriterion = Literal["loss", "contrast"]
 PartBy = Literal["loss", "difficulty"]
+LossRise = Literal["difference", "ratio"]
+EntropyOf = Literal["top_sum", "top_mean", "sum"]
 HeadSetName = Literal["detected", "all", "random"]
 ScoreOn = Literal["problem", "solution"]
 Statistic = Literal["variance", "entropy"]
@@ -158,6 +169,7 @@ class SelectionConfig:
             *("head_ratio", "head_detection", "head_set", "heads_file", "head_seed"),
         ),
         "score": ("score_format", "score_on", "statistic", "sink_tokens", "length_control"),
+        "noise filter": ("noise_filter_ratio", "noise_filter_model"),
         "budget and draw": (
             *("sampling", "budget_ratio", "budget_size", "budget_tokens", "selection_seed", "shared_noise"),
         ),
@@ -257,6 +269,15 @@ class SelectionConfig:
         default="none",
         metadata={"help": "bin: rank within length bins; residual: score relative to that expected at its length."},
     )
+    noise_filter_ratio: float | None = field(
+        default=None,
+        metadata={
+            "help": "Leave out this share of the rows, those of highest response loss, before the method chooses."
+        },
+    )
+    noise_filter_model: str | None = field(
+        default=None, metadata={"help": "Model whose losses the filter takes (the reference model)."}
+    )
     sampling: Sampling | None = field(default=None, metadata={"help": "How scores become a subset (by the method)."})
     sampler: str | None = field(
         default=None, metadata={"help": "Your own sampler, such as my_package.my_module:MySampler."}
@@ -351,8 +372,15 @@ class SelectionConfig:
             if self.budget_size is not None:
                 raise ValueError("`budget_size` and `budget_tokens` both set the budget. Leave one of the two out.")
         check_seed("selection_seed", self.selection_seed)
-        if not isinstance(self.shared_noise, bool):
-            raise ValueError(f"`shared_noise` must be true or false, got {self.shared_noise!r}.")
+        check_flag("shared_noise", self.shared_noise)
+        if self.noise_filter_ratio is not None and not (
+            is_number(self.noise_filter_ratio) and 0 < self.noise_filter_ratio < 1
+        ):
+            raise ValueError(f"`noise_filter_ratio` must be a number between 0 and 1, got {self.noise_filter_ratio!r}.")
+        if self.noise_filter_model is not None and self.noise_filter_ratio is None:
+            raise ValueError(
+                "`noise_filter_model` needs `noise_filter_ratio`, the share of the rows that it leaves out."
+            )
         if self.max_batch_tokens is not None:
             check_count("max_batch_tokens", self.max_batch_tokens)
         check_choice("report_to", self.report_to, ReportTo)
@@ -375,5 +403,6 @@ UNUSED_BY_HEADS = (
     *UNUSED_BY_SCORES,
     *SelectionConfig.groups["method"],
     *SelectionConfig.groups["score"],
+    *SelectionConfig.groups["noise filter"],
     *("head_set", "heads_file"),
 )

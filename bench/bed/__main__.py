@@ -1,4 +1,4 @@
-"""Runs a plan of the bed: `python -m bench.bed run PLAN.yaml`."""
+"""Runs a plan of the bed: `python -m bench.bed run PLAN.yaml`; tells what the rows show: `python -m bench.bed ledger`."""
 
 import argparse
 import sys
@@ -22,7 +22,13 @@ def main() -> int:
         "--rows_dir", type=Path, default=ROWS, help="Folder of the rows; a plan has a folder of its name in it."
     )
     run.add_argument("--scratch_dir", type=Path, default=Path("runs/bed"), help="Folder for losses and heads.")
+    commands.add_parser("ledger", help="write docs/evidence.md, its figures and its page from the rows")
     args = parser.parse_args()
+    if args.command == "ledger":
+        from bench.bed.ledger import write_ledger  # needs the extra `plots`
+
+        print(write_ledger())
+        return 0
     try:
         plan = read_plan(args.plan)
     except ValueError as error:

@@ -16,11 +16,13 @@ from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.scoring.base import Row, score_schema, score_table
 from circuitseer_trl.scoring.combination import control_length
 from circuitseer_trl.selection.noise import noise_seed
+from circuitseer_trl.selection.noise_filter import noise_filter, noise_losses
 from circuitseer_trl.selection.parts import make_parts
+from circuitseer_trl.selection.steps import without_scores
 
 BATCH = 256
 # Keys of a plan's method that are the bed's own; the others are keys of a selection recipe.
-OWN_KEYS = ("name", "matched", "heads")
+OWN_KEYS = ("name", "matched", "heads", "truth")
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,17 @@ def order_by(
     """Orders the whole pool by a method of the library.
 
     Args:
-        keys: The method's keys in the plan: those of a selection recipe, and `heads`, the name of a head set.
+        keys: The method's keys in the plan: those of a selection recipe, and `heads`, the name of a head set. Or `truth`: the
+            pool by a length or the true number of steps, the highest first, ties in random order.
         heads: The head sets by name.
         seed: Seed of the draw.
         folder: Folder where scorers keep what they fit, such as losses.
     """
     pool = candidates.pool
+    if "truth" in keys:
+        values = getattr(candidates, keys["truth"]).astype(float)
+        shuffled = np.random.default_rng(seed).permutation(len(pool))
+        return Ordered(shuffled[np.argsort(-values[shuffled], kind="stable")], values)
     recipe = {key: value for key, value in keys.items() if key not in OWN_KEYS}
     config = SelectionConfig(output_dir=str(folder), reference_model=reference.name, selection_seed=seed, **recipe)
     parts = make_parts(config)
@@ -86,6 +93,11 @@ def order_by(
         found += bound.score_batch(pool.take(range(start, min(start + BATCH, len(pool)))))
     table: pa.Table = score_table(list(pool), found, schema)
     scores = table["score"].to_numpy()
+    if config.noise_filter_ratio is not None:
+        losses, judge = noise_losses(pool, reference, config.noise_filter_model, folder)
+        noise = noise_filter(losses, config.noise_filter_ratio, judge)
+        table = without_scores(table, noise)
+        scores = table["score"].to_numpy()
     if parts.combination is not None:
         scores = parts.combination.combine(table, candidates.steps.astype(float))
     scores = control_length(config.length_control, scores, table["num_tokens"].to_numpy())

@@ -25,7 +25,8 @@ class Plan:
     Attributes:
         name: Name of the file without its ending.
         methods: For each method its `name`, and the keys of a selection recipe with `heads` (`loss`, `contrast` or
-            `outside_first_layer`), or `matched: {to: NAME, by: problem_length | solution_length | steps}`.
+            `outside_first_layer`), or `matched: {to: NAME, by: problem_length | solution_length | steps}`, or `truth: steps` for
+            the pool by what no method sees.
         budgets: Each `{rows: N}`, or `{tokens: N}` with the chat template.
         num_replicates, first_replicate: The replicates are numbered from the first one.
         bases, kinds: Base models, and kinds of pools.

@@ -31,13 +31,15 @@ _ALGEBRA |= {"matrix", "endmatrix", "cr"}
 _GROUPED = re.compile(r"\$?\s*\d{1,3}(?:,\d{3})+\s*\$?")
 # What is said before an answer: "the answer is", "解集为", "so".
 _SAID_BEFORE = re.compile(
-    r'^"(?:(?:the )?(?:final )?(?:answer|solution(?: set)?|result)(?: is| are)?:?'
+    r'^(?:[A-Za-z]\s*"的[^"不非没无未]{0,8}[为是]:?"|"(?:(?:the )?(?:final )?(?:answer|solution(?: set)?|result)(?: is| are)?:?'
     r'|(?:yes|so|hence|thus|therefore|that is)(?="\s*,)'
-    r"|exactly|approximately|about|(?:不等式|[^\"不非没无未])*(?:答案|解集|结果|取值范围|通解|方程)(?:[是为]|等于)?:?"
+    r"|共有?|exactly|approximately|about|(?:不等式|[^\"不非没无未])*(?:答案|解集|结果|取值范围|通解|方程)(?:[是为]|等于)?:?"
     r"|(?:即|故|则|所以|因此|综上)(?:(?:不等式|[^\"不非没无未])*[是为])?:?"
-    r'|(?:不等式|(?![不非没无未])[\u3400-\u9fff]){0,12}[为是]:?)"\s*[,:：]?\s*(?=[^\s,.]|\.\d)',
+    r'|(?:不等式|(?![不非没无未])[\u3400-\u9fff]){0,12}[为是]:?)")\s*[,:：]?\s*(?=[^\s,.]|\.\d)',
     re.IGNORECASE,
 )
+
+_NAMED_LATER = re.compile(r'[,;]\s*"[^"]*[\u3400-\u9fff]"\s*[=:]?\s*[^\s",;]')
 
 Rule = Callable[[Reading, Reading, Asked], bool | None]
 
@@ -176,6 +178,11 @@ def compare(gold: str, answer: str, choices: dict[str, str] | None = None, quest
     return verdict
 
 
+def _without_said(text: str) -> str:
+    """The text without what is said before it. In "the mean is 5, the variance is 2" the words are names."""
+    return text if _NAMED_LATER.search(text) else _SAID_BEFORE.sub("", text)
+
+
 def _with_unit(gold: Reading, asked: Asked) -> Reading:
     """A bare reference with the unit that the question asks for, where it is one: 5 of "how many metres" is 5 metres."""
     units = {unit for word in asked.units if is_measured(unit := split_unit(f'1 "{word}"')[1])}
@@ -199,7 +206,7 @@ def _compare_texts(gold_text: str, answer_text: str, asked: Asked) -> Judgement:
     gold, answer = map(read, without_moduli(gold_text, answer_text))
     if gold.compact == answer.compact:
         return Judgement(True, "same_text")
-    gold, answer = (read(_SAID_BEFORE.sub("", each.text)).without_system for each in (gold, answer))
+    gold, answer = (read(_without_said(each.text)).without_system for each in (gold, answer))
     if gold.compact == answer.compact:
         return Judgement(True, "same_text")
     if answer.unit and not gold.unit and len(gold.pieces) == 1:

@@ -19,6 +19,11 @@ _PERCENT_AFTER = re.compile(
 )
 _BASE_AFTER = re.compile(r"_(?:\d{1,2}|\{\s*\d{1,2}\s*\})(?!\d)")
 
+# What a formula puts around its box: a minus in front, an exponent behind, a root or a fraction.
+_MINUS_BEFORE = re.compile(r"(?:[=$(\[{]|\\[(\[,;!])\s*[-\u2212]\s*$")
+_POWER_AFTER = re.compile(r"\s*\^\s*(?!\{?\s*\\circ)(\{[^{}]*\}|\w)")
+_WITHIN = re.compile(r"\\(?:sqrt\s*(?:\[[^\]]*\])?|[dtc]?frac\s*(?:\{[^{}]*\})?)\s*\{[^{}]*$")
+
 
 @dataclass(frozen=True)
 class _Span:
@@ -93,11 +98,24 @@ def extract_answer(response: str, parts: int = 1) -> str | None:
             break
         contents.insert(0, before.content)
     answer = ", ".join(_BOX.sub(lambda match: "{" if match.group(1) else "", part).strip() for part in contents)
+    if len(contents) == 1 and answer:
+        answer = _with_formula(answer, response[: boxes[-1].start][-80:], response[boxes[-1].end :][:80])
     if "%" not in answer and "percent" not in answer and _PERCENT_AFTER.match(response, boxes[-1].end):
         answer += r"\%"
     if answer.isalnum() and (base := _BASE_AFTER.match(response, boxes[-1].end)):
         answer += base.group()
     return answer or None
+
+
+def _with_formula(answer: str, before: str, after: str) -> str:
+    """A box's content with the minus and the exponent that stand around it; nothing if it is a part of a root or a fraction."""
+    if _WITHIN.search(before):
+        return ""
+    if power := _POWER_AFTER.match(after):
+        answer = f"({answer})^{power[1]}"
+    if _MINUS_BEFORE.search(before):
+        answer = f"-({answer})" if re.search(r"[-+,;]", answer) else f"-{answer}"
+    return answer
 
 
 def _are_joined(response: str, before: _Span, after: _Span) -> bool:

@@ -12,7 +12,7 @@ _LABEL = re.compile(
     r"(\d)\s*(?:[=:)]|\.(?!\d))\s*|\(\s*(\d|i{1,3}|iv)\s*\)\s*[=:.]?\s*"
     r'|"(?:the )?(first|second|third|fourth)(?: (?:blank|part|one))?:?"\s*[=:]?\s*'
 )
-_IN_WORDS = re.compile(r'"(?!not?\b)([^"]*[^":]):?"\s*[=:]?\s*([^"=:\s].*)')
+_IN_WORDS = re.compile(r'"(?!not?\b)([^"]*[^":为是])[:为是]?"\s*[=:]?\s*([^"=:\s].*)')
 _EXCLUSION = re.compile(r"(?<=\S)\s*[,;(]\s*([A-Za-z])\s*\\ne\s*[^,()]{1,20}\)?$")
 _MAX_ITEMS = 200
 
@@ -110,8 +110,11 @@ def named(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool | No
     Right: `b=1, a=4` for `a=4, b=1`. Right: `4, 1` for `a=4, b=1`. Wrong: `a=1, b=4` for `a=4, b=1`.
     """
     in_words = [[_IN_WORDS.fullmatch(item.text) for item in items] for items in (ours, theirs)]
-    if all(all(matches) for matches in in_words):  # mean 5, variance 2
-        ours, theirs = ([read(f'"{each[1]}" = {each[2]}') for each in matches if each] for matches in in_words)
+    if all(in_words[0]):  # mean 5, variance 2
+        ours, theirs = (
+            [read(f'"{each[1]}" = {each[2]}') for each in matches if each] if all(matches) else items
+            for matches, items in zip(in_words, (ours, theirs), strict=True)
+        )
     names = [item.name for item in ours]
     known = [name for name in names if name is not None]
     # One name before a list is that of all its values, x = 1, 2, 3, unless each is asked for by itself.

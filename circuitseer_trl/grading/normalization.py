@@ -3,6 +3,7 @@
 import re
 import unicodedata
 
+from circuitseer_trl.grading.chinese import chinese_signs
 from circuitseer_trl.grading.extraction import without_boxes
 from circuitseer_trl.grading.tokens import FUNCTIONS as PARSED_FUNCTIONS
 
@@ -129,9 +130,7 @@ _NUMBER_WORDS = [
     "twelve",
 ]
 _CHINESE_NUMBERS = "零一二三四五六七八九十"
-_NUMBERS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS)} | {
-    word: str(value) for value, word in enumerate(_CHINESE_NUMBERS)
-}
+_NUMBERS = {word: str(value) for words in (_NUMBER_WORDS, _CHINESE_NUMBERS) for value, word in enumerate(words)}
 _UNIT_LETTERS = frozenset("mgshLNJW")
 
 
@@ -148,6 +147,8 @@ def _quote(match: re.Match[str]) -> str:
         return f" {match[1]} "
     if counted := re.fullmatch(r"(-?\d[\d.,/:]*)\s+([A-Za-z][^\d]*)", text):
         return f" {counted[1]} {_word(counted[2])}"  # 12 people
+    if counted := re.fullmatch(r"([\u3400-\u9fff]+)\s*(-?\d[\d.,/]*)\s*([\u3400-\u9fff]*)", text):
+        return f"{_word(counted[1])} {counted[2]} {_word(counted[3]) if counted[3] else ''}"  # 共有3种
     if based := re.fullmatch(r"(\w+)\s*\(?\s*(?:in )?base[\s-]*(\w+)\s*\)?", text):
         return f" {based[1]}_{{{based[2]}}} "
     if re.search(r",|;|、|\b(?:and|or)\b", text):
@@ -214,8 +215,22 @@ def _currency(match: re.Match[str]) -> str:
     return rf"{match[2] or match[3]} \text{{{'euros' if sign == '€' else 'pounds'}}}"
 
 
+_LINES = r'\\begin\{\s*"?(?:aligned|gathered|split)"?\s*\}(.*)\\end\{\s*"?(?:aligned|gathered|split)"?\s*\}'
+
+
+def _of_lines(text: str) -> str:
+    """Lines of one environment: of cases after a brace; else a chain that goes on in its next line, or a list."""
+    text = re.sub(rf"\\\{{\s*{_LINES}", r"\\{\\begin{matrix}\1\\end{matrix}", text, flags=re.DOTALL)
+    lines = re.fullmatch(rf"\s*{_LINES}\s*", text, re.DOTALL)
+    if lines is None:
+        return text
+    chained = re.sub(r"\\cr\s*&?\s*(?==)", " ", lines[1])
+    return re.sub(r"&(?=\s*(?:[=<>]|\\[lg]e))", "", chained).replace(r"\cr", " , ")
+
+
 def normalize(text: str) -> str:
     """The text with one spelling for each symbol, without styles and spare spaces; words stand in double quotes."""
+    text = text if text.isascii() else chinese_signs(text)
     text = re.sub(r"([€£])\s*(-?\d[\d.,]*)|(\d)\s*([€£])", _currency, text)
     text = re.sub(r"\s{2,}", " ", fold_unicode(without_boxes(text)).replace('"', "").replace("`", "")).strip()
     text = re.sub(r"^\s*\*\*([^*]+)\*\*[.\s]*$", r"\1", text)  # Markdown's bold
@@ -251,9 +266,7 @@ def normalize(text: str) -> str:
     text = _DROPPED.sub(" ", text)
     for pattern, replacement in _RENAMED:
         text = pattern.sub(replacement, text)
-    # Rows of cases that a brace stands before, and equations side by side
-    text = re.sub(r"\\\{\s*\\begin\{\s*\"?(?:aligned|gathered|split)\"?\s*\}", r"\\{\\begin{matrix}", text)
-    text = re.sub(r"\\end\{\s*\"?(?:aligned|gathered|split)\"?\s*\}", r"\\end{matrix}", text)
+    text = _of_lines(text)
     text = re.sub(r"\\(?:begin|end)\{vmatrix\}", r"\\determinant ", text)
     text = re.sub(
         r"\\(begin|end)\{[rd]?cases\}", lambda m: r"\{\begin{matrix}" if m[1] == "begin" else r"\end{matrix}", text
@@ -283,4 +296,4 @@ def normalize(text: str) -> str:
     text = _THOUSANDS.sub(_join_thousands, text)
     text = re.sub(r"(?<![\d.])(\d{1,3})((?: \d{3})+)(?!\d)", lambda m: m[1] + m[2].replace(" ", ""), text)
     text = re.sub(r"\s+", " ", text).strip()
-    return re.sub(r"(?<!\\)[.;,:]+$", "", text).strip()
+    return re.sub(r"(?:(?<!\\)[.;,:]+|\\)$", "", text).strip()

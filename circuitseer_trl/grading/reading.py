@@ -21,7 +21,8 @@ from circuitseer_trl.grading.structure import (
 from circuitseer_trl.grading.units import split_unit
 
 _REMARK = re.compile(
-    r'(?<=\S)\s*[,;]?\s*"(?:for (?:all|any|every|each|some)|for|where|其中|with)\b(?:[^"]*)".*$'
+    r'(?<=\S)\s*[,;]?\s*"(?:for (?:all|any|every|each|some)|for|where|其中|with'
+    r'|is (?:the|a|our|one) (?:solution|answer|root))\b(?:[^"]*)".*$'
     r'|(?<=\S)\s*\(?\s*"\(?\s*(?:since|because|by)\b[^"]*".*$',
     re.DOTALL,
 )

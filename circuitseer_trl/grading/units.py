@@ -19,22 +19,20 @@ SCALES = {
     "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
     "百": 10**2, "千": 10**3, "万": 10**4, "百万": 10**6, "千万": 10**7, "亿": 10**8, "万亿": 10**12,
 }  # fmt: skip
+_KINDS: dict[str, dict[str, int | str]] = {
+    "length": {
+        **{"mm": 1, "cm": 10, "dm": 100, "m": 1000, "km": 1_000_000},
+        **{"in": "25.4", "ft": "304.8", "yd": "914.4", "mi": "1609344"},
+    },
+    "time": {"s": 1, "min": 60, "h": 3600, "day": 86_400, "week": 604_800},
+    "mass": {"mg": 1, "g": 1000, "kg": 1_000_000, "t": 1_000_000_000},
+    "dollars": {"cent": 1, "dollar": 100},
+    "angle": {"deg": 1},
+    "arc": {"rad": 1},
+}
 # How many of its kind's smallest unit each holds, and the power of the kind: a litre is a volume.
-_SIZES = {
-    name: (kind, 1, Fraction(size))
-    for kind, sizes in {
-        "length": {
-            **{"mm": 1, "cm": 10, "dm": 100, "m": 1000, "km": 1_000_000},
-            **{"in": "25.4", "ft": "304.8", "yd": "914.4", "mi": "1609344"},
-        },
-        "time": {"s": 1, "min": 60, "h": 3600, "day": 86_400, "week": 604_800},
-        "mass": {"mg": 1, "g": 1000, "kg": 1_000_000, "t": 1_000_000_000},
-        "dollars": {"cent": 1, "dollar": 100},
-        "angle": {"deg": 1},
-        "arc": {"rad": 1},
-    }.items()
-    for name, size in sizes.items()
-} | {"l": ("length", 3, Fraction(10**6)), "ml": ("length", 3, Fraction(1000))}
+_SIZES = {name: (kind, 1, Fraction(size)) for kind, sizes in _KINDS.items() for name, size in sizes.items()}
+_SIZES |= {"l": ("length", 3, Fraction(10**6)), "ml": ("length", 3, Fraction(1000))}
 _BARE = (
     r"(?:cm|mm|km|kg|mg|ml|min|hrs?|sec|deg|mph|km/h|m/s|in(?=\s*\^)|m(?=\s*\^\s*\{?\s*[23])|inch(?:es)?|feet"
     r"|dollars?|cents?|units?)"

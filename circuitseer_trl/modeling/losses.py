@@ -1,6 +1,7 @@
 """How well does a model predict a response? Mean response losses, without holding tokens x vocabulary in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -172,7 +173,10 @@ def response_span(example: EncodedExample) -> slice:
 
 @torch.no_grad()
 def response_losses(
-    model: PreTrainedModel, examples: Sequence[EncodedExample], max_batch_tokens: int = 8192
+    model: PreTrainedModel,
+    examples: Sequence[EncodedExample],
+    max_batch_tokens: int = 8192,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> list[float]:
     """Mean negative log-likelihood of each example's response, in nats per token, in the order of `examples`.
 
@@ -182,12 +186,13 @@ def response_losses(
 
     Args:
         max_batch_tokens: The largest number of tokens in a padded batch; a longer example is read alone.
+        around: Makes a block for each forward of the decoder, which may change what the model does in it.
 
     Raises:
         ValueError: An example has no prompt or no response token, or the model is in training mode.
     """
     losses = [0.0] * len(examples)
-    for batch in _responses(model, examples, max_batch_tokens):
+    for batch in _responses(model, examples, max_batch_tokens, around):
         parts = token_losses(model, batch.hidden, batch.targets).split(batch.lengths)
         for index, part in zip(batch.indices, parts, strict=True):
             losses[index] = part.double().mean().item()
@@ -212,13 +217,17 @@ class _Responses:
 
 
 def _responses(
-    model: PreTrainedModel, examples: Sequence[EncodedExample], max_batch_tokens: int
+    model: PreTrainedModel,
+    examples: Sequence[EncodedExample],
+    max_batch_tokens: int,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[_Responses]:
     check_ready(model)
     spans = [response_span(example) for example in examples]
     for batch in length_batches([len(example.input_ids) for example in examples], max_batch_tokens):
         ids = pad_right([examples[index].input_ids for index in batch], model.device)
-        hidden = last_hidden_states(model, ids)
+        with around():
+            hidden = last_hidden_states(model, ids)
         rows = [hidden[row, spans[index]] for row, index in enumerate(batch)]
         targets = [ids[row, 1:][spans[index]] for row, index in enumerate(batch)]
         yield _Responses(batch, [len(row) for row in rows], torch.cat(rows), torch.cat(targets))
@@ -254,6 +263,45 @@ def response_predictions(
         parts = zip(torch.cat(losses).split(batch.lengths), torch.cat(hits).split(batch.lengths), strict=True)
         for index, (loss, hit) in zip(batch.indices, parts, strict=True):
             found[index] = Prediction(loss.double().mean().item(), bool(hit.all()))
+    return [found[index] for index in range(len(examples))]
+
+
+@dataclass(frozen=True)
+class TokenPrediction:
+    """How a model predicts each of the N tokens of a response.
+
+    Attributes:
+        losses (`torch.Tensor` of shape `(N,)`): Negative log-likelihood, in nats.
+        entropies (`torch.Tensor` of shape `(N,)`): Entropy of the prediction, in nats.
+        ranks (int64 `torch.Tensor` of shape `(N,)`): 1 + the number of tokens with a higher logit.
+    """
+
+    losses: torch.Tensor
+    entropies: torch.Tensor
+    ranks: torch.Tensor
+
+
+@torch.no_grad()
+def token_predictions(
+    model: PreTrainedModel, examples: Sequence[EncodedExample], max_batch_tokens: int = 8192
+) -> list[TokenPrediction]:
+    """Loss, entropy and rank of each token of each example's response, in the order of `examples`.
+
+    All three are of one block of logits, and the losses are those of `token_losses`.
+    """
+    found: dict[int, TokenPrediction] = {}
+    for batch in _responses(model, examples, max_batch_tokens):
+        parts: list[tuple[torch.Tensor, ...]] = []
+        for logits, labels in _logits_and_targets(model, batch.hidden, batch.targets):
+            losses = nn.functional.cross_entropy(logits, labels, reduction="none")
+            own = logits.gather(1, labels[:, None])
+            # The log of the sum of exponentials is loss + own logit; the mean logit under the prediction is left.
+            # A token that cannot come has a logit of minus infinity, and no part in it.
+            expected = (torch.softmax(logits, dim=-1) * logits.clamp(min=torch.finfo(logits.dtype).min)).sum(dim=-1)
+            parts.append((losses, losses + own[:, 0] - expected, 1 + (logits > own).sum(dim=-1)))
+        whole = [torch.cat(values).split(batch.lengths) for values in zip(*parts, strict=True)]
+        for index, *values in zip(batch.indices, *whole, strict=True):
+            found[index] = TokenPrediction(*values)
     return [found[index] for index in range(len(examples))]
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from circuitseer_trl.distributed.shard_folders import manifest_path, read_manifest, read_shards
 from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE
 from circuitseer_trl.modeling.losses import response_losses
 from circuitseer_trl.modeling.reference import Reference
@@ -13,6 +15,7 @@ from circuitseer_trl.pool.row_shards import run_row_shards
 from circuitseer_trl.pool.rows import Example, Pool
 
 ROWS_PER_SHARD = 256
+TOKEN_STATISTICS = "token_statistics"
 
 
 # With fewer tokens of its answer left, the loss of a truncated row does not measure how hard the answer is (our choice).
@@ -74,11 +77,18 @@ def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.
         **reference.form(),
         "max_batch_tokens": reference.batch_tokens,
     }
+    known = _known_losses(Path(output_dir), made_from)
+
+    def compute(examples: list[Example]) -> pa.Table:
+        if known is None:
+            return loss_table(examples, reference)
+        return pa.Table.from_pylist([known[example.uid] for example in examples], schema=LOSS_COLUMNS)
+
     table = run_row_shards(
         pool,
         losses_folder(output_dir),
         made_from,
-        lambda examples: loss_table(examples, reference),
+        compute,
         "Response losses",
         ROWS_PER_SHARD,
         LOSS_COLUMNS,
@@ -88,6 +98,19 @@ def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.
     if len(bad):
         check_finite(len(bad), len(table), bad["uid"][0].as_py())
     return table
+
+
+def _known_losses(output_dir: Path, made_from: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
+    """The rows of `token_statistics/`, which has the same losses, if that folder is whole and of the same inputs."""
+    folder = output_dir / TOKEN_STATISTICS
+    manifest = read_manifest(manifest_path(folder)) if manifest_path(folder).is_file() else None
+    if manifest is None or any(manifest["made_from"].get(key) != value for key, value in made_from.items()):
+        return None
+    try:
+        table = read_shards(folder, "score-pool").select(LOSS_COLUMNS.names)
+    except (FileNotFoundError, ValueError):
+        return None
+    return {row["uid"]: row for row in table.to_pylist()}
 
 
 def losses_folder(output_dir: str | Path) -> Path:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from circuitseer_trl.artifacts import write_table
+from circuitseer_trl.pool.solution_steps import num_steps
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,24 @@ class Pool:
         return values if np.isfinite(values).any() else None
 
     @cached_property
+    def problem_characters(self) -> np.ndarray:
+        """Length of each row's problem, in characters."""
+        return self._characters("problem")
+
+    @cached_property
     def solution_characters(self) -> np.ndarray:
         """Length of each row's worked solution, in characters."""
-        batches = self.examples.select_columns(["completion"]).with_format("arrow").iter(batch_size=10_000)
-        lengths = [pc.utf8_length(batch["completion"]).to_numpy() for batch in batches]
-        return np.concatenate([np.zeros(0), *lengths])
+        return self._characters("completion")
+
+    def _characters(self, column: str) -> np.ndarray:
+        batches = self.examples.select_columns([column]).with_format("arrow").iter(batch_size=10_000)
+        return np.concatenate([np.zeros(0), *(pc.utf8_length(batch[column]).to_numpy() for batch in batches)])
+
+    @cached_property
+    def solution_steps(self) -> np.ndarray:
+        """Number of steps of each row's worked solution: its lines that are not empty."""
+        batches = self.examples.select_columns(["completion"]).iter(batch_size=10_000)
+        return np.array([num_steps(text) for batch in batches for text in batch["completion"]], dtype=np.float64)
 
     @cached_property
     def words(self) -> np.ndarray:

@@ -20,7 +20,13 @@ from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.row_shards import run_row_shards
 from circuitseer_trl.pool.rows import Example, Pool
-from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles, solution_correlation
+from circuitseer_trl.scoring.diagnostics import (
+    diagnostics,
+    nan_mean,
+    quantiles,
+    solution_correlation,
+    what_scores_follow,
+)
 
 Row = dict[str, float | int | str | list[float] | list[float | None] | None]
 
@@ -53,12 +59,14 @@ class Scorer(ABC):
             does not show how much memory scoring takes. `heads`: the reference model and its reasoning heads.
         columns: The scorer's own columns, beside those of every score table.
         reads_with: Settings of the reference that the results depend on. The card records them.
+        signed: Whether scores may be below 0. Soft sampling is then refused before any work.
         not_in_noise: Parameters that do not change the noise of a draw: where inputs are, and limits of memory.
     """
 
     needs: ClassVar[Needs] = "text"
     columns: ClassVar[dict[str, pa.DataType]] = {}
     reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt", "chat_date", "max_batch_tokens")
+    signed: ClassVar[bool] = False
     not_in_noise: ClassVar[tuple[str, ...]] = ()
 
     _is_bound: bool = field(default=False, init=False, repr=False, compare=False)
@@ -136,7 +144,12 @@ class Scorer(ABC):
     @property
     def model(self) -> PreTrainedModel:
         """The reference model of a bound scorer, in the dtype that `needs` asks for."""
-        return self.reference.model(for_scores=self.needs != "losses")
+        return self.reference.model(for_scores=not self.reads_losses)
+
+    @property
+    def reads_losses(self) -> bool:
+        """Whether the scorer reads `losses/`. Its model is then in the dtype of losses, so that all losses are comparable."""
+        return self.needs == "losses"
 
     @property
     def heads(self) -> HeadSet:
@@ -144,6 +157,10 @@ class Scorer(ABC):
         if self._heads is None:
             raise ValueError(self._unbound("heads", self.needs == "heads"))
         return self._heads
+
+    def stored_passes(self) -> dict[str, Any]:
+        """The passes over the pool that `fit` stores, which other scorers with the same settings read: folder and settings."""
+        return {"losses": {}} if self.reads_losses else {}
 
     def _unbound(self, what: str, needed: bool) -> str:
         name = type(self).__name__
@@ -195,7 +212,7 @@ def score_pool(
         "scorer": name,
         "parameters": bound.parameters(),
         "pool": pool.fingerprint,
-        "model": bound.reference.describe(for_scores=bound.needs != "losses") if bound.needs != "text" else None,
+        "model": bound.reference.describe(for_scores=not bound.reads_losses) if bound.needs != "text" else None,
         "heads": [list(head) for head in bound.heads.selected] if bound.needs == "heads" else None,
     }
 
@@ -260,6 +277,9 @@ def score_card(
         "quantiles": quantiles(scores),
         **diagnostics(scores, tokens, pool.difficulty),
         "rank_correlation_with_solution_length": solution_correlation(scores, pool.solution_characters, "characters"),
+        "rank_correlations": what_scores_follow(
+            scores, pool.problem_characters, pool.solution_characters, pool.solution_steps
+        ),
         "mean_sink_share": nan_mean(table["sink_share"].to_numpy()),
         **(summary or {}),
         "versions": library_versions(),

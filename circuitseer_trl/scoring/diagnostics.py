@@ -68,6 +68,29 @@ def solution_correlation(
     return {"value": rank_correlation(scores, lengths), "unit": unit}
 
 
+def what_scores_follow(
+    scores: np.ndarray, problem_length: np.ndarray, solution_length: np.ndarray, num_steps: np.ndarray
+) -> dict[str, float | None]:
+    """Rank correlations of scores with the lengths of problem and worked solution, and with the number of the solution's steps.
+
+    `A_given_B` is the partial correlation of the scores with A, with B held fixed. A score that sees more than length follows the
+    steps also where a length is given.
+
+    Args:
+        scores (`np.ndarray` of shape `(N,)`): NaN for a row without a score; the others of the same shape.
+    """
+    values = {"problem_length": problem_length, "solution_length": solution_length, "steps": num_steps}
+    plain = {name: rank_correlation(scores, each) for name, each in values.items()}
+    pairs = (
+        *(("steps", "problem_length"), ("steps", "solution_length")),
+        *(("problem_length", "solution_length"), ("solution_length", "problem_length")),
+    )
+    partial = {
+        f"{name}_given_{given}": partial_rank_correlation(scores, values[name], values[given]) for name, given in pairs
+    }
+    return plain | partial
+
+
 def diagnostics(scores: np.ndarray, num_tokens: np.ndarray, difficulty: np.ndarray | None = None) -> dict[str, Any]:
     """Computes the figures of the card that show whether a score is a measure of length.
 

@@ -46,6 +46,7 @@ class GradientScorer(Scorer):
         max_query_gigabytes: Memory for the gradients of answers. If they need more, the rows are read several times.
     """
 
+    signed: ClassVar[bool] = True
     needs: ClassVar[Needs] = "gradients"
     reads_with: ClassVar[tuple[str, ...]] = ("probe_format", "system_prompt", "chat_date")
     not_in_noise: ClassVar[tuple[str, ...]] = ("max_gradient_tokens", "max_query_gigabytes")

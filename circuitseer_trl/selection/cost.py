@@ -142,7 +142,7 @@ def scores_cost(steps: SelectionSteps, pool: Pool) -> StepCost:
     share = len(pool) / len(rows) * characters(spread(pool, NUM_MEASURED_ROWS)) / characters(rows)
     memory = None
     if reference is not None and scorer.needs not in ("text", "gradients"):
-        model = reference.model(for_scores=scorer.needs != "losses")
+        model = reference.model(for_scores=not scorer.reads_losses)
         memory = model.get_memory_footprint() + reference.batch_tokens * activation_bytes(model.config, model.dtype)
     return StepCost("scores", f"{len(pool):,} rows", seconds * share, operations * share, memory)
 

@@ -78,6 +78,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
             f"{_SCORING}.max_loss:MaxLossScorer", "top_k", combination=f"{_SCORING}.combination:MiddleRank"
         ),
         "ifd": Method(f"{_SCORING}.ifd:IFDScorer", "top_k"),
+        "hes": Method(f"{_SCORING}.hes:HESScorer", "top_k"),
+        "aslec_drop": Method(f"{_SCORING}.aslec:ASLECScorer", "top_k"),
+        "aslec_casl": Method(
+            f"{_SCORING}.aslec:ASLECScorer", "top_k", combination=f"{_SCORING}.aslec:StepLengthCorrection"
+        ),
+        "rsr": Method(f"{_SCORING}.rsr:RSRScorer", "top_k"),
+        "dependence": Method(f"{_SCORING}.dependence:DependenceScorer", "top_k"),
         "quality": Method(f"{_SCORING}.quality:QualityScorer", "top_k"),
         "diversity": Method(f"{_SCORING}.category:CategoryScorer", "stratified"),
         "select2reason": Method(
@@ -103,8 +110,9 @@ def check_names(pool_config: PoolConfig, config: SelectionConfig) -> None:
             split_class_path(key, path)
     if config.scorer is None:
         get_method(config.method)
-    if config.reference_model is not None:
-        check_model_folder(config.reference_model)
+    for model in (config.reference_model, config.noise_filter_model):
+        if model is not None:
+            check_model_folder(model)
 
 
 def split_class_path(key: str, path: str) -> tuple[str, str]:

@@ -21,7 +21,7 @@ def noise_seed(config: SelectionConfig, parts: Parts) -> int:
     """
     if config.shared_noise:
         return config.selection_seed
-    key = {
+    key: dict[str, Any] = {
         "seed": config.selection_seed,
         "scorer": identity(parts.scorer),
         "head_set": _head_set(config) if parts.scorer.needs == "heads" else None,
@@ -29,6 +29,8 @@ def noise_seed(config: SelectionConfig, parts: Parts) -> int:
         "length_control": config.length_control,
         "sampler": identity(parts.sampler),
     }
+    if config.noise_filter_ratio is not None:
+        key["noise_filter"] = config.noise_filter_ratio
     return int(fingerprint(key)[:8], 16)  # 32 bits, which every generator takes as a seed
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.sampling.base import Sampler
+from circuitseer_trl.sampling.soft import SoftSampler
 from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.scoring.combination import Combination
 from circuitseer_trl.selection.methods import SAMPLERS, Method, NamedSampler, get_method, split_class_path
@@ -121,6 +122,22 @@ def make_parts(config: SelectionConfig, scorer: Scorer | None = None, sampler: S
         combination=combination,
         sampler=sampler,
     )
+
+
+def check_signs(config: SelectionConfig, parts: Parts) -> None:
+    """Raises if scores may be below 0, and what comes after them needs scores of at least 0."""
+    if not parts.scorer.signed:
+        return
+    if config.length_control == "residual":
+        raise ValueError(
+            f"`length_control: residual` takes logarithms, and scores of {parts.method} may be below 0. Set "
+            "`length_control: bin`."
+        )
+    if isinstance(parts.sampler, SoftSampler) and config.length_control == "none":
+        raise ValueError(
+            f"Soft sampling draws with probabilities, and scores of {parts.method} may be below 0. Set `sampling: top_k`, or "
+            "`length_control: bin`, which makes ranks of the scores."
+        )
 
 
 def check_arguments(arguments: Mapping[str, Any], known: set[str]) -> None:

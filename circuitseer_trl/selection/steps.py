@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
 from accelerate.logging import get_logger
 
 from circuitseer_trl.artifacts import write_card, write_table
@@ -30,7 +31,8 @@ from circuitseer_trl.scoring.token_views import write_token_views
 from circuitseer_trl.selection.budget import TokenBudget, check_nested, sample_tokens, token_budget
 from circuitseer_trl.selection.card import selection_card
 from circuitseer_trl.selection.noise import noise_card, noise_seed
-from circuitseer_trl.selection.parts import Parts, make_parts
+from circuitseer_trl.selection.noise_filter import NoiseFilter, noise_filter, noise_losses
+from circuitseer_trl.selection.parts import Parts, check_signs, make_parts
 from circuitseer_trl.selection.trained_on import check_not_trained_on
 
 logger = get_logger(__name__)
@@ -44,6 +46,8 @@ def reference_from_config(config: SelectionConfig, chat: ChatSettings) -> Refere
         raise ValueError(
             "`budget_tokens` counts with the reference model's tokenizer: set `reference_model`."
             if config.budget_tokens is not None
+            else "`noise_filter_ratio` reads losses as the reference model does: set `reference_model`."
+            if config.noise_filter_ratio is not None
             else f"`method: {config.method}` needs a reference model: set `reference_model` to a Hub id or a folder."
         )
     return Reference(
@@ -116,10 +120,13 @@ class SelectionSteps:
             sampler: Your own sampler, in place of the recipe's.
         """
         parts = make_parts(config, scorer, sampler)
+        check_signs(config, parts)
         parts.scorer.read_inputs()
         if config.budget_tokens is not None:
             check_nested(parts.sampler)
-        needed = parts.scorer.needs != "text" or config.budget_tokens is not None
+        needed = (
+            parts.scorer.needs != "text" or config.budget_tokens is not None or config.noise_filter_ratio is not None
+        )
         return cls(config, parts, reference_from_config(config, chat) if needed else None)
 
     def into(self, output_dir: str | Path) -> "SelectionSteps":
@@ -144,6 +151,14 @@ class SelectionSteps:
             return undetected_heads(reference, config.head_set, size, config.head_ratio, config.head_seed)
         return detected or detect_heads(config, pool, reference)
 
+    def noise_filter(self, pool: Pool) -> NoiseFilter | None:
+        """The filter of the recipe, from stored losses or newly computed ones; None if the recipe has none."""
+        config = self.config
+        if config.noise_filter_ratio is None or self.reference is None:
+            return None
+        losses, model = noise_losses(pool, self.reference, config.noise_filter_model, config.output_dir)
+        return noise_filter(losses, config.noise_filter_ratio, model)
+
     def check(self, pool: Pool) -> None:
         """Raises if the scorer cannot score the pool, as far as that is known before anything is computed."""
         self.parts.scorer.attach(self.reference, None).check(pool)
@@ -157,6 +172,7 @@ class SelectionSteps:
         try:
             heads = self.heads(pool)
             scores = score_pool(pool, scorer, self.parts.method, self.reference, heads, self.config.output_dir)
+            self.noise_filter(pool)  # its losses are made with the scores, so that a study shares them
             read = scorer.attach(self.reference, heads)
             on_main_rank(lambda: write_token_views(read, pool, scores, self.config.output_dir))
             return scores
@@ -182,9 +198,10 @@ class SelectionSteps:
             tokens = token_budget(config.budget_tokens, pool, self.reference, output_dir)
             tokens.check()  # before the expensive scores
         scores = self.score(pool)
+        noise = self.noise_filter(pool)
 
         def choose() -> tuple[Selection, dict[str, Any]]:
-            selection, card = self._choose(pool, scores, size, tokens)
+            selection, card = self._choose(pool, scores, size, tokens, noise)
             check_not_trained_on(output_dir, card["rows"])
             write_table(output_dir / "selection.parquet", selection.to_table())
             pool.write_dropped(output_dir / "dropped.parquet")
@@ -198,11 +215,14 @@ class SelectionSteps:
         return Selected(selection, card, scores)
 
     def _choose(
-        self, pool: Pool, scores: ScoreTable, size: int, tokens: TokenBudget | None
+        self, pool: Pool, scores: ScoreTable, size: int, tokens: TokenBudget | None, noise: NoiseFilter | None
     ) -> tuple[Selection, dict[str, Any]]:
         """Chooses the rows, by a budget of rows or of training tokens, and makes the card."""
         config, combination, sampler = self.config, self.parts.combination, self.parts.sampler
-        values = scores.scores if combination is None else combination.combine(scores.table, pool.difficulty)
+        table = scores.table if noise is None else without_scores(scores.table, noise)
+        values = table["score"].to_numpy() if combination is None else combination.combine(table, pool.difficulty)
+        if noise is not None:
+            values = noise.of(values)
         controlled = control_length(config.length_control, values, scores.table["num_tokens"].to_numpy())
         columns, seed = sampling_columns(pool, scores), noise_seed(config, self.parts)
         if tokens is None:
@@ -222,10 +242,17 @@ class SelectionSteps:
             "sampler": asdict(sampler),
             "training_tokens": None if tokens is None else tokens.kept(selection, pool),
             "seed": config.selection_seed,
+            **({"noise_filter": noise.card} if noise is not None else {}),
             "noise": noise_card(config, seed, selection),
             "rank_correlation_with_solution_length": by_solution,
         }
         return selection, selection_card(pool, scores, controlled, selection, settings, sampler)
+
+
+def without_scores(table: pa.Table, noise: NoiseFilter) -> pa.Table:
+    """A score table without the scores of the rows that a filter leaves out: they have no part in ranks."""
+    place = table.column_names.index("score")
+    return table.set_column(place, "score", pa.array(noise.of(table["score"].to_numpy()), from_pandas=True))
 
 
 def sampling_columns(pool: Pool, scores: ScoreTable) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from circuitseer_trl.studies.tasks import Task
 
 PATHS = (
     *("dataset_name", "decontaminate_against", "reference_model", "heads_file", "method_args", "parameters"),
+    "noise_filter_model",
     *("model_name_or_path", "chat_template_path", "deepspeed"),
 )  # keys whose values may name files
 _HEADS = ("heads.json", "importance.parquet", "probe.parquet")
@@ -33,11 +34,14 @@ _SCORES = (
     "scores.manifest.json",
     "scores.json",
     "token_views.json",
+    "noise",
     "fitted",
     "losses",
     "losses.manifest.json",
+    "token_statistics",
+    "token_statistics.manifest.json",
 )
-_LOSSES = ("losses", "losses.manifest.json")
+_PASSES = ("losses", "losses.manifest.json", "token_statistics", "token_statistics.manifest.json")
 _OF_REFERENCE = (
     *("reference_model", "reference_revision", "reference_dtype", "reference_max_length", "max_batch_tokens"),
     "probe_format",
@@ -111,7 +115,7 @@ class _Planner:
         self.points: dict[str, Point] = {}
         self.tasks: dict[str, Task] = {}
         self.recipes: dict[Path, str] = {}
-        self.losses: dict[str, Task] = {}  # by content, the task that computes them first
+        self.passes: dict[str, Task] = {}  # by content, the task that computes a stored pass over the pool first
         self.data = by_content(study.data, PATHS)
 
     def recipe(self, path: Path, values: Mapping[str, Any]) -> list[str]:
@@ -128,14 +132,16 @@ class _Planner:
         path = self.root / folder
         words = [*self.recipe(path / "recipe.yaml", values), "--output_dir", str(path), *more]
         command: Any = {"heads": "find-heads", "scores": "score-pool"}[kind]
-        links = [(task.output_dir, list(_LOSSES)) for task in needs]
+        links = [(task.output_dir, list(_PASSES)) for task in needs]
         return self.task(Task(folder, command, folder, str(path), words, [task.name for task in needs], links))
 
-    def with_losses(self, values: Mapping[str, Any]) -> tuple[str, list[Task]]:
-        """The fingerprint of the response losses that a step needs, and the task that computes them if there is one."""
+    def stored_pass(
+        self, values: Mapping[str, Any], name: str = "losses", settings: Any = None
+    ) -> tuple[str, list[Task]]:
+        """The fingerprint of a pass over the pool that a step needs, and the task that computes it if there is one."""
         keys = by_content({key: values.get(key) for key in _OF_REFERENCE}, PATHS)
-        key = fingerprint([self.data, keys])
-        return key, [self.losses[key]] if key in self.losses else []
+        key = fingerprint([self.data, keys, *([name, settings] if settings else [])])
+        return key, [self.passes[key]] if key in self.passes else []
 
     def heads(self, values: Mapping[str, Any], config: SelectionConfig) -> Task:
         unused = set(UNUSED_BY_HEADS) | {"output_dir", "report_to"}
@@ -143,10 +149,10 @@ class _Planner:
         own = {key: value for key, value in values.items() if key not in unused}
         own["criterion"] = config.criterion  # which the method may have set
         key = fingerprint([FORMAT, self.data, by_content(used, PATHS)])
-        losses, needs = self.with_losses(asdict(config)) if config.probe_strategy == "max_loss" else ("", [])
+        losses, needs = self.stored_pass(asdict(config)) if config.probe_strategy == "max_loss" else ("", [])
         task = self.shared("heads", key, {**self.study.data, **own}, [], needs)
         if losses:
-            self.losses.setdefault(losses, task)
+            self.passes.setdefault(losses, task)
         return task
 
     def scores(
@@ -162,14 +168,19 @@ class _Planner:
             used |= {key: getattr(config, key) for key in ("head_set", "head_ratio", "head_seed", "heads_file")}
         key = fingerprint([FORMAT, self.data, parts.method, by_content(used, PATHS), heads.name if heads else None])
         more = [] if heads is None else ["--heads_file", f"{heads.output_dir}/heads.json"]
-        needs, losses = [] if heads is None else [heads], ""
-        if parts.scorer.needs == "losses":
-            losses, needs = self.with_losses(asdict(config))
+        needs = [] if heads is None else [heads]
+        passes = parts.scorer.stored_passes()
+        if config.noise_filter_ratio is not None:
+            noise = {key: getattr(config, key) for key in SelectionConfig.groups["noise filter"]}
+            key = fingerprint([key, by_content(noise, PATHS)])
+            passes |= {"losses": {}} if config.noise_filter_model is None else {}
+        stored = [self.stored_pass(asdict(config), *each) for each in passes.items()]
+        needs += [task for _, found in stored for task in found if task not in needs]
         drawn = ("selection_seed", "budget_ratio", "budget_size", "budget_tokens", "length_control")
         own = {name: value for name, value in values.items() if name not in drawn}
         task = self.shared("scores", key, {**self.study.data, **own}, more, needs)
-        if losses:
-            self.losses.setdefault(losses, task)
+        for each in [key for key, _ in stored] + ([self.stored_pass(asdict(config))[0]] if passes else []):
+            self.passes.setdefault(each, task)  # any pass has the losses
         return task, more
 
     def point(self, method: Choice, model: Choice, reference: Choice, budget: Choice, seeds: tuple[int, int]) -> None:

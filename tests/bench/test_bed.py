@@ -124,6 +124,8 @@ PLAN = {
         {"name": "random", "method": "random"},
         {"name": "contrast", "method": "circuitseer", "sampling": "top_k", "heads": "contrast"},
         {"name": "steps", "matched": {"to": "contrast", "by": "steps"}},
+        {"name": "true steps", "truth": "steps"},
+        {"name": "filtered", "method": "longest", "noise_filter_ratio": 0.4},
     ],
 }
 
@@ -146,15 +148,19 @@ def test_rows_are_the_same_after_a_kill(tmp_path: Path, monkeypatch: pytest.Monk
     run_unit(plan, "demo", "clean", 0, tmp_path / "whole", tmp_path / "scratch", lines.append)
     file = rows_file(tmp_path / "whole", "demo", "clean", 0)
     rows = read_rows(file)
-    assert len(rows) == len(lines) == 6
-    assert [(row["method"], row["budget"], row["status"]) for row in rows[2:5]] == [
+    assert len(rows) == len(lines) == 10
+    assert [(row["method"], row["budget"], row["status"]) for row in rows[2:7]] == [
         ("steps", "rows:3", "ok"),
+        ("true steps", "rows:3", "ok"),
+        ("filtered", "rows:3", "ok"),
         ("random", "tokens:300", "ok"),
         ("contrast", "tokens:300", "ok"),
     ]
-    assert [row["num_rows"] for row in rows[:3]] == [3, 3, 3]
-    assert all(row["training_tokens"] <= 300 for row in rows[3:])
+    assert [row["num_rows"] for row in rows[:5]] == [3] * 5
+    assert all(row["training_tokens"] <= 300 for row in rows[5:])
     assert rows[1]["mean_steps"] == rows[2]["mean_steps"]
+    assert rows[3]["mean_steps"] == 6  # the pool has more than three problems of six steps
+    assert rows[3]["rho"]["steps"] == pytest.approx(1)
     assert all(len(row["exact_by_steps"]) == 6 and 0 < row["loss"] < 2 for row in rows)
     assert np.mean(rows[0]["loss_by_steps"]) == pytest.approx(rows[0]["loss"])  # as many problems of each number
 
@@ -162,7 +168,7 @@ def test_rows_are_the_same_after_a_kill(tmp_path: Path, monkeypatch: pytest.Monk
     whole = file.read_text().splitlines(keepends=True)
     killed.write_text("".join(whole[:4]) + whole[4][:50])  # a kill in the middle of a line
     run_unit(plan, "demo", "clean", 0, tmp_path / "killed", tmp_path / "scratch2", lines.append)
-    assert len(lines) == 8
+    assert len(lines) == 16
     assert without_seconds(killed) == without_seconds(file)
     torch.set_num_threads(threads)
 

@@ -14,9 +14,14 @@ BY_TYPE = dict(zip(*[iter(TYPE.split(PAGE.read_text(encoding="utf-8"))[1:])] * 2
 
 
 @pytest.mark.parametrize("name", BY_TYPE)
-def test_the_examples_of_a_type(name: str):
+def test_a_type_has_two_examples_of_each_verdict(name: str):
     examples = EXAMPLE.findall(BY_TYPE[name].split("\n## ")[0])
     assert [verdict for verdict, *_ in examples] == ["Right", "Wrong"] * 2
+
+
+def test_the_examples_are_verdicts():
+    examples = EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))
+    assert len(examples) == 4 * len(BY_TYPE) + 4
     wrong = [
         (verdict, answer, gold, found)
         for verdict, answer, gold, question in examples

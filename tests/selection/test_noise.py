@@ -124,6 +124,11 @@ HASHED = {
     "max_loss": ('["scoring.max_loss:MaxLossScorer",{}]', "null", TOP_K),
     "mid_perplexity": ('["scoring.max_loss:MaxLossScorer",{}]', '["scoring.combination:MiddleRank",{}]', TOP_K),
     "ifd": ('["scoring.ifd:IFDScorer",{}]', "null", TOP_K),
+    "hes": ('["scoring.hes:HESScorer",{}]', "null", TOP_K),
+    "aslec_drop": ('["scoring.aslec:ASLECScorer",{}]', "null", TOP_K),
+    "aslec_casl": ('["scoring.aslec:ASLECScorer",{}]', '["scoring.aslec:StepLengthCorrection",{}]', TOP_K),
+    "rsr": ('["scoring.rsr:RSRScorer",{}]', "null", TOP_K),
+    "dependence": ('["scoring.dependence:DependenceScorer",{}]', "null", TOP_K),
     "quality": ('["scoring.quality:QualityScorer",{}]', "null", TOP_K),
     "diversity": ('["scoring.category:CategoryScorer",{}]', "null", '["sampling.stratified:StratifiedSampler",{}]'),
     "select2reason": ('["scoring.difficulty:DifficultyScorer",{}]', '["scoring.combination:JointRank",{}]', TOP_K),
@@ -135,9 +140,16 @@ HASHED = {
 }
 
 
+HEADS = {"circuitseer": '["detected"]', "circuitseer_contrast": '["detected","contrast"]', "dependence": '["detected"]'}
+
+
 def expected_noise(method: str) -> int:
     scorer, combination, sampler = (part.replace('["', '["circuitseer_trl.') for part in HASHED[method])
-    heads = {"circuitseer": '["detected"]', "circuitseer_contrast": '["detected","contrast"]'}.get(method, "null")
+    heads = {
+        "circuitseer": '["detected"]',
+        "circuitseer_contrast": '["detected","contrast"]',
+        "dependence": '["detected"]',
+    }.get(method, "null")
     text = (
         f'{{"combination":{combination},"head_set":{heads},"length_control":"none","sampler":{sampler},"scorer":{scorer},'
         '"seed":42}'

@@ -1,0 +1,223 @@
+"""How is the evidence told? `docs/evidence.md`, its figure and its page, made again from the rows alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.bed.differences import MEASURES, Difference, Family, Row, paired_difference, read_families
+from bench.bed.plan import Plan, read_plan
+from bench.bed.run import read_rows
+from circuitseer_trl.drawing.exhibits import DotPlot, DotRow, Exhibit, Number, Table
+from circuitseer_trl.drawing.html_pages import html_page
+from circuitseer_trl.drawing.plots import plot
+from circuitseer_trl.drawing.table_files import table_markdown
+from circuitseer_trl.pages.sections import Section, section_html
+
+HERE = Path(__file__).parent
+PLANS, ROWS, TEMPLATE = HERE / "plans", HERE / "rows", HERE / "evidence_template.md"
+DOCS = HERE.parents[1] / "docs"
+SHOWN = {"exact": ("exact match", "points", 100.0, 1), "log_loss": ("log loss", "", 1.0, 3)}
+WORDS = {
+    "random": "random rows",
+    "longest": "the longest problems",
+    "circuitseer": "the paper's heads",
+    "contrast": "contrast heads",
+    "contrast's problem lengths": "rows matched in problem length",
+    "contrast's solution lengths": "rows matched in solution length",
+    "contrast's steps": "rows matched in steps",
+}
+
+
+def words(name: str) -> str:
+    return WORDS.get(name, f"`{name}`")
+
+
+def all_rows(plans: Sequence[Plan], rows_folder: Path = ROWS) -> dict[str, list[Row]]:
+    """The rows of each plan that has some."""
+    files = {plan.name: sorted((rows_folder / plan.name).glob("*.jsonl")) for plan in plans}
+    return {name: [row for file in each for row in read_rows(file)] for name, each in files.items() if each}
+
+
+def amount(measure: str, value: float, *, signed: bool = True) -> str:
+    _, unit, scale, digits = SHOWN[measure]
+    sign = "+" if signed else ""
+    return f"{value * scale:{sign}.{digits}f}" + (f" {unit}" if unit and not signed else "")
+
+
+def difference_text(each: Difference) -> str:
+    text = amount(each.measure, each.mean)
+    return (
+        text if each.interval is None else f"{text} [{', '.join(amount(each.measure, end) for end in each.interval)}]"
+    )
+
+
+def claim(family: Family, against: str) -> str:
+    """A comparison as a sentence, with both intervals and the number of replicates."""
+    both = family.of(against)
+    numbers = "; ".join(f"{SHOWN[each.measure][0]} {difference_text(each)}" for each in both)
+    in_favour = [SHOWN[each.measure][0] for each in both if each.favours]
+    if len(in_favour) == len(both):
+        verb = "beat"
+    elif in_favour:
+        verb = f"are better in {' and '.join(in_favour)} alone than"
+    else:
+        verb = "are not shown to beat"
+    subject = words(family.method)
+    return f"{subject[0].upper()}{subject[1:]} {verb} {words(against)} ({numbers}; n = {family.num})."
+
+
+def verdict(families: Sequence[Family]) -> str:
+    """The first sentence: on how many declared comparisons the method holds, and on which it does not."""
+    whole = [each for each in families if each.num == each.num_replicates]
+    if not whole:
+        return "No declared hypothesis has all of its replicates yet."
+    held = sum(len(each.beaten) for each in whole)
+    total = sum(len(each.against) for each in whole)
+    missed = sorted({name for each in whole for name in each.against if name not in each.beaten})
+    text = f"Of {total} declared comparisons with all their replicates, {words(whole[0].method)} win {held} on both measures."
+    return text + (f" They do not always beat {' or '.join(words(name) for name in missed)}." if missed else "")
+
+
+def family_table(family: Family, place: int) -> Table:
+    heading = ["against", "n"]
+    for measure in MEASURES:
+        name, unit, _, _ = SHOWN[measure]
+        heading += [f"{name}{', ' + unit if unit else ''}", "p (Holm)", "found before with 80%"]
+    lines = []
+    for name in family.against:
+        line: list[str | Number] = [words(name), Number(family.of(name)[0].num, str(family.of(name)[0].num))]
+        for each in family.of(name):
+            before = family.detectable(name, each.measure)
+            line += [
+                Number(each.mean, difference_text(each), strong=each.favours),
+                Number(each.p_holm, "" if each.p_holm is None else f"{each.p_holm:.2g}"),
+                Number(before, "" if before is None else amount(each.measure, before, signed=False)),
+            ]
+        lines.append(line)
+    note = (
+        f"{family.says} {family.num} of {family.num_replicates} replicates. Bold: in favour, with adjusted p below 5%."
+    )
+    return Table(f"family-{place}", f"Declared: {family.name}", heading, lines, note)
+
+
+# Columns that are means of a row's values, and their form.
+COLUMNS = {"num_rows": ".0f", "mean_steps": ".1f", "right_ratio": ".2f", "exact": ".3f", "loss": ".4f"}
+
+
+def mean_of(values: Sequence[float], form: str) -> Number:
+    mean = float(np.mean(values)) if values else None
+    return Number(mean, "" if mean is None else f"{mean:{form}}")
+
+
+def method_table(name: str, rows: Sequence[Row], methods: Sequence[str]) -> Table:
+    """All methods of one base model, kind of pool and budget: what they choose, and how good the trained models are."""
+    heading = [
+        "method",
+        "n",
+        "failed",
+        "rows",
+        "steps",
+        "right",
+        "exact match",
+        "loss",
+        "exact - random",
+        "log loss - random",
+    ]
+    heading += ["rho(steps)", "given problem length", "given solution length", "seconds"]
+    lines = []
+    for method in methods:
+        own = [row for row in rows if row["method"] == method]
+        done = [row for row in own if row["status"] == "ok"]
+        line: list[str | Number] = [
+            method,
+            *(Number(number, str(number)) for number in (len(done), len(own) - len(done))),
+        ]
+        line += [mean_of([row[key] for row in done], form) for key, form in COLUMNS.items()]
+        for measure in MEASURES:
+            each = paired_difference(rows, method, "random", measure)
+            shown = method != "random" and each.interval is not None
+            line.append(Number(each.mean, difference_text(each)) if shown else Number(None, ""))
+        for key in ("steps", "steps_given_problem_length", "steps_given_solution_length"):
+            line.append(
+                mean_of([row["rho"][key] for row in done if row["rho"] and row["rho"][key] is not None], "+.2f")
+            )
+        lines.append([*line, mean_of([row["seconds"] for row in done], ".0f")])
+    return Table(
+        name, f"All methods: {name}", heading, lines, "Differences are paired with random rows; 95% intervals."
+    )
+
+
+def story(families: Sequence[Family], measure: str) -> DotPlot:
+    """The figure: differences of the method to each control, by family."""
+    title, unit, scale, _ = SHOWN[measure]
+    groups = []
+    for name in dict.fromkeys(name for family in families for name in family.against):
+        lines = []
+        for place, family in enumerate(families):
+            for each in family.of(name) if name in family.against else []:
+                if each.measure == measure and each.interval is not None:
+                    ends = (each.interval[0] * scale, each.interval[1] * scale)
+                    lines.append(DotRow(family.name, each.mean * scale, ends, text=difference_text(each), series=place))
+        groups.append((f"against {words(name)}", lines))
+    better = "higher" if MEASURES[measure][1] else "lower"
+    return DotPlot(
+        f"evidence-{measure}",
+        f"{words(families[0].method).capitalize()}: difference in {title}",
+        groups,
+        note=f"95% intervals over replicates; {better} is better.",
+        unit=unit,
+        signed=True,
+    )
+
+
+def groups_of(rows: Mapping[str, Sequence[Row]], plans: Mapping[str, Plan]) -> list[tuple[str, list[Row], list[str]]]:
+    """Name, rows and methods of each plan, base model, kind of pool and budget."""
+    groups = []
+    for name, each in rows.items():
+        keys = dict.fromkeys((row["base"], row["kind"], row["budget"]) for row in each)
+        methods = [str(method["name"]) for method in plans[name].methods]
+        for base, kind, budget in keys:
+            own = [row for row in each if (row["base"], row["kind"], row["budget"]) == (base, kind, budget)]
+            groups.append((f"{name}, {base}, {kind}, {budget}", own, methods))
+    return groups
+
+
+def write_ledger(docs: Path = DOCS, rows_folder: Path = ROWS) -> str:
+    """Writes the text, the figures and the page. Returns the verdict."""
+    plans = {path.stem: read_plan(path) for path in sorted(PLANS.glob("*.yaml"))}
+    rows = all_rows(list(plans.values()), rows_folder)
+    families = read_families(rows, {name: plan.num_replicates for name, plan in plans.items()})
+    tables = [family_table(family, place) for place, family in enumerate(families, start=1)]
+    others = [method_table(*group) for group in groups_of(rows, plans)]
+    figures = [story(families, measure) for measure in MEASURES]
+    each_row = [row for group in rows.values() for row in group]
+    failed = sum(row["status"] != "ok" for row in each_row)
+    hours = sum(row.get("seconds", 0) for row in each_row) / 3600
+    claims = [f"- *{family.name}*: {claim(family, name)}" for family in families for name in family.against]
+    parts = {
+        "VERDICT": verdict(families),
+        "CLAIMS": "\n".join(claims),
+        "FAMILIES": "\n".join(table_markdown(table) for table in tables),
+        "METHODS": "\n".join(table_markdown(table) for table in others),
+        "COUNTS": f"{len(each_row)} trainings, of which {failed} failed; {hours:.1f} core-hours.",
+    }
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for key, value in parts.items():
+        text = text.replace(f"<{key}>", value)
+    (docs / "evidence.md").write_text(text, encoding="utf-8")
+    for figure in figures:
+        (docs / "images" / f"{figure.name}.png").write_bytes(plot(figure, "png"))
+    shown: list[Exhibit] = [*figures, *tables]
+    sections = [
+        Section(
+            "answer", "Do contrast heads help?", [parts["VERDICT"], *(line[2:].replace("*", "") for line in claims)]
+        ),
+        Section("declared", "Declared comparisons", exhibits=shown),
+        Section("methods", "All methods", [parts["COUNTS"]], others),
+    ]
+    contents = [(section.name, section.title) for section in sections]
+    page = html_page("Evidence", "".join(map(section_html, sections)), contents=contents)
+    (docs / "evidence.html").write_text(page, encoding="utf-8")
+    return json.dumps(parts["VERDICT"])[1:-1]

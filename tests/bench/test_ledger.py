@@ -1,0 +1,100 @@
+"""The ledger: its statistics against scipy and by hand, and its text from rows made here."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.bed.differences import Family, paired_difference, read_families, with_differences
+from bench.bed.ledger import DOCS, claim, method_table, verdict, write_ledger
+from circuitseer_trl.evaluation.crossed_intervals import detectable_difference
+
+
+def row(method: str, replicate: int, exact: float, loss: float, **changes: object) -> dict:
+    values = {"base": "demo", "kind": "clean", "budget": "tokens:9", "method": method, "replicate": replicate}
+    truth = {"num_rows": 3, "mean_steps": 2.0, "right_ratio": 1.0, "rho": None, "seconds": 2.0, "status": "ok"}
+    return values | truth | {"exact": exact, "loss": loss} | changes
+
+
+EXACT = {"a": [0.60, 0.62, 0.58, 0.66], "b": [0.55, 0.57, 0.54, 0.60], "c": [0.60, 0.61, 0.60, 0.65]}
+LOSS = {"a": [0.04, 0.05, 0.03, 0.04], "b": [0.06, 0.07, 0.05, 0.07], "c": [0.03, 0.05, 0.04, 0.04]}
+ROWS = [row(name, number, EXACT[name][number], LOSS[name][number]) for number in range(4) for name in EXACT]
+FAMILY = Family("small", "A beats b and c.", "plan", {}, "a", ["b", "c"], {"exact": {"b": 0.02}}, 4)
+
+
+def test_differences_are_paired_and_scipys():
+    found = paired_difference(reversed(ROWS), "a", "b", "log_loss")
+    logs = [np.log(LOSS[name]) for name in "ab"]
+    expected = stats.ttest_rel(*logs)
+    assert (found.num, found.mean) == (4, pytest.approx(np.mean(logs[0] - logs[1])))
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval(0.95)))
+
+
+def test_a_replicate_without_its_pair_is_left_out():
+    failed = [
+        each | {"status": "ValueError: x"} if (each["method"], each["replicate"]) == ("b", 2) else each for each in ROWS
+    ]
+    found = paired_difference([*failed, row("a", 9, 0.1, 0.1)], "a", "b", "exact")
+    assert found.num == 3
+    assert found.mean == pytest.approx(np.mean([0.05, 0.05, 0.06]))
+    alone = paired_difference(ROWS[:3], "a", "b", "exact")
+    assert (alone.num, alone.interval, alone.p) == (1, None, None)
+    assert math.isnan(paired_difference([], "a", "b", "exact").mean)
+
+
+def test_a_win_needs_both_measures():
+    family = with_differences(FAMILY, ROWS)
+    p = [paired_difference(ROWS, "a", name, measure).p for name in "bc" for measure in ("exact", "log_loss")]
+    assert min(each.p_holm for each in family.differences) == pytest.approx(4 * min(p))  # of four comparisons
+    assert family.beaten == ["b"]
+    assert family.num == 4
+    worse = with_differences(FAMILY, [each | ({"loss": 1.0} if each["method"] == "a" else {}) for each in ROWS])
+    assert worse.beaten == []
+    assert claim(family, "b").startswith("`a` beat `b` (exact match +5.0 [")
+    assert claim(family, "b").endswith("; n = 4).")
+    assert claim(family, "c").startswith("`a` are not shown to beat `c` (exact match +0.0 [-2.3, +2.3]")
+    said = verdict([family])
+    assert said.startswith("Of 2 declared comparisons with all their replicates, `a` win 1 on both measures.")
+    assert said.endswith("They do not always beat `c`.")
+    unfinished = Family(**vars(family) | {"num_replicates": 9})
+    assert verdict([unfinished]) == "No declared hypothesis has all of its replicates yet."
+
+
+def test_power_is_that_of_simulated_studies():
+    family = Family(**vars(FAMILY) | {"num_replicates": 24})
+    found = family.detectable("b", "exact")
+    assert found == pytest.approx(detectable_difference(0.02 / math.sqrt(24), 23))
+    assert family.detectable("c", "exact") is None
+    draws = np.random.default_rng(0).normal(found, 0.02, (4000, 24))
+    assert (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_families_of_each_kind(tmp_path: Path):
+    (tmp_path / "h.yaml").write_text(
+        "families: [{name: pools, plan: p, says: S., method: a, against: [b], each: kind}, "
+        "{name: later, plan: q, says: S., method: a, against: [b], each: kind}]"
+    )
+    rows = [*ROWS, *(each | {"kind": "noisy", "exact": 0.5} for each in ROWS if each["replicate"] < 2)]
+    families = read_families({"p": rows}, {"p": 4, "q": 4}, tmp_path / "h.yaml")
+    assert [(family.name, family.num) for family in families] == [("pools: clean", 4), ("pools: noisy", 2)]
+
+
+def test_every_run_is_in_the_table():
+    rows = [*ROWS, {"method": "b", "replicate": 4, "status": "ValueError: x"}]
+    table = method_table("x", rows, ["b", "c"])
+    line = dict(zip(table.heading, (getattr(cell, "text", cell) for cell in table.rows[0]), strict=True))
+    shown = [line[key] for key in ("n", "failed", "rows", "exact match", "seconds")]
+    assert shown == ["4", "1", "3", "0.565", "2"]
+
+
+def test_the_text_is_what_the_rows_say(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "images").mkdir()
+    write_ledger(tmp_path)
+    for name in ("evidence.md", "evidence.html"):
+        assert (tmp_path / name).read_text() == (DOCS / name).read_text(), "run `python -m bench.bed ledger`"
+    for path in (tmp_path / "images").iterdir():
+        assert (DOCS / "images" / path.name).is_file()
