@@ -1,6 +1,6 @@
 """Is Math-Verify there, with the version of its parser that it needs? Comparisons may run in another Python that has both.
 
-Some frameworks pin another version of the parser. Then CIRCUITSEER_GRADING_PYTHON names a Python with `math-verify[antlr4_13_2]`.
+Some frameworks pin another version of the parser. Then CIRCUITSEER_GRADING_PYTHON names a Python that has both and this package.
 """
 
 import os
@@ -28,6 +28,6 @@ def what_is_missing() -> str | None:
         if (found := metadata.version(pin[1])) != pin[2]:
             return (
                 f"Math-Verify needs {pin[0]}, but {found} is installed. If another package needs that one, let {_PYTHON} "
-                "name a Python of its own with `math-verify[antlr4_13_2]`."
+                "name a Python that has Math-Verify and this package (docs/frameworks.md)."
             )
     return None

@@ -51,12 +51,14 @@ class _Task:
 
 class _Worker:
     def __init__(self, timeout: float) -> None:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
-        }
+        python, environment = grading_python(), dict(os.environ)
+        if (
+            python == sys.executable
+        ):  # another Python has this package installed, and would find our packages before its own
+            paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+            environment["PYTHONPATH"] = os.pathsep.join(paths)
         self.process = subprocess.Popen(
-            [grading_python(), "-m", "circuitseer_trl.grading.workers", str(timeout)],
+            [python, "-m", "circuitseer_trl.grading.workers", str(timeout)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -92,7 +92,8 @@ print(json.dumps([log.status, log.results.scores[0].metrics["accuracy"].value,
 
 
 def test_lighteval(tmp_path: Path):
-    python = environment(tmp_path, "lighteval", torch=True)
+    (tmp_path / "grading").mkdir()
+    python, other = environment(tmp_path, "lighteval", torch=True), environment(tmp_path / "grading", MATH_VERIFY)
     end = """
 import json
 from lighteval.metrics import apply_metric
@@ -104,9 +105,7 @@ rows = apply_metric([ModelResponse(text=each) for each in texts], docs, [metric]
 mean = metric.get_corpus_aggregations()["circuitseer_math"]([row["circuitseer_math"] for row in rows])
 print(json.dumps([rows, float(mean)]))
 """
-    rows, mean = json.loads(
-        run(python, tmp_path, example("lighteval") + end, CIRCUITSEER_GRADING_PYTHON=sys.executable)
-    )
+    rows, mean = json.loads(run(python, tmp_path, example("lighteval") + end, CIRCUITSEER_GRADING_PYTHON=str(other)))
     assert (rows, mean) == ([{"circuitseer_math": 0.5}, {"circuitseer_math": 1.0}], 0.75)
 
 
