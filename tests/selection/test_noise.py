@@ -162,11 +162,7 @@ HEADS = {
 
 def expected_noise(method: str) -> int:
     scorer, combination, sampler = (part.replace('["', '["circuitseer_trl.') for part in HASHED[method])
-    heads = {
-        "circuitseer": '["detected"]',
-        "circuitseer_contrast": '["detected","contrast"]',
-        "dependence": '["detected"]',
-    }.get(method, "null")
+    heads = HEADS.get(method, "null")
     text = (
         f'{{"combination":{combination},"head_set":{heads},"length_control":"none","sampler":{sampler},"scorer":{scorer},'
         '"seed":42}'
