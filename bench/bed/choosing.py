@@ -15,9 +15,10 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.scoring.base import Row, score_schema, score_table
 from circuitseer_trl.scoring.combination import control_length
+from circuitseer_trl.selection.budget import check_nested
 from circuitseer_trl.selection.noise import noise_seed
 from circuitseer_trl.selection.noise_filter import noise_filter, noise_losses
-from circuitseer_trl.selection.parts import make_parts
+from circuitseer_trl.selection.parts import check_signs, make_parts
 from circuitseer_trl.selection.steps import without_scores
 
 BATCH = 256
@@ -54,6 +55,23 @@ class Ordered:
     scores: np.ndarray | None
 
 
+def selection_config(keys: Mapping[str, Any], model: str, seed: int, folder: Path) -> SelectionConfig:
+    """The selection recipe of a method's keys in a plan."""
+    recipe = {key: value for key, value in keys.items() if key not in OWN_KEYS}
+    return SelectionConfig(output_dir=str(folder), reference_model=model, selection_seed=seed, **recipe)
+
+
+def check_method(keys: Mapping[str, Any]) -> None:
+    """Raises a ValueError if a method of a plan is no method, or has no order that a budget can cut."""
+    try:
+        config = selection_config(keys, "any", 0, Path("any"))
+    except TypeError as error:  # a key that no recipe has
+        raise ValueError(str(error)) from None
+    parts = make_parts(config)
+    check_signs(config, parts)
+    check_nested(parts.sampler)
+
+
 def order_by(
     keys: Mapping[str, Any],
     candidates: Candidates,
@@ -76,8 +94,7 @@ def order_by(
         values = getattr(candidates, keys["truth"]).astype(float)
         shuffled = np.random.default_rng(seed).permutation(len(pool))
         return Ordered(shuffled[np.argsort(-values[shuffled], kind="stable")], values)
-    recipe = {key: value for key, value in keys.items() if key not in OWN_KEYS}
-    config = SelectionConfig(output_dir=str(folder), reference_model=reference.name, selection_seed=seed, **recipe)
+    config = selection_config(keys, reference.name, seed, folder)
     parts = make_parts(config)
     chosen = None
     if parts.scorer.needs == "heads":
@@ -99,7 +116,7 @@ def order_by(
         table = without_scores(table, noise)
         scores = table["score"].to_numpy()
     if parts.combination is not None:
-        scores = parts.combination.combine(table, candidates.steps.astype(float))
+        scores = parts.combination.combine(table, pool.difficulty)
     scores = control_length(config.length_control, scores, table["num_tokens"].to_numpy())
     columns = {name: table[name].to_numpy() for name in table.column_names}
     drawable = int(parts.sampler.drawable(scores).sum())

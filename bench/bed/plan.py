@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from bench.bed.choosing import check_method
 from bench.bed.training import Settings
 from bench.bed.world import KINDS
 from circuitseer_trl.yaml_files import read_yaml
@@ -15,6 +16,7 @@ BASES = {
     "seed1": ROOT / "bench" / "bed" / "base_models" / "seed1",
     "deep": ROOT / "bench" / "bed" / "base_models" / "deep",
 }
+HEADS = ("loss", "contrast", "outside_first_layer")
 LENGTHS = ("problem_length", "solution_length", "steps")
 
 
@@ -77,9 +79,21 @@ def read_plan(path: Path) -> Plan:
                 f"{path}: `matched` must have `to`, a method named before it, and `by`, one of {', '.join(LENGTHS)}, "
                 f"got {control!r}."
             )
+        try:
+            _check(method)
+        except ValueError as error:
+            raise ValueError(f"{path}: method {method['name']!r}: {error}") from None
         names.append(method["name"])
     if len(set(names)) < len(names):
         raise ValueError(f"{path} has two methods of one name.")
     if odd := [budget for budget in plan.budgets if list(budget) not in (["rows"], ["tokens"])]:
         raise ValueError(f"{path}: a budget is {{rows: N}} or {{tokens: N}}, got {odd[0]!r}.")
     return plan
+
+
+def _check(method: Mapping[str, Any]) -> None:
+    for key, allowed in (("heads", HEADS), ("truth", LENGTHS)):
+        if key in method and method[key] not in allowed:
+            raise ValueError(f"`{key}` must be one of {', '.join(allowed)}, got {method[key]!r}.")
+    if "matched" not in method and "truth" not in method:
+        check_method(method)

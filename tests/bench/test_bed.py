@@ -3,23 +3,28 @@
 import json
 import re
 from copy import deepcopy
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import yaml
 from trl import SFTConfig, SFTTrainer
 
-from bench.bed.choosing import matched_order
+from bench.bed.choosing import Candidates, matched_order, order_by
 from bench.bed.plan import Plan, read_plan
 from bench.bed.run import base_reference, read_rows, rows_file, run_unit
 from bench.bed.training import Settings, train, training_row
 from bench.bed.world import KINDS, make_world
+from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.demo.word_problems import split_of
 from circuitseer_trl.pool.chat import conversation
+from circuitseer_trl.scoring.combination import Combination
+from circuitseer_trl.selection.parts import make_parts
 from tests.conftest import ROOT
 
 SMALL = {"pool_size": 120, "num_problems": 12}
@@ -115,6 +120,24 @@ def test_training_is_that_of_trl(tmp_path: Path):
         assert (weight - theirs[name]).abs().mean().item() < 1e-3 * moved
 
 
+@dataclass
+class SteeredByDifficulty(Combination):
+    """Scores rows by the difficulty that it is given."""
+
+    def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
+        assert difficulty is None, "the truth about the rows"
+        return table["score"].to_numpy()
+
+
+def test_no_method_sees_the_true_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    parts = make_parts(SelectionConfig(output_dir="x", method="longest"))
+    monkeypatch.setattr("bench.bed.choosing.make_parts", lambda _: replace(parts, combination=SteeredByDifficulty()))
+    pool = make_world("clean", 0, **SMALL).pool()
+    candidates = Candidates(pool, [], *[np.arange(len(pool))] * 3)
+    found = order_by({"name": "x", "method": "longest"}, candidates, base_reference("demo"), {}, 0, tmp_path)
+    assert found.scores is not None
+
+
 PLAN = {
     "num_replicates": 1,
     "probe_rows": 9,
@@ -175,10 +198,11 @@ def test_rows_are_the_same_after_a_kill(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_training_that_fails_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("bench.bed.run.make_world", lambda kind, number: make_world(kind, number, **SMALL))
-    plan = write_plan(tmp_path, budgets=[{"rows": 3}], methods=[{"name": "x", "method": "rds"}])
+    by_column = {"name": "x", "method": "select2reason", "method_args": {"difficulty": "column"}}  # the pools have none
+    plan = write_plan(tmp_path, budgets=[{"rows": 3}], methods=[by_column])
     run_unit(plan, "demo", "clean", 0, tmp_path, tmp_path / "scratch", lambda line: None)
     [row] = read_rows(rows_file(tmp_path, "demo", "clean", 0))
-    assert row["status"].startswith("ValueError: ")
+    assert row["status"].startswith("ValueError: `difficulty: column` needs")
     assert json.loads(json.dumps(row)) == row
 
 
@@ -190,6 +214,18 @@ def test_a_training_that_fails_is_a_row(tmp_path: Path, monkeypatch: pytest.Monk
         ({"methods": [PLAN["methods"][2]]}, "`matched` must have `to`, a method named before it"),
         ({"methods": [PLAN["methods"][0]] * 2}, "two methods of one name"),
         ({"epochs": 3}, "has no key 'epochs'"),
+        ({"methods": [{"name": "x", "method": "longst"}]}, "method 'x': There is no method 'longst'"),
+        ({"methods": [{"name": "x", "method": "longest", "sampler_seed": 1}]}, "method 'x': .*'sampler_seed'"),
+        (
+            {"methods": [{"name": "x", "method": "circuitseer", "heads": "best"}]},
+            "method 'x': `heads` must be one of loss",
+        ),
+        ({"methods": [{"name": "x", "truth": "answer"}]}, "method 'x': `truth` must be one of problem_length"),
+        (
+            {"methods": [{"name": "x", "method": "longest", "sampling": "reweight"}]},
+            "method 'x': .* has none: its first rows depend",
+        ),
+        ({"methods": [{"name": "x", "method": "dependence", "sampling": "soft"}]}, "method 'x': Soft sampling draws"),
     ],
 )
 def test_plans_that_are_wrong(tmp_path: Path, changes: dict, message: str):
