@@ -171,7 +171,6 @@ def response_span(example: EncodedExample) -> slice:
     return slice(example.num_prompt_tokens - 1, len(example.input_ids) - 1)
 
 
-@torch.no_grad()
 def response_losses(
     model: PreTrainedModel,
     examples: Sequence[EncodedExample],
@@ -191,12 +190,22 @@ def response_losses(
     Raises:
         ValueError: An example has no prompt or no response token, or the model is in training mode.
     """
-    losses = [0.0] * len(examples)
+    return [part.double().mean().item() for part in response_token_losses(model, examples, max_batch_tokens, around)]
+
+
+@torch.no_grad()
+def response_token_losses(
+    model: PreTrainedModel,
+    examples: Sequence[EncodedExample],
+    max_batch_tokens: int = 8192,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> list[torch.Tensor]:
+    """Negative log-likelihood of each token of each example's response, in nats; arguments as for `response_losses`."""
+    found: dict[int, torch.Tensor] = {}
     for batch in _responses(model, examples, max_batch_tokens, around):
         parts = token_losses(model, batch.hidden, batch.targets).split(batch.lengths)
-        for index, part in zip(batch.indices, parts, strict=True):
-            losses[index] = part.double().mean().item()
-    return losses
+        found.update(zip(batch.indices, parts, strict=True))
+    return [found[index] for index in range(len(examples))]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.modeling.token_statistics import TokenSettings, row_statistics
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Example
-from circuitseer_trl.pool.solution_steps import first_tokens, num_steps, step_starts
+from circuitseer_trl.pool.solution_steps import first_tokens, num_steps, step_of_tokens, step_starts
 from circuitseer_trl.scoring.aslec import ASLECScorer, StepLengthCorrection, casl_fit
 from circuitseer_trl.scoring.hes import HESScorer
 from circuitseer_trl.scoring.rsr import RSRScorer
@@ -44,6 +44,9 @@ def test_first_tokens_hold_the_first_characters():
     assert first_tokens(offsets, step_starts("ab\ncd\nef")) == [0, 2, 3]
     assert first_tokens(offsets, step_starts("ab\ncd\nef"), num_first=2) == [0, 1, 2, 3]
     assert first_tokens(offsets[:2], [0]) == [0]
+    assert step_of_tokens(offsets, step_starts("ab\ncd\nef")) == [1, 1, 2, 3]
+    # White space before the first step, and a token without characters after the last.
+    assert step_of_tokens([(0, 1), (1, 3), (3, 3)], step_starts(" ab")) == [1, 1, 1]
 
 
 def test_row_statistics_by_hand():
