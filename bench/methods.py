@@ -22,12 +22,15 @@ from circuitseer_trl.artifacts import read_json, write_json
 from circuitseer_trl.selection.methods import METHODS
 
 
+WITH_QUERIES = ("rds", "gradient_similarity", "circuit_gradient_similarity")
+
+
 def method_arguments(options: argparse.Namespace) -> dict[str, dict[str, Any] | None]:
     """`method_args` of the methods that need some; None for a method without its inputs."""
     scores = [str(options.output_dir / name) for name in ("max_loss", "trace_length")]
     turned = {"before": options.before, "after": options.after}
     return {
-        "rds": {"queries": options.queries} if options.queries else None,
+        **dict.fromkeys(WITH_QUERIES, {"queries": options.queries} if options.queries else None),
         "influence": turned if all(turned.values()) else None,
         "infra": {"evaluation": options.after, "difficulty": "score"} if options.after else None,
         "pass_rate": {"verdicts": options.verdicts} if options.verdicts else None,
@@ -69,7 +72,7 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--reference_model", required=True)
     parser.add_argument("--heads_file", help="Heads to score with. Without it, the seconds include finding the heads.")
-    parser.add_argument("--queries", help="Target problems of `rds`.")
+    parser.add_argument("--queries", help="Target problems with solutions, for `rds` and the gradients.")
     parser.add_argument("--before", help="Evaluation before training, for `influence`.")
     parser.add_argument("--after", help="Evaluation after training, for `influence` and `infra`.")
     parser.add_argument("--verdicts", help="Evaluation on the pool, for `pass_rate`.")

@@ -34,7 +34,7 @@ def test_one_row_of_a_batch_is_ablated_and_the_others_are_not(arch, kernel):
     model = tiny_model(arch, torch.float64, attn_implementation=kernel)
     with ablate(model, [Ablation(1, 2, row=1)]):
         clean, ablated, other = hidden(model, IDS.repeat(3, 1))
-    with written_out(model, silenced=(1, 2)):
+    with written_out(model, silenced=[(1, 2)]):
         expected = hidden(model)[0]
     tolerance = 1e-9 if kernel == "sdpa" else 1e-5
     assert torch.equal(clean, other)
@@ -47,7 +47,7 @@ def test_without_a_row_all_rows_are_ablated():
     model = tiny_model("llama", torch.float64)
     with ablate(model, [Ablation(0, 3)]):
         rows = hidden(model, IDS.repeat(2, 1))
-    with written_out(model, silenced=(0, 3)):
+    with written_out(model, silenced=[(0, 3)]):
         expected = hidden(model)
     assert (rows - expected).abs().max() < 1e-9
 

@@ -6,7 +6,7 @@ modeling file is given another `eager_attention_forward` for a while, which over
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,11 +21,11 @@ Matrices = dict[int, torch.Tensor]  # layer: (heads, queries, keys)
 
 
 @contextmanager
-def written_out(model: PreTrainedModel, silenced: Head | None = None) -> Iterator[Matrices]:
+def written_out(model: PreTrainedModel, silenced: Collection[Head] = ()) -> Iterator[Matrices]:
     """Runs the model on attention matrices written out in its own dtype; yields those of the last forward.
 
     Args:
-        silenced: (layer, query head) whose matrix is replaced by one uniform over what each token sees.
+        silenced: Heads whose matrices are replaced by ones that are uniform over what each token sees.
     """
     seen: Matrices = {}
 
@@ -51,7 +51,7 @@ def written_out(model: PreTrainedModel, silenced: Head | None = None) -> Iterato
             if attention_mask is not None:
                 visible &= attention_mask[0, 0] == 0
             weights = torch.where(visible, logits, -math.inf).softmax(dim=-1)
-            if silenced == (module.layer_idx, head):
+            if (module.layer_idx, head) in silenced:
                 weights = visible.to(weights) / visible.sum(dim=-1, keepdim=True)
             matrices.append(weights)
             output[0, :, head] = weights @ value[0, head // group]
@@ -73,7 +73,7 @@ def written_out(model: PreTrainedModel, silenced: Head | None = None) -> Iterato
         model.set_attn_implementation(implementation)
 
 
-def reference_loss(model: PreTrainedModel, example: EncodedExample, silenced: Head | None = None) -> float:
+def reference_loss(model: PreTrainedModel, example: EncodedExample, silenced: Collection[Head] = ()) -> float:
     """Mean response loss, from the model's own logits."""
     ids = torch.tensor([example.input_ids])
     with torch.no_grad(), written_out(model, silenced):
@@ -92,7 +92,7 @@ def reference_increases(model: PreTrainedModel, example: EncodedExample) -> np.n
     base = reference_loss(model, example)
     return np.array(
         [
-            [reference_loss(model, example, (layer, head)) - base for head in range(config.num_attention_heads)]
+            [reference_loss(model, example, [(layer, head)]) - base for head in range(config.num_attention_heads)]
             for layer in range(config.num_hidden_layers)
         ]
     )
