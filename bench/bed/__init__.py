@@ -17,6 +17,7 @@ trained on them, and its predictions of the worked solutions of the test problem
     overlap_with_random             share of the rows that the replicate's `random` has, too
     rho                             Spearman's rank correlations of the method's scores over the pool with the number of steps,
                                     the tokens of the problem and those of the solution, and with steps given each of the two
-    seconds                         of the training and the measuring; the only value that varies when a row is made again
+    seconds                         of the training and the measuring, by the clock; the only value that varies when a row is
+                                    made again
     status                          `ok`, or what failed
 """

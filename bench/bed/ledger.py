@@ -201,7 +201,7 @@ def write_ledger(docs: Path = DOCS, rows_folder: Path = ROWS) -> str:
         "CLAIMS": "\n".join(claims),
         "FAMILIES": "\n".join(table_markdown(table) for table in tables),
         "METHODS": "\n".join(table_markdown(table) for table in others),
-        "COUNTS": f"{len(each_row)} trainings, of which {failed} failed; {hours:.1f} core-hours.",
+        "COUNTS": f"{len(each_row)} trainings, of which {failed} failed; {hours:.1f} hours of a process, by the clock.",
     }
     text = TEMPLATE.read_text(encoding="utf-8")
     for key, value in parts.items():

@@ -1,7 +1,7 @@
 """How well does a model solve benchmarks? It answers them, the answers are graded, and metrics are computed."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from circuitseer_trl.evaluation.judging import judge_samples
 from circuitseer_trl.evaluation.result_files import read_results_alone
 from circuitseer_trl.evaluation.results import RunResults, measure_average, measure_benchmark
 from circuitseer_trl.extras import require_extra
-from circuitseer_trl.grading.grader import Grader
+from circuitseer_trl.grading.grader import Grader, Question
 from circuitseer_trl.modeling.chat_templates import check_template
 from circuitseer_trl.modeling.loading import load_tokenizer, model_fingerprint
 from circuitseer_trl.modeling.model_checks import check_causal, check_vocabulary, num_embeddings
@@ -183,6 +183,19 @@ def answer(
     }
 
 
+def num_unreadable(name: str, problems: Sequence[Problem], grader: Grader) -> int:
+    """How many references the rules cannot read: an answer to them is right only if it has the same text."""
+    readable = grader.readable([Question(problem.gold, problem.choices, problem.question) for problem in problems])
+    unread = [problem.id for problem, can in zip(problems, readable, strict=True) if problem.gold and not can]
+    if unread:
+        logger.warning(
+            "%s: the grader cannot read the reference of %d of %d problems, for instance %s. Only an answer of the same text "
+            "counts as right there.",
+            *(name, len(unread), len(problems), unread[:3]),
+        )
+    return len(unread)
+
+
 def grade(config: EvaluationConfig, benchmarks: Mapping[str, list[Problem]]) -> dict[str, dict[str, Any]]:
     """Grades all answers of a folder, computes the metrics, and writes the verdicts."""
     folder = Path(config.output_dir)
@@ -196,6 +209,7 @@ def grade(config: EvaluationConfig, benchmarks: Mapping[str, list[Problem]]) -> 
             path = folder / "verdicts" / f"{name}.jsonl"
             write_text(path, verdict_text(lines))
             measured[name] = measure_benchmark(lines, samples, vote=vote) | {"verdicts_digest": file_digest(path)}
+            measured[name]["num_unreadable_references"] = num_unreadable(name, problems, grader)
             measured[name] |= _second_opinion(config, lines, folder / "disagreements" / f"{name}.jsonl")
     return measured
 

@@ -141,7 +141,11 @@ def answers_table(runs: Runs) -> Table:
     for name, run in runs.items():
         for benchmark, values in run["benchmarks"].items():
             problems = str(values["num_problems"])
-            notes = {"num_errata": "references corrected", "no_gold": "without a reference"}
+            notes = {
+                "num_errata": "references corrected",
+                "no_gold": "without a reference",
+                "num_unreadable_references": "references that the grader cannot read",
+            }
             problems += "".join(f" ({values[key]} {note})" for key, note in notes.items() if values.get(key))
             cells = [Number(values.get(key), percent(values.get(key))) for key in ratios.values()]
             tokens = values["mean_tokens"]

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from circuitseer_trl.evaluation.benchmarks import Problem
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
-from circuitseer_trl.evaluation.run import evaluate
+from circuitseer_trl.evaluation.run import evaluate, num_unreadable
+from circuitseer_trl.grading.grader import Grader
 
 QUESTIONS = {
     "quiz": [
@@ -156,7 +158,7 @@ def test_results_are_the_verdicts_and_generations(folder: Path):
         left = measured.keys() - found[name].keys() - {"pass_at_1_interval"}
         assert left == {
             *("majority_at_n_interval", "seconds", "tokens_per_second"),
-            *("benchmark_size", "benchmark_checksum", "verdicts_digest"),
+            *("benchmark_size", "benchmark_checksum", "verdicts_digest", "num_unreadable_references"),
         }
         assert measured["benchmark_size"] == len(QUESTIONS[name])
         for key in ("pass_at_1", "majority_at_n"):
@@ -205,3 +207,11 @@ def test_votes_and_verdicts_are_what_the_lines_say(folder: Path):
                         assert not same or one["verdict"] == other["verdict"]
                 else:
                     assert None in (one["vote_class"], other["vote_class"])
+
+
+def test_references_that_cannot_be_read_are_counted(caplog: pytest.LogCaptureFixture):
+    golds = {"sum": "5", "word": r"\text{east}", "none": "", "broken": r"\weird{x}{"}
+    problems = [Problem(name, "A question?", gold) for name, gold in golds.items()]
+    with Grader(1) as grader:
+        assert num_unreadable("quiz", problems, grader) == 1  # a problem without a reference is counted apart
+    assert "quiz: the grader cannot read the reference of 1 of 4 problems, for instance ['broken']" in caplog.text
