@@ -302,12 +302,12 @@ def token_predictions(
     for batch in _responses(model, examples, max_batch_tokens):
         parts: list[tuple[torch.Tensor, ...]] = []
         for logits, labels in _logits_and_targets(model, batch.hidden, batch.targets):
-            losses = nn.functional.cross_entropy(logits, labels, reduction="none")
-            own = logits.gather(1, labels[:, None])
-            # The log of the sum of exponentials is loss + own logit; the mean logit under the prediction is left.
+            chances = torch.log_softmax(logits, dim=-1)
+            losses = nn.functional.nll_loss(chances, labels, reduction="none")
+            # Logarithms of chances, not logits: an error of the sum of chances would be multiplied by a large logit.
             # A token that cannot come has a logit of minus infinity, and no part in it.
-            expected = (torch.softmax(logits, dim=-1) * logits.clamp(min=torch.finfo(logits.dtype).min)).sum(dim=-1)
-            parts.append((losses, losses + own[:, 0] - expected, 1 + (logits > own).sum(dim=-1)))
+            entropies = -(chances.exp() * chances.clamp(min=torch.finfo(chances.dtype).min)).sum(dim=-1)
+            parts.append((losses, entropies, 1 + (logits > logits.gather(1, labels[:, None])).sum(dim=-1)))
         whole = [torch.cat(values).split(batch.lengths) for values in zip(*parts, strict=True)]
         for index, *values in zip(batch.indices, *whole, strict=True):
             found[index] = TokenPrediction(*values)

@@ -90,8 +90,11 @@ def test_tokens_are_those_of_the_models_own_logits(tiny_model: str, pool_file: s
         assert (each.ranks.numpy() == ranks).all()
 
 
-def test_even_and_sure_predictions(tiny_model: str, pool_file: str):
-    """With a head of zeros every token is as likely as any other: the entropy is log V, and no token is likelier."""
+def test_even_and_sure_predictions(tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch):
+    """With a head of zeros every token is as likely as any other: the entropy is log V, and no token is likelier.
+
+    A number that is added to all logits changes no prediction.
+    """
     reference = Reference(tiny_model)
     model = reference.model()
     head = model.get_output_embeddings().weight
@@ -101,11 +104,15 @@ def test_even_and_sure_predictions(tiny_model: str, pool_file: str):
         try:
             head.zero_()
             [even, _] = token_predictions(model, encoded)
+            with monkeypatch.context() as patch:
+                patch.setattr("circuitseer_trl.modeling.losses._scale_logits", lambda model, logits: logits + 30000)
+                [shifted, _] = token_predictions(model, encoded)
             head.copy_(before * 1e6)
             [sure, _] = token_predictions(model, encoded)
         finally:
             head.copy_(before)
     assert even.entropies.numpy() == pytest.approx(math.log(vocabulary), abs=1e-5)
+    assert shifted.entropies.numpy() == pytest.approx(math.log(vocabulary), abs=1e-5)
     assert (even.ranks == 1).all()
     assert sure.entropies.numpy() == pytest.approx(0, abs=1e-3)
 
