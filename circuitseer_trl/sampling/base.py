@@ -72,6 +72,11 @@ class Sampler(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
 
     @property
+    def draws_by_scores(self) -> bool:
+        """Whether chances are proportional to scores, so that none may be below 0."""
+        return False
+
+    @property
     def nested(self) -> bool:
         """Whether a smaller subset is always the first rows of a larger one. A budget in tokens needs this."""
         return False

@@ -70,6 +70,10 @@ class SoftSampler(Sampler):
     inverse: bool = False
 
     @property
+    def draws_by_scores(self) -> bool:
+        return True
+
+    @property
     def nested(self) -> bool:
         return True
 

@@ -89,13 +89,16 @@ class StratifiedSampler(Sampler):
                 )
 
     @property
+    def draws_by_scores(self) -> bool:
+        return self.within == "scores" and self.allocation != "s1"
+
+    @property
     def nested(self) -> bool:
         # Quotas by largest remainders can fall when the budget grows (the Alabama paradox).
         return self.allocation != "proportional"
 
     def drawable(self, scores: np.ndarray) -> np.ndarray:
-        by_score = self.within == "scores" and self.allocation != "s1"
-        return SoftSampler().drawable(scores) if by_score else super().drawable(scores)
+        return SoftSampler().drawable(scores) if self.draws_by_scores else super().drawable(scores)
 
     def choose(
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None

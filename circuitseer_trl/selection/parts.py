@@ -9,7 +9,6 @@ from typing import Any
 
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.sampling.base import Sampler
-from circuitseer_trl.sampling.soft import SoftSampler
 from circuitseer_trl.scoring.base import Scorer
 from circuitseer_trl.scoring.combination import Combination
 from circuitseer_trl.selection.methods import SAMPLERS, Method, NamedSampler, get_method, split_class_path
@@ -133,7 +132,7 @@ def check_signs(config: SelectionConfig, parts: Parts) -> None:
             f"`length_control: residual` takes logarithms, and scores of {parts.method} may be below 0. Set "
             "`length_control: bin`."
         )
-    if isinstance(parts.sampler, SoftSampler) and config.length_control == "none":
+    if parts.sampler.draws_by_scores and config.length_control == "none":
         raise ValueError(
             f"Soft sampling draws with probabilities, and scores of {parts.method} may be below 0. Set `sampling: top_k`, or "
             "`length_control: bin`, which makes ranks of the scores."

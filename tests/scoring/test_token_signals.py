@@ -243,6 +243,7 @@ def test_signed_scores_are_refused_before_work(tmp_path: Path, tiny_model: str, 
     pool = load_pool(pool_file)
     for values, message in (
         ({"sampling": "soft"}, f"scores of {method} may be below 0. Set `sampling: top_k`"),
+        ({"sampling": "stratified", "method_args": {"within": "scores"}}, f"scores of {method} may be below 0"),
         ({"length_control": "residual"}, "`length_control: residual` takes logarithms"),
     ):
         with pytest.raises(ValueError, match=message):
