@@ -38,9 +38,7 @@ class Request(BaseHTTPRequestHandler):
         if self.path != "/grade":
             return self.reply(404, {"error": "POST has only /grade."})
         if not (length.isdecimal() and len(length) < 10 and int(length) <= MAX_BYTES):
-            self.rfile.read(
-                min(int(length[:9]), 4 * MAX_BYTES) if length.isdecimal() else 0
-            )  # what is still being sent
+            self.rfile.read(min(int(length[:9]), 4 * MAX_BYTES) if length.isdecimal() else 0)  # the rest
             return self.reply(413, {"error": f"Content-Length must be at most {MAX_BYTES}, got {length[:20]!r}."})
         try:
             given = json.loads(self.rfile.read(int(length)))
