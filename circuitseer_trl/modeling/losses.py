@@ -171,7 +171,6 @@ def response_span(example: EncodedExample) -> slice:
     return slice(example.num_prompt_tokens - 1, len(example.input_ids) - 1)
 
 
-@torch.no_grad()
 def response_losses(
     model: PreTrainedModel,
     examples: Sequence[EncodedExample],
@@ -191,12 +190,22 @@ def response_losses(
     Raises:
         ValueError: An example has no prompt or no response token, or the model is in training mode.
     """
-    losses = [0.0] * len(examples)
+    return [part.double().mean().item() for part in response_token_losses(model, examples, max_batch_tokens, around)]
+
+
+@torch.no_grad()
+def response_token_losses(
+    model: PreTrainedModel,
+    examples: Sequence[EncodedExample],
+    max_batch_tokens: int = 8192,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> list[torch.Tensor]:
+    """Negative log-likelihood of each token of each example's response, in nats; arguments as for `response_losses`."""
+    found: dict[int, torch.Tensor] = {}
     for batch in _responses(model, examples, max_batch_tokens, around):
         parts = token_losses(model, batch.hidden, batch.targets).split(batch.lengths)
-        for index, part in zip(batch.indices, parts, strict=True):
-            losses[index] = part.double().mean().item()
-    return losses
+        found.update(zip(batch.indices, parts, strict=True))
+    return [found[index] for index in range(len(examples))]
 
 
 @dataclass(frozen=True)
@@ -293,12 +302,12 @@ def token_predictions(
     for batch in _responses(model, examples, max_batch_tokens):
         parts: list[tuple[torch.Tensor, ...]] = []
         for logits, labels in _logits_and_targets(model, batch.hidden, batch.targets):
-            losses = nn.functional.cross_entropy(logits, labels, reduction="none")
-            own = logits.gather(1, labels[:, None])
-            # The log of the sum of exponentials is loss + own logit; the mean logit under the prediction is left.
+            chances = torch.log_softmax(logits, dim=-1)
+            losses = nn.functional.nll_loss(chances, labels, reduction="none")
+            # Logarithms of chances, not logits: an error of the sum of chances would be multiplied by a large logit.
             # A token that cannot come has a logit of minus infinity, and no part in it.
-            expected = (torch.softmax(logits, dim=-1) * logits.clamp(min=torch.finfo(logits.dtype).min)).sum(dim=-1)
-            parts.append((losses, losses + own[:, 0] - expected, 1 + (logits > own).sum(dim=-1)))
+            entropies = -(chances.exp() * chances.clamp(min=torch.finfo(chances.dtype).min)).sum(dim=-1)
+            parts.append((losses, entropies, 1 + (logits > logits.gather(1, labels[:, None])).sum(dim=-1)))
         whole = [torch.cat(values).split(batch.lengths) for values in zip(*parts, strict=True)]
         for index, *values in zip(batch.indices, *whole, strict=True):
             found[index] = TokenPrediction(*values)

@@ -4,6 +4,7 @@ import numpy as np
 
 from circuitseer_trl.circuits.received import attention_variance
 from circuitseer_trl.scoring.explain import Explanation
+from circuitseer_trl.scoring.explain_dependence import DependenceExplanation
 from circuitseer_trl.scoring.explain_influence import InfluenceExplanation
 
 # K heads, T tokens
@@ -102,4 +103,36 @@ def render_influence(explanation: InfluenceExplanation, max_tokens: int = 60) ->
         )
     if len(shown) < len(parts):
         lines.append(f"      \u2026 {len(parts) - len(shown)} tokens nearer to 0 left out")
+    return "\n".join(lines)
+
+
+def render_dependence(explanation: DependenceExplanation, max_tokens: int = 60) -> str:
+    """Formats a dependence for a terminal: the steps, then the tokens with the largest rises, in their order."""
+    rises, steps = explanation.rises, explanation.steps
+    loss, without = float(explanation.losses.mean()), float(explanation.losses_without.mean())
+    lines = [
+        f"Row {explanation.example.row}, uid {explanation.example.uid}: the loss of {len(rises)} tokens is {loss:.4f} nats per "
+        f"token, and {without:.4f} without {explanation.num_heads} heads.",
+        f"Difference {without - loss:+.4f}, ratio {(without - loss) / loss if loss else np.nan:+.4f}. The rises of the steps add "
+        f"up to {rises.sum():+.4f} nats, the number of tokens x the difference.",
+        "",
+        "Steps (our reading of AIR)".ljust(30) + "tokens  loss  without    rise, in nats",
+    ]
+    by_step = {step: steps == step for step in sorted(set(steps.tolist()))}
+    largest = max(float(rises[of].sum()) for of in by_step.values())
+    for step, of in by_step.items():
+        text = "".join(token for token, inside in zip(explanation.tokens, of.tolist(), strict=True) if inside)
+        before, after = explanation.losses[of].mean(), explanation.losses_without[of].mean()
+        rise = float(rises[of].sum())
+        name = f"{f'step {step}':>8} {visible(' '.join(text.split()))}"
+        lines.append(f"{name:29} {of.sum():6d} {before:5.2f} {after:8.2f} {rise:+8.3f} {bar(rise, largest)}".rstrip())
+    lines += ["", "Tokens".ljust(37) + "loss  without    rise"]
+    shown = np.sort(np.argsort(-np.abs(rises), kind="stable")[:max_tokens])
+    highest = float(rises.max())
+    for index in shown.tolist():
+        name = f"{index:5d} {visible(explanation.tokens[index])}"
+        numbers = f"{explanation.losses[index]:5.2f} {explanation.losses_without[index]:8.2f} {rises[index]:+8.3f}"
+        lines.append(f"{name:36}{numbers} {bar(rises[index], highest)}".rstrip())
+    if len(shown) < len(rises):
+        lines.append(f"      \u2026 {len(rises) - len(shown)} tokens nearer to 0 left out")
     return "\n".join(lines)

@@ -1,6 +1,7 @@
 """What is a step of a worked solution? A part of its text, by one of three rules."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -43,3 +44,8 @@ def first_tokens(offsets: Sequence[tuple[int, int]], starts: Sequence[int], num_
             place += 1
         found.update(range(place, min(place + num_first, len(offsets))))
     return sorted(found)
+
+
+def step_of_tokens(offsets: Sequence[tuple[int, int]], starts: Sequence[int]) -> list[int]:
+    """The step of each token, from 1: a token that holds the first character of a step belongs to it. Arguments as above."""
+    return [max(1, bisect_right(starts, max(start, end - 1))) for start, end in offsets]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from circuitseer_trl.checks import check_choice, check_flag
-from circuitseer_trl.circuits.attention import Ablation, Head, ablate
+from circuitseer_trl.circuits.attention import Ablation, ablate
 from circuitseer_trl.configs import LossRise
 from circuitseer_trl.modeling.losses import response_losses
 from circuitseer_trl.pool.rows import Example, Pool
@@ -52,23 +52,25 @@ class DependenceScorer(MaxLossScorer):
         return True
 
     @property
-    def silenced(self) -> list[Head]:
-        """The heads that are silenced together."""
-        return [head for head in self.heads.selected if head[0] > 0 or not self.without_first_layer]
-
-    def fit(self, pool: Pool, output_dir: Path) -> None:
-        if not self.silenced:
+    def silenced(self) -> list[Ablation]:
+        """The heads that are silenced together. Raises if there is none."""
+        heads = [head for head in self.heads.selected if head[0] > 0 or not self.without_first_layer]
+        if not heads:
             raise ValueError(
                 f"All {len(self.heads.selected)} heads are in the first layer, which `without_first_layer` leaves out, so there "
                 "is none to silence. Raise `head_ratio`, or leave `without_first_layer` out."
             )
+        return [Ablation(layer, head) for layer, head in heads]
+
+    def fit(self, pool: Pool, output_dir: Path) -> None:
+        self.silenced  # noqa: B018  # raises before the losses are computed
         super().fit(pool, output_dir)
 
     def score_batch(self, batch: Sequence[Example]) -> list[Row]:
         rows = super().score_batch(batch)
         encoded = self.reference.encode(batch)
         scored = [index for index, row in enumerate(rows) if row["score"] is not None]
-        ablations = [Ablation(layer, head) for layer, head in self.silenced]
+        ablations = self.silenced
         losses = response_losses(
             self.model,
             [encoded[index] for index in scored],

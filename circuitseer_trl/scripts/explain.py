@@ -1,4 +1,4 @@
-"""Shows why a row has its score: the attention that its tokens receive and the parts of heads, or its tokens' influence."""
+"""Shows why a row has its score: the attention that its tokens receive, their influence, or their dependence on heads."""
 
 import sys
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from circuitseer_trl.selection.methods import check_names
 if TYPE_CHECKING:
     from circuitseer_trl.pool.rows import Example, Pool
 
-View = Literal["attention", "influence"]
+View = Literal["attention", "influence", "dependence"]
 
 
 @dataclass
@@ -29,7 +29,10 @@ class ExplainConfig:
     max_tokens_shown: int = field(default=60, metadata={"help": "Tokens to show of a longer text: the most unusual."})
     view: View = field(
         default="attention",
-        metadata={"help": "attention: for `method: circuitseer`; influence: of steps and tokens, for `method: infra`."},
+        metadata={
+            "help": "attention: for `method: circuitseer`; influence: of steps and tokens, for `method: infra`; "
+            "dependence: of steps and tokens on heads, for `method: dependence`."
+        },
     )
 
     def __post_init__(self) -> None:
@@ -63,10 +66,12 @@ def main(args: Sequence[str] | None = None) -> None:
     check_names(pool_config, config)
     from circuitseer_trl.distributed.only_writer import only_writer
     from circuitseer_trl.distributed.processes import say
-    from circuitseer_trl.pages.explanation import render, render_influence
+    from circuitseer_trl.pages.explanation import render, render_dependence, render_influence
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
+    from circuitseer_trl.scoring.dependence import DependenceScorer
     from circuitseer_trl.scoring.explain import explain
+    from circuitseer_trl.scoring.explain_dependence import explain_dependence
     from circuitseer_trl.scoring.explain_influence import explain_influence
     from circuitseer_trl.scoring.infra import InfraScorer
     from circuitseer_trl.selection.steps import SelectionSteps
@@ -77,10 +82,16 @@ def main(args: Sequence[str] | None = None) -> None:
     scorer = steps.parts.scorer
     if asked.view == "influence" and not isinstance(scorer, InfraScorer):
         raise ValueError(f"`view: influence` is for `method: infra`, got `method: {config.method}`.")
+    if asked.view == "dependence" and not isinstance(scorer, DependenceScorer):
+        raise ValueError(f"`view: dependence` is for `method: dependence`, got `method: {config.method}`.")
     if asked.view == "attention" and not (isinstance(scorer, CircuitSeerScorer) and scorer.statistic == "variance"):
         raise ValueError("Only scores of `method: circuitseer` with `statistic: variance` can be explained.")
     pool = pool_from_config(pool_config)
     example = find_row(pool, asked.row)
+    if isinstance(scorer, DependenceScorer):  # one row needs no losses of the pool, which `bind` would compute
+        attached = scorer.attach(steps.reference, steps.heads(pool))
+        say(render_dependence(explain_dependence(example, attached), asked.max_tokens_shown))
+        return
     with only_writer(config.output_dir):  # an influence is explained by what `bind` writes
         bound = scorer.bind(pool, steps.reference, steps.heads(pool), config.output_dir)
     if isinstance(bound, InfraScorer):

@@ -7,6 +7,7 @@ token is looked at by itself.
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ def slow_solution(
     heads: Collection[Head],
 ) -> SlowSolution:
     turns = [{"role": "system", "content": system}, {"role": "user", "content": problem}]
-    prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)["input_ids"]
+    prompt: Any = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
     answer = tokenizer(solution, add_special_tokens=False)["input_ids"]
     found = chances(model, [*prompt, *answer], len(prompt))
     without = chances(model, [*prompt, *answer], len(prompt), heads)

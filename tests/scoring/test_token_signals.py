@@ -15,7 +15,7 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.modeling.token_statistics import TokenSettings, row_statistics
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Example
-from circuitseer_trl.pool.solution_steps import first_tokens, num_steps, step_starts
+from circuitseer_trl.pool.solution_steps import first_tokens, num_steps, step_of_tokens, step_starts
 from circuitseer_trl.scoring.aslec import ASLECScorer, StepLengthCorrection, casl_fit
 from circuitseer_trl.scoring.hes import HESScorer
 from circuitseer_trl.scoring.rsr import RSRScorer
@@ -44,6 +44,9 @@ def test_first_tokens_hold_the_first_characters():
     assert first_tokens(offsets, step_starts("ab\ncd\nef")) == [0, 2, 3]
     assert first_tokens(offsets, step_starts("ab\ncd\nef"), num_first=2) == [0, 1, 2, 3]
     assert first_tokens(offsets[:2], [0]) == [0]
+    assert step_of_tokens(offsets, step_starts("ab\ncd\nef")) == [1, 1, 2, 3]
+    # White space before the first step, and a token without characters after the last.
+    assert step_of_tokens([(0, 1), (1, 3), (3, 3)], step_starts(" ab")) == [1, 1, 1]
 
 
 def test_row_statistics_by_hand():
@@ -87,8 +90,11 @@ def test_tokens_are_those_of_the_models_own_logits(tiny_model: str, pool_file: s
         assert (each.ranks.numpy() == ranks).all()
 
 
-def test_even_and_sure_predictions(tiny_model: str, pool_file: str):
-    """With a head of zeros every token is as likely as any other: the entropy is log V, and no token is likelier."""
+def test_even_and_sure_predictions(tiny_model: str, pool_file: str, monkeypatch: pytest.MonkeyPatch):
+    """With a head of zeros every token is as likely as any other: the entropy is log V, and no token is likelier.
+
+    A number that is added to all logits changes no prediction.
+    """
     reference = Reference(tiny_model)
     model = reference.model()
     head = model.get_output_embeddings().weight
@@ -98,11 +104,15 @@ def test_even_and_sure_predictions(tiny_model: str, pool_file: str):
         try:
             head.zero_()
             [even, _] = token_predictions(model, encoded)
+            with monkeypatch.context() as patch:
+                patch.setattr("circuitseer_trl.modeling.losses._scale_logits", lambda model, logits: logits + 30000)
+                [shifted, _] = token_predictions(model, encoded)
             head.copy_(before * 1e6)
             [sure, _] = token_predictions(model, encoded)
         finally:
             head.copy_(before)
     assert even.entropies.numpy() == pytest.approx(math.log(vocabulary), abs=1e-5)
+    assert shifted.entropies.numpy() == pytest.approx(math.log(vocabulary), abs=1e-5)
     assert (even.ranks == 1).all()
     assert sure.entropies.numpy() == pytest.approx(0, abs=1e-3)
 
