@@ -21,7 +21,6 @@ import torch
 from circuitseer_trl.artifacts import read_json, write_json
 from circuitseer_trl.selection.methods import METHODS
 
-
 WITH_QUERIES = ("rds", "gradient_similarity", "circuit_gradient_similarity")
 
 

@@ -109,6 +109,11 @@ class Family:
         return min((each.num for each in self.differences), default=0)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all declared replicates are there. Before, there is nothing to claim."""
+        return self.num == self.num_replicates
+
+    @property
     def beaten(self) -> list[str]:
         """The methods that are beaten on every measure."""
         return [name for name in self.against if all(each.favours for each in self.of(name))]

@@ -9,6 +9,7 @@ import numpy as np
 from bench.bed.differences import MEASURES, Difference, Family, Row, paired_difference, read_families
 from bench.bed.plan import Plan, read_plan
 from bench.bed.run import read_rows
+from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.drawing.exhibits import DotPlot, DotRow, Exhibit, Number, Table
 from circuitseer_trl.drawing.html_pages import html_page
 from circuitseer_trl.drawing.plots import plot
@@ -68,9 +69,16 @@ def claim(family: Family, against: str) -> str:
     return f"{subject[0].upper()}{subject[1:]} {verb} {words(against)} ({numbers}; n = {family.num})."
 
 
+def claims_of(family: Family) -> list[str]:
+    """The sentences of a family. There are none before its last replicate: looking early and stopping would be another test."""
+    if family.is_whole:
+        return [claim(family, name) for name in family.against]
+    return [f"{family.num} of {family.num_replicates} replicates so far. Nothing is claimed before the last."]
+
+
 def verdict(families: Sequence[Family]) -> str:
     """The first sentence: on how many declared comparisons the method holds, and on which it does not."""
-    whole = [each for each in families if each.num == each.num_replicates]
+    whole = [each for each in families if each.is_whole]
     if not whole:
         return "No declared hypothesis has all of its replicates yet."
     held = sum(len(each.beaten) for each in whole)
@@ -91,13 +99,14 @@ def family_table(family: Family, place: int) -> Table:
         for each in family.of(name):
             before = family.detectable(name, each.measure)
             line += [
-                Number(each.mean, difference_text(each), strong=each.favours),
+                Number(each.mean, difference_text(each), strong=each.favours and family.is_whole),
                 Number(each.p_holm, "" if each.p_holm is None else f"{each.p_holm:.2g}"),
                 Number(before, "" if before is None else amount(each.measure, before, signed=False)),
             ]
         lines.append(line)
     note = (
-        f"{family.says} {family.num} of {family.num_replicates} replicates. Bold: in favour, with adjusted p below 5%."
+        f"{family.says} {family.num} of {family.num_replicates} replicates. Bold: in favour, with adjusted p below 5%, once all "
+        "replicates are there."
     )
     return Table(f"family-{place}", f"Declared: {family.name}", heading, lines, note)
 
@@ -149,6 +158,32 @@ def method_table(name: str, rows: Sequence[Row], methods: Sequence[str]) -> Tabl
     )
 
 
+def heads_table(rows_folder: Path, plans: Sequence[str]) -> Table:
+    """The heads that the methods scored with, and how sure they are."""
+    lines = []
+    for path in [path for plan in plans for path in sorted((rows_folder / plan).glob("heads-*.json"))]:
+        found = read_json(path)
+        sets = {
+            name: ", ".join(f"{layer}.{head}" for layer, head in each["selected"])
+            for name, each in found["sets"].items()
+        }
+        again = ", ".join(f"{share:.0%}" for share in found["stability"]) if "stability" in found else ""
+        lines.append([path.parent.name, found["base"], found["kind"], *sets.values(), again])
+    heading = [
+        "plan",
+        "base model",
+        "pools",
+        "highest rise",
+        "highest contrast",
+        "highest rise outside the first layer",
+    ]
+    note = (
+        "Layer and head, from 0, found on 150 rows of a pool of their own. The last column, where it was kept: how often each "
+        "contrast head is selected again when the rows are drawn with replacement."
+    )
+    return Table("heads", "Heads", [*heading, "selected again"], lines, note)
+
+
 def story(families: Sequence[Family], measure: str) -> DotPlot:
     """The figure: differences of the method to each control, by family."""
     title, unit, scale, _ = SHOWN[measure]
@@ -195,11 +230,13 @@ def write_ledger(docs: Path = DOCS, rows_folder: Path = ROWS) -> str:
     each_row = [row for group in rows.values() for row in group]
     failed = sum(row["status"] != "ok" for row in each_row)
     hours = sum(row.get("seconds", 0) for row in each_row) / 3600
-    claims = [f"- *{family.name}*: {claim(family, name)}" for family in families for name in family.against]
+    claims = [f"- *{family.name}*: {text}" for family in families for text in claims_of(family)]
+    head_sets = heads_table(rows_folder, list(rows))
     parts = {
         "VERDICT": verdict(families),
         "CLAIMS": "\n".join(claims),
         "FAMILIES": "\n".join(table_markdown(table) for table in tables),
+        "HEADS": table_markdown(head_sets),
         "METHODS": "\n".join(table_markdown(table) for table in others),
         "COUNTS": f"{len(each_row)} trainings, of which {failed} failed; {hours:.1f} hours of a process, by the clock.",
     }
@@ -215,6 +252,7 @@ def write_ledger(docs: Path = DOCS, rows_folder: Path = ROWS) -> str:
             "answer", "Do contrast heads help?", [parts["VERDICT"], *(line[2:].replace("*", "") for line in claims)]
         ),
         Section("declared", "Declared comparisons", exhibits=shown),
+        Section("heads", "Heads", exhibits=[head_sets]),
         Section("methods", "All methods", [parts["COUNTS"]], others),
     ]
     contents = [(section.name, section.title) for section in sections]

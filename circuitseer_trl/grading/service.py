@@ -10,12 +10,10 @@ from typing import Any
 from circuitseer_trl.grading.adapters.answer_texts import answer_and_question
 from circuitseer_trl.grading.grader import Grader
 
-MAX_BYTES, MAX_ANSWERS, MAX_REQUESTS = 1 << 20, 1000, 64
+MAX_BYTES, MAX_ANSWERS, MAX_REQUESTS = 1 << 20, 1000, 64  # requests at a time; others wait
 
 
 class Service(ThreadingHTTPServer):
-    """It reads and grades 64 requests at a time; others wait."""
-
     daemon_threads, request_queue_size, slots = False, 128, threading.BoundedSemaphore(MAX_REQUESTS)
     grader: Grader
 
@@ -40,6 +38,7 @@ class Request(BaseHTTPRequestHandler):
         if self.path != "/grade":
             return self.reply(404, {"error": "POST has only /grade."})
         if not (length.isdecimal() and len(length) < 10 and int(length) <= MAX_BYTES):
+            self.rfile.read(min(int(length[:9]), 4 * MAX_BYTES) if length.isdecimal() else 0)  # the rest
             return self.reply(413, {"error": f"Content-Length must be at most {MAX_BYTES}, got {length[:20]!r}."})
         try:
             given = json.loads(self.rfile.read(int(length)))

@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from bench.bed.differences import Family, paired_difference, read_families, with_differences
-from bench.bed.ledger import DOCS, claim, method_table, verdict, write_ledger
+from bench.bed.ledger import DOCS, claim, claims_of, family_table, method_table, verdict, write_ledger
+from circuitseer_trl.drawing.exhibits import Number
 from circuitseer_trl.evaluation.crossed_intervals import detectable_difference
 
 
@@ -60,6 +61,12 @@ def test_a_win_needs_both_measures():
     assert said.startswith("Of 2 declared comparisons with all their replicates, `a` win 1 on both measures.")
     assert said.endswith("They do not always beat `c`.")
     unfinished = Family(**vars(family) | {"num_replicates": 9})
+    assert claims_of(unfinished) == ["4 of 9 replicates so far. Nothing is claimed before the last."]
+    assert claims_of(family) == [claim(family, name) for name in "bc"]
+    assert not any(
+        cell.strong for line in family_table(unfinished, 1).rows for cell in line if isinstance(cell, Number)
+    )
+    assert any(cell.strong for line in family_table(family, 1).rows for cell in line if isinstance(cell, Number))
     assert verdict([unfinished]) == "No declared hypothesis has all of its replicates yet."
 
 
