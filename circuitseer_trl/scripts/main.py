@@ -12,6 +12,7 @@ COMMANDS = {
     "select-data": "chooses the rows to train on (runs the two steps above if needed)",
     "explain": "shows why a row has its score: its tokens, and the heads' parts",
     "compare": "compares selections: overlap, scores, lengths, categories, cost",
+    "compare-heads": "compares two sets of heads: overlap, agreement, and a picture",
     "train-sft": "fine-tunes with TRL",
     "evaluate": "measures Pass@1 and Majority@n of a model on benchmarks",
     "grade": "grades a JSONL file of answers",
