@@ -283,7 +283,7 @@ def test_ranks_are_those_of_training_again_without_a_row(tmp_path: Path):
         assert min(ranks) > 0.5
 
 
-@pytest.mark.engine
+@pytest.mark.slow
 def test_two_processes_fit_and_score_the_same(tmp_path: Path, tiny_model: str, pool_file: str):
     arguments = json.dumps(two_evaluations(tmp_path) | {"backend": "ekfac"})
     words: list[object] = ["--dataset_name", pool_file, "--reference_model", tiny_model, "--method", "influence"]
