@@ -1,6 +1,5 @@
 """How far do two sets of heads agree? Tables, maps and a scatter of a comparison."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,6 +69,5 @@ def head_page(cards: Sequence[Card], names: Sequence[str], found: HeadComparison
     }
     across, up = (f"{name}, nats per token" for name in names)
     exhibits.append(Scatter("scatter", "Importance of each head in both", points, across, up))
-    title = f"Heads: {names[0]} and {names[1]}"
-    body = f"<h1>{html.escape(title)}</h1>" + "".join(exhibit_html(exhibit, level=2) for exhibit in exhibits)
-    return html_page(title, body)
+    body = "".join(exhibit_html(exhibit, level=2) for exhibit in exhibits)
+    return html_page(f"Heads: {names[0]} and {names[1]}", body)

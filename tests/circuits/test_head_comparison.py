@@ -57,6 +57,7 @@ def test_the_command(tmp_path: Path, tiny_model: str, other_model: str, pool_fil
         assert words in printed
     text = page.read_text()
     assert "second: importance" in text
+    assert text.count("<h1") == 1
     assert "Importance of each head in both" in text
     (tmp_path / "named.json").write_text(json.dumps({"model": {}, "selected": [[0, 1]], "mode": "random"}))
     with pytest.raises(ValueError, match="has the names of its heads and no importances"):
