@@ -10,7 +10,8 @@ import numpy as np
 from bench.bed.world import KINDS, make_rows, seed_of
 from circuitseer_trl.artifacts import read_json, write_json
 from circuitseer_trl.circuits.contrast import Contrast
-from circuitseer_trl.circuits.heads import HeadSet, find_heads, top_heads
+from circuitseer_trl.circuits.head_ranking import top_heads
+from circuitseer_trl.circuits.heads import HeadSet, find_heads
 from circuitseer_trl.circuits.probe import Probe
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import build_pool

@@ -1,9 +1,8 @@
 """Which heads matter? The importance of every query head, and the reasoning heads selected by it."""
 
 import logging
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,13 @@ from circuitseer_trl.circuits.attention import Head, check_attention, configured
 from circuitseer_trl.circuits.attribution import head_attributions
 from circuitseer_trl.circuits.contrast import Contrast, check_parts, marked_difficulty
 from circuitseer_trl.circuits.head_card import first_layer_warning, read_heads_card
+from circuitseer_trl.circuits.head_ranking import (
+    mean_increase,
+    num_selected,
+    stability_card,
+    standard_error,
+    top_heads,
+)
 from circuitseer_trl.circuits.model_race import RacePlan, attributions_folder, rounding_nats, run_race
 from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
 from circuitseer_trl.circuits.sweep import head_loss_increases
@@ -32,9 +38,7 @@ from circuitseer_trl.pool.rows import Example, Pool
 
 logger = logging.getLogger(__name__)
 
-BOOTSTRAP_DRAWS = 1000
 PAPERS_PROBE = Probe()
-Values = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of increases and difficulties of a probe, one for each head
 
 
 @dataclass(frozen=True)
@@ -77,63 +81,6 @@ class HeadSet:
                 f"These heads are not those of {asked['name']}, which has {grid[0]} layers of {grid[1]} heads. Find the heads of "
                 "the reference model."
             )
-
-
-def num_selected(num_heads: int, ratio: float) -> int:
-    """Number of heads to select: a share of all, rounded half up, at least 1 (the paper does not specify the rounding)."""
-    return max(1, math.floor(ratio * num_heads + 0.5))
-
-
-def top_heads(importance: np.ndarray, size: int) -> list[Head]:
-    """The `size` most important heads, best first; ties go to the lower layer, then to the lower head."""
-    order = np.argsort(-importance.ravel(), kind="stable")[:size]
-    return [(int(index // importance.shape[1]), int(index % importance.shape[1])) for index in order]
-
-
-def mean_increase(increases: np.ndarray, difficulty: np.ndarray) -> np.ndarray:
-    """The paper's importance of each head: the mean over the probe. The difficulty of its examples has no part in it."""
-    return increases.mean(axis=0)
-
-
-def selection_stability(
-    increases: np.ndarray,
-    size: int,
-    difficulty: np.ndarray,
-    values: Values = mean_increase,
-    draws: int = BOOTSTRAP_DRAWS,
-) -> np.ndarray:
-    """Estimates by bootstrap over the probe's examples how often each head would be selected on another probe.
-
-    Args:
-        increases (`np.ndarray` of shape `(examples, heads)`): Loss increase of each head on each example.
-        size: Number of heads to select.
-        difficulty (`np.ndarray` of shape `(examples,)`): What parts a probe.
-        values: What heads are selected by.
-        draws: Number of bootstrap draws.
-
-    Returns:
-        `np.ndarray` of shape `(heads,)`: Share of the bootstrap draws in which the head is among the top `size`.
-    """
-    rng = np.random.default_rng(0)
-    counts = np.zeros(increases.shape[1])
-    for _ in range(draws):
-        drawn = rng.integers(len(increases), size=len(increases))
-        counts[np.argsort(-values(increases[drawn], difficulty[drawn]), kind="stable")[:size]] += 1
-    return counts / draws
-
-
-def stability_card(
-    increases: np.ndarray, selected: Sequence[Head], grid: tuple[int, int], difficulty: np.ndarray, values: Values
-) -> dict[str, Any]:
-    """Makes the entry `stability` of `heads.json`. It needs the loss increases of every head on the whole probe."""
-    stability = selection_stability(increases, len(selected), difficulty, values).reshape(grid)
-    again = [float(stability[head]) for head in selected]
-    return {
-        "meaning": "share of bootstrap draws over the probe in which a selected head is selected again",
-        "draws": BOOTSTRAP_DRAWS,
-        "selected": [round(share, 3) for share in again],
-        "mean_overlap": float(np.mean(again)),
-    }
 
 
 def planned_sweep_tokens(reference: Reference, folder: Path) -> int:
@@ -320,10 +267,3 @@ def broken_examples(table: pa.Table) -> list[str]:
     """uids of the probe examples on which the model's output is not finite. No head can be judged on them."""
     finite = np.isfinite(table["loss_increase"].to_numpy())
     return sorted(set(table["uid"].filter(pa.array(~finite)).to_pylist()))
-
-
-def standard_error(increases: np.ndarray, grid: tuple[int, int]) -> list[list[float]] | None:
-    """Standard error of each head's importance; None if there is only one example."""
-    if len(increases) <= 1:
-        return None
-    return (increases.std(axis=0, ddof=1) / math.sqrt(len(increases))).reshape(grid).tolist()

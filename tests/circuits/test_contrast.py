@@ -8,7 +8,8 @@ import pytest
 
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.circuits.contrast import Contrast, easy_and_hard
-from circuitseer_trl.circuits.heads import find_heads, increase_matrix, selection_stability
+from circuitseer_trl.circuits.head_ranking import selection_stability
+from circuitseer_trl.circuits.heads import find_heads, increase_matrix
 from circuitseer_trl.circuits.probe import Probe
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.modeling.reference import Reference

@@ -8,14 +8,8 @@ import pytest
 import torch
 
 from circuitseer_trl.artifacts import read_json, read_table
-from circuitseer_trl.circuits.heads import (
-    HeadSet,
-    find_heads,
-    num_selected,
-    selection_stability,
-    top_heads,
-    undetected_heads,
-)
+from circuitseer_trl.circuits.head_ranking import num_selected, selection_stability, top_heads
+from circuitseer_trl.circuits.heads import HeadSet, find_heads, undetected_heads
 from circuitseer_trl.circuits.probe import Probe, hardest
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import SelectionConfig
