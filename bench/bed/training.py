@@ -11,7 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from circuitseer_trl.modeling.encoding import chat_text
-from circuitseer_trl.modeling.losses import last_hidden_states, pad_right, response_predictions
+from circuitseer_trl.modeling.losses import last_hidden_states, pad_right
+from circuitseer_trl.modeling.predictions import response_predictions
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.chat import conversation
 from circuitseer_trl.pool.rows import Example

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from circuitseer_trl.configs import PoolConfig
 from circuitseer_trl.evaluation.held_out_rows import COLUMNS, FOLDER, summary
-from circuitseer_trl.modeling.losses import response_predictions
+from circuitseer_trl.modeling.predictions import response_predictions
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.load import pool_from_config
 from circuitseer_trl.pool.row_shards import run_row_shards

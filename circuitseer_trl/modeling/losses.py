@@ -93,12 +93,12 @@ def token_losses(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Te
     return torch.cat(
         [
             nn.functional.cross_entropy(logits, labels, reduction="none")
-            for logits, labels in _logits_and_targets(model, hidden, targets)
+            for logits, labels in logits_and_targets(model, hidden, targets)
         ]
     )
 
 
-def _logits_and_targets(
+def logits_and_targets(
     model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The logits of all positions, some at a time, with their targets."""
@@ -202,14 +202,14 @@ def response_token_losses(
 ) -> list[torch.Tensor]:
     """Negative log-likelihood of each token of each example's response, in nats; arguments as for `response_losses`."""
     found: dict[int, torch.Tensor] = {}
-    for batch in _responses(model, examples, max_batch_tokens, around):
+    for batch in batched_responses(model, examples, max_batch_tokens, around):
         parts = token_losses(model, batch.hidden, batch.targets).split(batch.lengths)
         found.update(zip(batch.indices, parts, strict=True))
     return [found[index] for index in range(len(examples))]
 
 
 @dataclass(frozen=True)
-class _Responses:
+class Responses:
     """The responses of a batch of examples, one after the other.
 
     Attributes:
@@ -225,12 +225,13 @@ class _Responses:
     targets: torch.Tensor
 
 
-def _responses(
+def batched_responses(
     model: PreTrainedModel,
     examples: Sequence[EncodedExample],
     max_batch_tokens: int,
     around: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Iterator[_Responses]:
+) -> Iterator[Responses]:
+    """Runs the decoder on examples of similar length together, and yields their responses batch by batch."""
     check_ready(model)
     spans = [response_span(example) for example in examples]
     for batch in length_batches([len(example.input_ids) for example in examples], max_batch_tokens):
@@ -239,79 +240,7 @@ def _responses(
             hidden = last_hidden_states(model, ids)
         rows = [hidden[row, spans[index]] for row, index in enumerate(batch)]
         targets = [ids[row, 1:][spans[index]] for row, index in enumerate(batch)]
-        yield _Responses(batch, [len(row) for row in rows], torch.cat(rows), torch.cat(targets))
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """How a model predicts a response.
-
-    Attributes:
-        loss_nats: Mean negative log-likelihood, in nats per token.
-        exact: Whether every token has the highest logit, given those before it.
-    """
-
-    loss_nats: float
-    exact: bool
-
-
-@torch.no_grad()
-def response_predictions(
-    model: PreTrainedModel, examples: Sequence[EncodedExample], max_batch_tokens: int = 8192
-) -> list[Prediction]:
-    """The loss of each example's response as `response_losses` gives it, and whether greedy decoding would give it.
-
-    Two logits that differ by less than the rounding of a matrix product may change places in another batch.
-    """
-    found: dict[int, Prediction] = {}
-    for batch in _responses(model, examples, max_batch_tokens):
-        losses, hits = [], []
-        for logits, labels in _logits_and_targets(model, batch.hidden, batch.targets):
-            losses.append(nn.functional.cross_entropy(logits, labels, reduction="none"))
-            hits.append(logits.argmax(dim=-1) == labels)
-        parts = zip(torch.cat(losses).split(batch.lengths), torch.cat(hits).split(batch.lengths), strict=True)
-        for index, (loss, hit) in zip(batch.indices, parts, strict=True):
-            found[index] = Prediction(loss.double().mean().item(), bool(hit.all()))
-    return [found[index] for index in range(len(examples))]
-
-
-@dataclass(frozen=True)
-class TokenPrediction:
-    """How a model predicts each of the N tokens of a response.
-
-    Attributes:
-        losses (`torch.Tensor` of shape `(N,)`): Negative log-likelihood, in nats.
-        entropies (`torch.Tensor` of shape `(N,)`): Entropy of the prediction, in nats.
-        ranks (int64 `torch.Tensor` of shape `(N,)`): 1 + the number of tokens with a higher logit.
-    """
-
-    losses: torch.Tensor
-    entropies: torch.Tensor
-    ranks: torch.Tensor
-
-
-@torch.no_grad()
-def token_predictions(
-    model: PreTrainedModel, examples: Sequence[EncodedExample], max_batch_tokens: int = 8192
-) -> list[TokenPrediction]:
-    """Loss, entropy and rank of each token of each example's response, in the order of `examples`.
-
-    All three are of one block of logits, and the losses are those of `token_losses`.
-    """
-    found: dict[int, TokenPrediction] = {}
-    for batch in _responses(model, examples, max_batch_tokens):
-        parts: list[tuple[torch.Tensor, ...]] = []
-        for logits, labels in _logits_and_targets(model, batch.hidden, batch.targets):
-            chances = torch.log_softmax(logits, dim=-1)
-            losses = nn.functional.nll_loss(chances, labels, reduction="none")
-            # Logarithms of chances, not logits: an error of the sum of chances would be multiplied by a large logit.
-            # A token that cannot come has a logit of minus infinity, and no part in it.
-            entropies = -(chances.exp() * chances.clamp(min=torch.finfo(chances.dtype).min)).sum(dim=-1)
-            parts.append((losses, entropies, 1 + (logits > logits.gather(1, labels[:, None])).sum(dim=-1)))
-        whole = [torch.cat(values).split(batch.lengths) for values in zip(*parts, strict=True)]
-        for index, *values in zip(batch.indices, *whole, strict=True):
-            found[index] = TokenPrediction(*values)
-    return [found[index] for index in range(len(examples))]
+        yield Responses(batch, [len(row) for row in rows], torch.cat(rows), torch.cat(targets))
 
 
 @torch.no_grad()

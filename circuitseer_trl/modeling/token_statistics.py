@@ -11,7 +11,7 @@ import torch
 
 from circuitseer_trl.checks import check_choice, check_count, check_share
 from circuitseer_trl.modeling.encoding import EncodedExample
-from circuitseer_trl.modeling.losses import TokenPrediction, token_predictions
+from circuitseer_trl.modeling.predictions import TokenPrediction, token_predictions
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.modeling.stored_losses import LOSS_COLUMNS, ROWS_PER_SHARD, TOKEN_STATISTICS
 from circuitseer_trl.pool.row_shards import run_row_shards

@@ -13,7 +13,8 @@ from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.held_out_rows import read_held_out
 from circuitseer_trl.evaluation.run import evaluate
 from circuitseer_trl.modeling.encoding import EncodedExample
-from circuitseer_trl.modeling.losses import response_losses, response_predictions
+from circuitseer_trl.modeling.losses import response_losses
+from circuitseer_trl.modeling.predictions import response_predictions
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example
 from tests.conftest import PROBLEMS

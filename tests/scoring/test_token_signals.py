@@ -10,7 +10,7 @@ import torch
 from scipy.stats import entropy, spearmanr
 
 from circuitseer_trl.artifacts import read_json, read_table
-from circuitseer_trl.modeling.losses import TokenPrediction, token_predictions
+from circuitseer_trl.modeling.predictions import TokenPrediction, token_predictions
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.modeling.token_statistics import TokenSettings, row_statistics
 from circuitseer_trl.pool.build import load_pool
