@@ -31,10 +31,10 @@ def main() -> int:
         return 0
     try:
         plan = read_plan(args.plan)
+        return int(run_plan(plan, args.rows_dir / plan.name, args.scratch_dir / plan.name, args.workers) > 0)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return int(run_plan(plan, args.rows_dir / plan.name, args.scratch_dir / plan.name, args.workers) > 0)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import sys
 import time
 import traceback
@@ -20,7 +21,9 @@ from bench.bed.heads import find_head_sets
 from bench.bed.plan import BASES, Plan, budget_name
 from bench.bed.training import measure, order_of, train, training_row
 from bench.bed.world import World, make_world, seed_of
+from circuitseer_trl.children import die_with
 from circuitseer_trl.circuits.heads import HeadSet
+from circuitseer_trl.locks import writing_to
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.scoring.diagnostics import partial_rank_correlation, rank_correlation
 
@@ -155,8 +158,16 @@ def run_unit(plan: Plan, base: str, kind: str, number: int, rows_folder: Path, s
 
 
 def run_plan(plan: Plan, rows_folder: Path, scratch: Path, num_workers: int) -> int:
-    """Runs a plan. Returns the number of trainings that failed."""
-    rows_folder.mkdir(parents=True, exist_ok=True)
+    """Runs a plan. Returns the number of trainings that failed.
+
+    Raises:
+        ValueError: Another run writes rows of this plan.
+    """
+    with writing_to(rows_folder, "rows"):
+        return _run_plan(plan, rows_folder, scratch, num_workers)
+
+
+def _run_plan(plan: Plan, rows_folder: Path, scratch: Path, num_workers: int) -> int:
     started = time.monotonic()
     for base in plan.bases:  # once, before the processes that all need them
         for kind in plan.kinds:
@@ -168,7 +179,9 @@ def run_plan(plan: Plan, rows_folder: Path, scratch: Path, num_workers: int) -> 
 
     total, before = len(plan.units) * len(plan.points), count()
     print(f"{plan.name}: {total} trainings, {before} are done.", flush=True)
-    with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn")) as workers:
+    # Workers would outlive a run that gets SIGKILL, and write beside the next one.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_workers, context, initializer=die_with, initargs=(os.getpid(),)) as workers:
         work = [workers.submit(run_unit, plan, *unit, rows_folder, scratch) for unit in plan.units]
         for each in as_completed(work):
             each.result()

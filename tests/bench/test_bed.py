@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -17,7 +19,7 @@ from trl import SFTConfig, SFTTrainer
 
 from bench.bed.choosing import Candidates, matched_order, order_by
 from bench.bed.plan import Plan, read_plan
-from bench.bed.run import base_reference, read_rows, rows_file, run_unit
+from bench.bed.run import base_reference, read_rows, rows_file, run_plan, run_unit
 from bench.bed.training import Settings, train, training_row
 from bench.bed.world import KINDS, make_world
 from circuitseer_trl.configs import SelectionConfig
@@ -194,6 +196,25 @@ def test_rows_are_the_same_after_a_kill(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(lines) == 16
     assert without_seconds(killed) == without_seconds(file)
     torch.set_num_threads(threads)
+
+
+HOLDER = """
+import sys
+from circuitseer_trl.locks import writing_to
+with writing_to(sys.argv[1], "rows"):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_runs_of_one_plan_are_refused(tmp_path: Path):
+    plan, rows = write_plan(tmp_path), tmp_path / "rows"
+    words = [sys.executable, "-c", HOLDER, str(rows)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as other:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(ValueError, match="Another run writes to"):
+            run_plan(plan, rows, tmp_path / "scratch", 1)
+        other.stdin.close()
 
 
 def test_a_training_that_fails_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
