@@ -226,7 +226,8 @@ def write_ledger(docs: Path = DOCS, rows_folder: Path = ROWS) -> str:
     families = read_families(rows, {name: plan.num_replicates for name, plan in plans.items()})
     tables = [family_table(family, place) for place, family in enumerate(families, start=1)]
     others = [method_table(*group) for group in groups_of(rows, plans)]
-    figures = [story(families, measure) for measure in MEASURES]
+    whole = [family for family in families if family.is_whole]
+    figures = [story(whole or families, measure) for measure in MEASURES]
     each_row = [row for group in rows.values() for row in group]
     failed = sum(row["status"] != "ok" for row in each_row)
     hours = sum(row.get("seconds", 0) for row in each_row) / 3600
