@@ -208,7 +208,7 @@ def find_heads(
             lambda shard: sweep(shard, everything),
             "Head importance",
             uids=lambda shard: [encoded[shard].uid] * len(everything),
-        )
+        ).read_all()
     bad = broken_examples(table) if raced is None else raced.left_out
     if bad:
         check_finite(len(bad), len(examples), bad[0])

@@ -119,7 +119,7 @@ def run_race(
         attribute,
         "Race, reach",
         uids=lambda shard: [uids[shard]] * len(everything),
-    )
+    ).read_all()
     shape = len(lengths), len(everything)
     reach = attributions["reach"].to_numpy().reshape(shape)
     base_losses = attributions["base_loss"].to_numpy().reshape(shape)[:, 0]
@@ -147,7 +147,7 @@ def run_race(
             lambda shard: sweep(int(order[examples[shard]]), heads),
             f"Race, {len(heads)} heads",
             uids=lambda shard: [uids[order[examples[shard]]]] * len(heads),
-        )
+        ).read_all()
         tables.append(table)
         values = table["loss_increase"].to_numpy().reshape(len(examples), len(heads))
         if not np.isfinite(values).all():

@@ -5,7 +5,7 @@ so that changed inputs are refused and never mixed.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,9 +99,13 @@ class ShardFolder:
             raise ValueError(f"{path} has other rows than those of the pool that belong there.")
         return table
 
+    def tables(self) -> Iterator[pa.Table]:
+        """The tables of all shards, one at a time, in the order of their numbers."""
+        return (self.read(shard) for shard in range(self.num_shards))
+
     def read_all(self) -> pa.Table:
-        """Reads all shards, in the order of their numbers."""
-        return pa.concat_tables([self.read(shard) for shard in range(self.num_shards)])
+        """The rows of all shards as one table."""
+        return pa.concat_tables(self.tables())
 
     def to_compute(self) -> list[int]:
         """Numbers of the shards that are missing or cannot be used. One warning names the latter and other files."""

@@ -28,8 +28,8 @@ def run_shards(
     description: str,
     uids: Callable[[int], Sequence[str]] | None = None,
     columns: pa.Schema | None = None,
-) -> pa.Table:
-    """Computes the shards of a folder that are missing or broken, divided among the ranks, and reads all shards.
+) -> ShardFolder:
+    """Computes the shards of a folder that are missing or broken, divided among the ranks.
 
     Args:
         folder: The folder of the shards. With more than one node it is on a disk that all nodes see.
@@ -41,7 +41,7 @@ def run_shards(
         columns: The columns that a shard must have; None accepts any.
 
     Returns:
-        The tables of the shards in their order, on every rank.
+        The whole folder, which every rank sees.
     """
     folder = Path(folder)
     state = process_state()
@@ -65,7 +65,7 @@ def run_shards(
     with reuse_freed_memory():
         on_all_ranks(work)
     wait_for([shards.path(shard) for shard in range(num_shards)])
-    return shards.read_all()
+    return shards
 
 
 def wait_for(paths: list[Path], seconds: float = 60.0) -> None:

@@ -44,6 +44,6 @@ def measure_held_out(rows: PoolConfig, model: Reference, folder: Path) -> dict[s
         return pa.Table.from_pylist(lines, schema=COLUMNS)
 
     made_from = {"pool": pool.fingerprint, "model": model.describe()}
-    table = run_row_shards(pool, folder / FOLDER, made_from, compute, "Held-out losses", columns=COLUMNS)
+    table = run_row_shards(pool, folder / FOLDER, made_from, compute, "Held-out losses", columns=COLUMNS).read_all()
     model.free()
     return summary(table) | {"dataset": pool.name, "pool_fingerprint": pool.fingerprint}

@@ -92,7 +92,7 @@ def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.
         "Response losses",
         ROWS_PER_SHARD,
         LOSS_COLUMNS,
-    )
+    ).read_all()
     # Null is not NaN: a row without a completion left has no loss, which is not an error.
     bad = table.filter(pc.invert(pc.is_finite(table["loss_nats"])))
     if len(bad):

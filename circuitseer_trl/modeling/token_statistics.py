@@ -139,4 +139,4 @@ def token_statistics(pool: Pool, reference: Reference, settings: TokenSettings, 
         "Token statistics",
         ROWS_PER_SHARD,
         COLUMNS,
-    )
+    ).read_all()

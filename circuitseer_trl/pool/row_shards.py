@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from circuitseer_trl.distributed.shard_folders import ShardFolder
 from circuitseer_trl.distributed.shards import run_shards
 from circuitseer_trl.pool.rows import Example, Pool
 
@@ -20,7 +21,7 @@ def run_row_shards(
     description: str,
     rows_per_shard: int | None = None,
     columns: pa.Schema | None = None,
-) -> pa.Table:
+) -> ShardFolder:
     """Computes what `compute` makes of every row of the pool, in its order; see `run_shards`.
 
     Args:
@@ -35,6 +36,6 @@ def run_row_shards(
         return compute(pool.take(range(shard * size, min((shard + 1) * size, len(pool)))))
 
     def uids(shard: int) -> list[str]:
-        return pool.uids[shard * size : (shard + 1) * size]
+        return pool.uids_of(shard * size, (shard + 1) * size)
 
     return run_shards(folder, -(-len(pool) // size), made_from, compute_shard, description, uids, columns)

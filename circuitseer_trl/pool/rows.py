@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from circuitseer_trl.artifacts import write_table
+from circuitseer_trl.distributed.allocator import give_back_pages
 from circuitseer_trl.pool.solution_steps import num_steps
 
 
@@ -59,9 +60,28 @@ class Pool:
     def __iter__(self) -> Iterator[Example]:
         return (Example(**row) for row in self.examples)
 
+    def batches(self, columns: Sequence[str], size: int = 10_000) -> Iterator[pa.Table]:
+        """Some columns of all rows, some rows at a time. What was read does not stay in memory."""
+        view = self.examples.select_columns(list(columns)).with_format("arrow")
+        for start in range(0, len(self), size):
+            table = view[start : start + size]
+            yield table
+            self._give_back(table)
+
     def take(self, indices: Iterable[int]) -> list[Example]:
         """The examples at the given positions among the usable rows."""
-        return [Example(**row) for row in self.examples.select(list(indices))]
+        table = self.examples.with_format("arrow")[indices if isinstance(indices, range) else list(indices)]
+        examples = [Example(**row) for row in table.to_pylist()]
+        self._give_back(table)
+        return examples
+
+    def _give_back(self, table: pa.Table) -> None:
+        if self.examples.cache_files:  # in mapped files, not in memory
+            give_back_pages(table)
+
+    def uids_of(self, start: int, stop: int) -> list[str]:
+        """The uids of the usable rows from `start` to `stop`."""
+        return self.examples.select_columns(["uid"]).with_format("arrow")[start:stop]["uid"].to_pylist()
 
     @cached_property
     def uids(self) -> list[str]:
@@ -88,22 +108,21 @@ class Pool:
         return self._characters("completion")
 
     def _characters(self, column: str) -> np.ndarray:
-        batches = self.examples.select_columns([column]).with_format("arrow").iter(batch_size=10_000)
-        return np.concatenate([np.zeros(0), *(pc.utf8_length(batch[column]).to_numpy() for batch in batches)])
+        counts = (pc.utf8_length(batch[column]).to_numpy() for batch in self.batches([column]))
+        return np.concatenate([np.zeros(0), *counts])
 
     @cached_property
     def solution_steps(self) -> np.ndarray:
         """Number of steps of each row's worked solution: its lines that are not empty."""
-        batches = self.examples.select_columns(["completion"]).iter(batch_size=10_000)
-        return np.array([num_steps(text) for batch in batches for text in batch["completion"]], dtype=np.float64)
+        texts = (text for batch in self.batches(["completion"]) for text in batch["completion"].to_pylist())
+        return np.array([num_steps(text) for text in texts], dtype=np.float64)
 
     @cached_property
     def words(self) -> np.ndarray:
         """Number of words of each row, problem and worked solution together: texts between white space."""
-        batches = self.examples.select_columns(["problem", "completion"]).with_format("arrow").iter(batch_size=10_000)
         counts = [
             sum(pc.count_substring_regex(batch[name], r"\S+").to_numpy() for name in ("problem", "completion"))
-            for batch in batches
+            for batch in self.batches(["problem", "completion"])
         ]
         return np.concatenate([np.zeros(0, dtype=np.int64), *counts])
 
@@ -115,9 +134,9 @@ class Pool:
     def fingerprint(self) -> str:
         """A hash of all names and texts of the usable rows in their order. No score depends on the difficulty."""
         digest = hashlib.blake2b(digest_size=8)
-        for example in self:
-            for text in (example.uid, example.problem, example.completion, example.category or ""):
-                digest.update(f"{len(text)}:".encode() + text.encode())
+        for batch in self.batches(["uid", "problem", "completion", "category"]):
+            rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+            digest.update("".join(f"{len(text or '')}:{text or ''}" for row in rows for text in row).encode())
         return digest.hexdigest()
 
     def dropped_counts(self) -> dict[str, int]:

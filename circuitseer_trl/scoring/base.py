@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from circuitseer_trl.artifacts import library_versions, sealed, write_card
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.distributed.processes import on_main_rank
+from circuitseer_trl.distributed.shard_folders import ShardFolder
 from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.row_shards import run_row_shards
@@ -177,10 +178,15 @@ class Scorer(ABC):
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """The scores of a pool: the Parquet rows in the pool's order, and the card."""
+    """The scores of a pool: the shards of their table, whose rows are in the pool's order, and the card."""
 
-    table: pa.Table
+    shards: ShardFolder
     card: dict[str, Any]
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All rows, in memory."""
+        return self.shards.read_all()
 
     @property
     def scores(self) -> np.ndarray:
@@ -219,11 +225,12 @@ def score_pool(
     def compute(examples: list[Example]) -> pa.Table:
         return score_table(examples, bound.score_batch(examples), schema)
 
-    table = run_row_shards(pool, output_dir / "scores", made_from, compute, "Scores", columns=schema)
+    shards = run_row_shards(pool, output_dir / "scores", made_from, compute, "Scores", columns=schema)
+    table = shards.read_all()
     check_scores(table)
     card = score_card(table, pool, made_from, bound.summary(table)) | {"seconds": round(time.monotonic() - started, 2)}
     on_main_rank(lambda: write_card(output_dir / "scores.json", card))
-    return ScoreTable(table, card)
+    return ScoreTable(shards, card)
 
 
 def score_schema(scorer: Scorer) -> pa.Schema:

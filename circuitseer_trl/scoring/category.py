@@ -98,10 +98,10 @@ class CategoryScorer(Scorer):
             "embedding_model": self.embedding_model,
             **self._embedding_digest,
         }
-        table = run_row_shards(pool, output_dir / "embeddings", made_from, self._embeddings, "Embeddings")
+        folder = run_row_shards(pool, output_dir / "embeddings", made_from, self._embeddings, "Embeddings")
         embedder.cache_clear()  # frees the memory before the rows are scored
         made_from |= {"num_clusters": number, "cluster_seed": self.cluster_seed}
-        self._labels = fitted_file(output_dir, "clusters", made_from, lambda: self._clusters(table, number))
+        self._labels = fitted_file(output_dir, "clusters", made_from, lambda: self._clusters(folder.read_all(), number))
 
     def _embeddings(self, examples: list[Example]) -> pa.Table:
         vectors = embed([example.problem for example in examples], self.embedding_model)

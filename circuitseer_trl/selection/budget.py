@@ -70,7 +70,7 @@ def token_budget(most: int, pool: Pool, reference: Reference, output_dir: str | 
         )
 
     made_from = {"pool": pool.fingerprint, "tokenizer": model_fingerprint(reference.name, reference.revision)}
-    table = run_row_shards(pool, Path(output_dir) / "tokens", made_from, compute, "Training tokens")
+    table = run_row_shards(pool, Path(output_dir) / "tokens", made_from, compute, "Training tokens").read_all()
     return TokenBudget(most, table["num_problem_tokens"].to_numpy(), table["num_completion_tokens"].to_numpy())
 
 

@@ -18,7 +18,7 @@ def make(folder: Path, made_from: dict[str, object], calls: list[int]) -> list[i
         calls.append(shard)
         return pa.table({"value": [shard * 10, shard * 10 + 1]})
 
-    return run_shards(folder, 3, made_from, compute, "Test")["value"].to_pylist()
+    return run_shards(folder, 3, made_from, compute, "Test").read_all()["value"].to_pylist()
 
 
 def test_missing_shards_only(tmp_path: Path):
@@ -100,7 +100,7 @@ def test_rows_and_columns_must_be_those_of_the_step(tmp_path: Path):
     def run(name: str, column: str) -> pa.Table:
         schema = pa.schema([("uid", pa.string()), (column, pa.int64())])
         table = pa.Table.from_pylist([{"uid": name, column: 1}], schema=schema)
-        return run_shards(tmp_path / "x", 1, {}, lambda shard: table, "Test", lambda shard: [name], schema)
+        return run_shards(tmp_path / "x", 1, {}, lambda shard: table, "Test", lambda shard: [name], schema).read_all()
 
     assert run("a", "score").to_pylist() == [{"uid": "a", "score": 1}]
     assert run("b", "score").to_pylist() == [{"uid": "b", "score": 1}]
