@@ -1,17 +1,15 @@
 """How does a process reuse freed memory, and give back what it does not need?"""
 
 import ctypes
-import mmap
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pyarrow as pa
 import torch
 
 # mallopt(3) of glibc
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
-_MADV_PAGEOUT = 21  # madvise(2)
+_MADV_DONTNEED = 4  # madvise(2)
 _GLIBC_MMAP_MAX, _GLIBC_LARGEST_MMAP_THRESHOLD = 65536, 32 * 2**20
 
 
@@ -38,19 +36,19 @@ def reuse_freed_memory() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
-def give_back_pages(table: pa.Table) -> None:
-    """Tells the system that the memory of a table from a mapped file is not needed soon. Its content stays readable.
+def give_back_mapped_files() -> None:
+    """Tells the system that this process does not need the pages of Arrow files that it has mapped. Their content stays readable.
 
-    Pages of mapped files count as memory of the process, and stay until others need them: a pass over a pool would seem to need
-    as much memory as the pool. Only Linux does this.
+    Such pages count as memory of the process and stay until others need them: a pass over a pool would seem to need as much
+    memory as the pool has. Only Linux does this.
     """
     if platform.system() != "Linux":
         return
-    libc, page = ctypes.CDLL(None), mmap.PAGESIZE
-    for column in table.columns:
-        for chunk in column.chunks:
-            for buffer in chunk.buffers():
-                if buffer is not None and buffer.size >= page:
-                    start = buffer.address // page * page
-                    size = buffer.address + buffer.size - start
-                    libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _MADV_PAGEOUT)
+    libc = ctypes.CDLL(None)
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+        for line in maps:
+            if line.endswith(".arrow\n"):
+                addresses, access, *_ = line.split(maxsplit=2)
+                start, stop = (int(address, 16) for address in addresses.split("-"))
+                if access == "r--s":  # of a file, and only read: nothing is lost
+                    libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), _MADV_DONTNEED)

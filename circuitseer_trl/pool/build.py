@@ -2,17 +2,21 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import datasets
 import numpy as np
 
+from circuitseer_trl.distributed.allocator import give_back_mapped_files
 from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.pool.converted import READER_VERSION
+from circuitseer_trl.pool.repeats import repeated_names
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.pool.sources import read_dataset
 from circuitseer_trl.pool.texts import content_uid, usable_labels, usable_text
 
+BATCH_ROWS = 10_000
 POOL_COLUMNS = {
     "row": "int64",
     "uid": "string",
@@ -40,6 +44,7 @@ def _normalise(
         labels = usable_labels(record, columns, content)
         for key, value in (labels | text | {"row": row, "reason": text["reason"] or labels["reason"]}).items():
             output[key].append(value)
+    give_back_mapped_files()
     return output
 
 
@@ -100,34 +105,60 @@ def build_pool(
             remove_columns=needed.column_names,
             features=features,
         )
-    reasons = np.asarray(rows["reason"])
-    usable = rows.select(np.flatnonzero(reasons == "")).remove_columns("reason")
+    usable, dropped = _parted(rows)
     if len(usable) == 0:
-        counts = ", ".join(f"{reason} ({count})" for reason, count in Counter(reasons.tolist()).items())
+        counts = ", ".join(f"{reason} ({count})" for reason, count in Counter(dropped["reason"]).items())
         raise ValueError(
             f"No row of the pool {name} can be used: {counts}. Check `prompt_column` and `completion_column`."
         )
-    usable = _with_distinct_uids(usable, id_column)
-    return Pool(usable, rows.select(np.flatnonzero(reasons != "")), dataset, name)
+    return Pool(_with_distinct_uids(usable, id_column), dropped, dataset, name)
+
+
+def _parted(rows: datasets.Dataset) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """The usable rows, without the column `reason`, and the dropped ones."""
+    dropped: list[int] = []
+    for start, batch in _values(rows, "reason"):
+        dropped += [start + place for place, reason in enumerate(batch) if reason]
+    usable = rows.remove_columns("reason")
+    if dropped:  # the places of the others take 8 bytes a row
+        usable = usable.select(np.delete(np.arange(len(rows)), dropped))
+    return usable, rows.select(dropped)
+
+
+def _values(rows: datasets.Dataset, column: str) -> Iterator[tuple[int, list[Any]]]:
+    """The values of a column, some at a time, with the place of the first."""
+    view = rows.select_columns([column]).with_format("arrow")
+    for start in range(0, len(rows), BATCH_ROWS):
+        yield start, view[start : start + BATCH_ROWS][column].to_pylist()
+        give_back_mapped_files()
 
 
 def _with_distinct_uids(usable: datasets.Dataset, id_column: str | None) -> datasets.Dataset:
-    uids = list(usable["uid"])
-    counts = Counter(uids)
-    if len(counts) == len(uids):
+    uids = usable.select_columns(["uid"]).with_format("arrow")
+    repeated = repeated_names(
+        (batch for _, batch in _values(usable, "uid")), len(usable), lambda places: uids[places]["uid"].to_pylist()
+    )
+    if not repeated:
         return usable
     if id_column is not None:
-        twice = [uid for uid, count in counts.items() if count > 1]
+        twice = uids[[place for place, before in repeated.items() if before == 0]]["uid"].to_pylist()
         raise ValueError(
             f"Column {id_column!r} (`id_column`) does not identify the rows: {len(twice)} values stand in more than one row, "
             f"for instance {twice[:3]}. Leave `id_column` out to name rows by their content."
         )
-    seen: Counter[str] = Counter()
-    distinct = []
-    for uid in uids:
-        seen[uid] += 1
-        distinct.append(uid if seen[uid] == 1 else f"{uid}-{seen[uid]}")
-    return usable.remove_columns("uid").add_column("uid", distinct)
+    later = {place: before + 1 for place, before in repeated.items() if before > 0}
+    return usable.map(
+        _renamed,
+        batched=True,
+        with_indices=True,
+        input_columns=["uid"],
+        fn_kwargs={"later": later},
+        features=usable.features,
+    )
+
+
+def _renamed(uids: list[str], rows: list[int], later: dict[int, int]) -> dict[str, list[str]]:
+    return {"uid": [f"{uid}-{later[row]}" if row in later else uid for uid, row in zip(uids, rows, strict=True)]}
 
 
 def load_pool(

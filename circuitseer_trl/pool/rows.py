@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from circuitseer_trl.artifacts import write_table
-from circuitseer_trl.distributed.allocator import give_back_pages
+from circuitseer_trl.distributed.allocator import give_back_mapped_files
 from circuitseer_trl.pool.solution_steps import num_steps
 
 
@@ -64,20 +64,15 @@ class Pool:
         """Some columns of all rows, some rows at a time. What was read does not stay in memory."""
         view = self.examples.select_columns(list(columns)).with_format("arrow")
         for start in range(0, len(self), size):
-            table = view[start : start + size]
-            yield table
-            self._give_back(table)
+            yield view[start : start + size]
+            give_back_mapped_files()
 
     def take(self, indices: Iterable[int]) -> list[Example]:
         """The examples at the given positions among the usable rows."""
         table = self.examples.with_format("arrow")[indices if isinstance(indices, range) else list(indices)]
         examples = [Example(**row) for row in table.to_pylist()]
-        self._give_back(table)
+        give_back_mapped_files()
         return examples
-
-    def _give_back(self, table: pa.Table) -> None:
-        if self.examples.cache_files:  # in mapped files, not in memory
-            give_back_pages(table)
 
     def uids_of(self, start: int, stop: int) -> list[str]:
         """The uids of the usable rows from `start` to `stop`."""
