@@ -71,7 +71,7 @@ class SoftSampler(Sampler):
             )
         if size > counts.positive:
             raise ValueError(
-                f"Cannot draw {size} examples: only {counts.positive} of {counts.rows} have a score above zero. "
+                f"Cannot draw {size} examples: only {counts.positive} of {counts.scored} have a score above zero. "
                 "Lower `budget_ratio`, or set `sampling: top_k`."
             )
 

@@ -37,7 +37,7 @@ def choose_in_one_pass(
         start += len(table)
         scores = _scores(table)
         counts.add(scores, table["uid"])
-        drawable = sampler.drawable(scores) & np.isfinite(scores) & (~sampler.draws_by_scores | (scores >= 0))
+        drawable = sampler.drawable(scores) & np.isfinite(scores) & ((scores >= 0) | (not sampler.draws_by_scores))
         kept.append(table.append_column("place", places).filter(pa.array(drawable)))
         waiting += len(kept[-1])
         if waiting > SLACK_ROWS:
