@@ -11,9 +11,11 @@ import yaml
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.evaluation.benchmark_files import benchmark_named, paper_benchmarks
-from circuitseer_trl.pool.cleaning import WORD, near_duplicates, overlapping, read_texts
+from circuitseer_trl.pool.known_texts import KnownNgrams, read_texts
 from circuitseer_trl.pool.load import pool_from_config
+from circuitseer_trl.pool.near_duplicates import near_duplicates
 from circuitseer_trl.pool.sources import read_dataset
+from circuitseer_trl.pool.word_ngrams import WORD
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
 from tests.conftest import PROBLEMS, ROOT
@@ -64,6 +66,12 @@ def test_near_duplicates_are_those_of_comparing_all_pairs(similarity: float):
     expected = brute_force_duplicates(texts, similarity)
     assert 10 < len(expected) < 240
     assert near_duplicates(texts, similarity) == expected
+
+
+def overlapping(texts: list[str], others: list[str], size: int) -> dict[int, int]:
+    known = KnownNgrams(others, size)
+    found = {place: known.first_shared(text) for place, text in enumerate(texts)}
+    return {place: other for place, other in found.items() if other is not None}
 
 
 @pytest.mark.parametrize("size", [1, 4, 13])
