@@ -1,6 +1,6 @@
 """Which rows must leave the pool before scoring? Copies of other rows, and problems of benchmarks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -8,9 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from circuitseer_trl.distributed.processes import on_main_rank
+from circuitseer_trl.extras import require_extra
 from circuitseer_trl.pool.known_texts import KnownNgrams, read_texts
+from circuitseer_trl.pool.minhash import hashed_near_duplicates
 from circuitseer_trl.pool.near_duplicates import near_duplicates
 from circuitseer_trl.pool.rows import Pool
+
+# Above it near-duplicates are found by MinHash: comparing all texts exactly takes 5 KB of memory a row.
+MAX_EXACT_ROWS = 250_000
 
 
 def overlapping(pool: Pool, sources: Sequence[Mapping[str, Any]], ngram_size: int) -> dict[int, tuple[str, str]]:
@@ -26,14 +31,47 @@ def overlapping(pool: Pool, sources: Sequence[Mapping[str, Any]], ngram_size: in
     known = KnownNgrams(texts, ngram_size)
     found: dict[int, tuple[str, str]] = {}
     position = 0
-    for batch in pool.batches(["problem"]):
-        for problem in batch["problem"].to_pylist():
+    for problems in problem_batches(pool):
+        for problem in problems:
             other = known.first_shared(problem)
             if other is not None:
                 name, row = of[other]
                 found[position] = f"overlaps {name}", f"{name} row {row}"
             position += 1
     return found
+
+
+def problem_batches(pool: Pool) -> Iterator[list[str]]:
+    return (batch["problem"].to_pylist() for batch in pool.batches(["problem"]))
+
+
+def twins(pool: Pool, similarity: float, without: Collection[int]) -> dict[int, tuple[str, str]]:
+    """Positions of the rows whose problem is almost that of an earlier row that stays; each with reason and detail.
+
+    Args:
+        pool: The pool.
+        similarity: As in `near_duplicates`.
+        without: Positions of rows that have left the pool.
+    """
+
+    def batches() -> Iterator[list[str]]:
+        position = 0
+        for problems in problem_batches(pool):
+            # A text without words is like no other.
+            yield ["" if place in without else text for place, text in enumerate(problems, position)]
+            position += len(problems)
+
+    if len(pool) <= MAX_EXACT_ROWS:
+        found = near_duplicates([text for batch in batches() for text in batch], similarity)
+    else:
+        texts = pool.examples.select_columns(["problem"]).with_format("arrow")
+        found = hashed_near_duplicates(
+            batches(), len(pool), similarity, lambda place: texts[place : place + 1]["problem"][0].as_py()
+        )
+    uids = pool.examples.select_columns(["uid"]).with_format("arrow")
+    firsts = sorted(set(found.values()))
+    uid_of = dict(zip(firsts, uids[firsts]["uid"].to_pylist() if firsts else [], strict=True))
+    return {later: ("near-duplicate", f"of {uid_of[first]}") for later, first in found.items()}
 
 
 def clean_pool(
@@ -52,18 +90,17 @@ def clean_pool(
 
     Raises:
         ValueError: No row is left.
+        ImportError: The pool has more than `MAX_EXACT_ROWS` rows, and the package for MinHash is not installed.
     """
     if dedup_similarity is None and not decontaminate_against:
         return pool
+    if dedup_similarity is not None and len(pool) > MAX_EXACT_ROWS:
+        require_extra("dedup", f"`dedup_similarity` for more than {MAX_EXACT_ROWS:,} rows", "rensa")
 
     def find() -> dict[int, tuple[str, str]]:
         dropped = overlapping(pool, decontaminate_against, ngram_size) if decontaminate_against else {}
         if dedup_similarity is not None:
-            problems = list(pool.examples["problem"])
-            rest = [position for position in range(len(problems)) if position not in dropped]
-            twins = near_duplicates([problems[position] for position in rest], dedup_similarity)
-            for later, first in twins.items():
-                dropped[rest[later]] = ("near-duplicate", f"of {pool.uids[rest[first]]}")
+            dropped |= twins(pool, dedup_similarity, dropped.keys())
         return dropped
 
     cleaning = {

@@ -11,6 +11,11 @@ from circuitseer_trl.pool.word_ngrams import word_ngrams
 DEDUP_NGRAM_SIZE = 5  # words, as in FineWeb's search for near-duplicates (Penedo et al. 2024)
 
 
+def is_similar(num_common: int, num_left: int, num_right: int, similarity: float) -> bool:
+    """Whether two sets have at least a Jaccard similarity. Rounding must not lose a pair: 0.7 * 10 is above 7 in binary."""
+    return num_common >= similarity * (num_left + num_right - num_common) - 1e-9
+
+
 def near_duplicates(texts: Sequence[str], similarity: float) -> dict[int, int]:
     """Positions of texts whose word 5-grams are similar to those of an earlier text that stays, and that text's position.
 
@@ -30,11 +35,11 @@ def near_duplicates(texts: Sequence[str], similarity: float) -> dict[int, int]:
     found: dict[int, int] = {}
     having: defaultdict[int, list[int]] = defaultdict(list)  # for each rare n-gram the earlier texts with it
     for position, own in enumerate(sets):
-        # Rounding must neither lose a pair nor add one: 0.7 * 10 is above 7 in binary.
+        # Rounding must not lose a pair.
         prefix = own[: len(own) - math.ceil(similarity * len(own) - 1e-9) + 1].tolist() if len(own) else []
         for earlier in sorted({other for gram in prefix for other in having[gram]}):
             common = len(np.intersect1d(own, sets[earlier], assume_unique=True))
-            if common >= similarity * (len(own) + len(sets[earlier]) - common) - 1e-9:
+            if is_similar(common, len(own), len(sets[earlier]), similarity):
                 found[position] = earlier
                 break
         else:

@@ -33,3 +33,11 @@ def word_ngrams(texts: Sequence[str], size: int) -> tuple[np.ndarray, np.ndarray
         grams = np.unique(pairs, return_inverse=True)[1]
     within = owner_of[:num_grams] == owner_of[size - 1 :]
     return grams[:num_grams][within], owner_of[:num_grams][within]
+
+
+def ngram_set(text: str, size: int) -> frozenset[str]:
+    """The runs of words of one text, as in `word_ngrams`, each written out."""
+    words = WORD.findall(text.lower())
+    if not words:
+        return frozenset()
+    return frozenset(" ".join(words[start : start + size]) for start in range(max(1, len(words) - size + 1)))
