@@ -18,7 +18,7 @@ def mixed(state: int) -> int:
     return state ^ (state >> 31)
 
 
-def hash_of(text: str) -> "hashlib._Hash":
+def hash_of(text: str) -> "hashlib.blake2b":
     return hashlib.blake2b(text.encode(), digest_size=8)
 
 

@@ -18,7 +18,7 @@ from circuitseer_trl.circuits.heads import HeadSet, configured_grid
 from circuitseer_trl.circuits.model_race import sweep_cost
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.distributed.allocator import reuse_freed_memory
+from circuitseer_trl.distributed.allocator import resident_bytes, reuse_freed_memory
 from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.modeling.losses import response_losses
 from circuitseer_trl.modeling.memory import KEPT_BY_A_CPU_SWEEP, activation_bytes, attribution_bytes, sweep_tokens
@@ -234,7 +234,9 @@ def spent(started: float) -> str:
     if torch.cuda.is_available():
         memory = torch.cuda.max_memory_allocated()
     else:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        # On Linux `ru_maxrss` counts the memory of the program that has started this one.
+        unit = 1 if sys.platform == "darwin" else 1024
+        memory = resident_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     processes = process_state().num_processes
     return (
         f"Took {duration(time.monotonic() - started)} with {processes} process{'es' if processes > 1 else ''}, "
