@@ -388,13 +388,28 @@ class SelectionConfig:
 
 @dataclass
 class DryRunConfig:
-    """The key of the selection steps that does not belong in a recipe."""
+    """The keys of the selection steps that do not belong in a recipe."""
 
-    groups: ClassVar[Groups] = {"output": ("dry_run",)}
+    groups: ClassVar[Groups] = {"output": ("dry_run", "price_per_hour")}
 
     dry_run: bool = field(
-        default=False, metadata={"help": "Run each step on a few rows, print the estimated cost of the run, and stop."}
+        default=False,
+        metadata={
+            "help": "Run each step on a few rows, print the estimated cost of the run and of larger pools, and stop."
+        },
     )
+    price_per_hour: float | None = field(
+        default=None,
+        metadata={
+            "help": "Dollars an hour of one process with its GPU. `dry_run` then gives dollars as well as hours."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.price_per_hour is not None:
+            check_positive("price_per_hour", self.price_per_hour)
+            if not self.dry_run:
+                raise ValueError("`price_per_hour` is for `--dry_run`, and a run has no use for it. Leave it out.")
 
 
 # Keys that a selection step accepts but does not use, so that one recipe serves all three steps.

@@ -69,13 +69,15 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.distributed.processes import on_main_rank, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate_heads, spent
+    from circuitseer_trl.selection.reckoning import reckoning
     from circuitseer_trl.selection.steps import detect_heads, reference_from_config
 
     reference = reference_from_config(config, pool_config.chat)
     check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:
-        say(cost_table(estimate_heads(config, pool, reference)))
+        costs = estimate_heads(config, pool, reference)
+        say(cost_table(costs) + reckoning(costs, pool, run.price_per_hour))
         return
     heads = detect_heads(config, pool, reference)
     text = f"{describe(heads)}\nWritten to {config.output_dir}/heads.json. {spent(started)}"

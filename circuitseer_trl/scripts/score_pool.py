@@ -56,13 +56,15 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.distributed.processes import on_main_rank, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
+    from circuitseer_trl.selection.reckoning import reckoning
     from circuitseer_trl.selection.steps import SelectionSteps
 
     steps = SelectionSteps.from_config(config, pool_config.chat)  # raises before the pool is read
     check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:
-        say(cost_table(estimate(steps, pool)))
+        costs = estimate(steps, pool)
+        say(cost_table(costs) + reckoning(costs, pool, run.price_per_hour))
         return
     scores = steps.score(pool)
     text = f"{describe(scores, pool)}\nWritten to {config.output_dir}/scores. {spent(started)}"

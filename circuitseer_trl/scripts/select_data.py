@@ -54,6 +54,7 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
     from circuitseer_trl.selection.examples import as_text, example_rows, stored_examples
+    from circuitseer_trl.selection.reckoning import reckoning
     from circuitseer_trl.selection.steps import SelectionSteps
     from circuitseer_trl.tracking import check_tracker, start_run
 
@@ -62,7 +63,8 @@ def main(args: Sequence[str] | None = None) -> None:
     check_only_writer(config.output_dir)
     pool = pool_from_config(pool_config)
     if run.dry_run:
-        say(cost_table(estimate(steps, pool)))
+        costs = estimate(steps, pool)
+        say(cost_table(costs) + reckoning(costs, pool, run.price_per_hour))
         return
     if config.report_to == "wandb":
         start_run("select")

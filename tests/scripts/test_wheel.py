@@ -38,6 +38,7 @@ EXTRAS = (
     "openai",
     "sentence_transformers",
     "kronfluence",
+    "rensa",
 )
 
 
