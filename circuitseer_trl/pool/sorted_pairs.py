@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-PAIRS_PER_FILE = 1 << 21
+PAIRS_PER_FILE = 1 << 20
 _PAIR = np.dtype([("key", np.uint64), ("value", np.int64)])
 
 

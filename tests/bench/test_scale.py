@@ -37,7 +37,10 @@ def test_the_memory_of_a_child_is_its_own():
     assert run.output == "ended\n"
 
 
-def test_the_slow_way_draws_as_the_sampler(tmp_path: Path, tokenizer: PreTrainedTokenizerFast):
+def test_the_slow_way_draws_as_the_sampler(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(scale_rows, "ROWS_PER_FILE", 100)
     scale_rows.write_rows(tmp_path / "rows", 300, seed=2)
     pool = pool_from_config(PoolConfig(str(tmp_path / "rows")))
     scores = [float(len(tokenizer(example.problem, add_special_tokens=False)["input_ids"])) for example in pool]
