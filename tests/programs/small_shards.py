@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from circuitseer_trl.artifacts import write_table
 from circuitseer_trl.command_line import run_command
-from circuitseer_trl.distributed import shards
+from circuitseer_trl.distributed import executors
 from circuitseer_trl.modeling import stored_losses
 from circuitseer_trl.pool import row_shards
 from circuitseer_trl.scripts import select_data
@@ -25,5 +25,5 @@ def write_slowly(path: str | Path, table: pa.Table, of: str | None = None) -> No
 
 if __name__ == "__main__":
     stored_losses.ROWS_PER_SHARD = row_shards.ROWS_PER_SHARD = 8
-    shards.write_table = write_slowly
+    executors.write_table = write_slowly
     sys.exit(run_command(select_data.main))
