@@ -101,7 +101,7 @@ def executing(config: ExecutorConfig) -> Iterator[None]:
             "`executor: ray` is for one process, but this is a launch of several ranks, which divide the shards themselves. "
             "Start the command without `accelerate launch`, or leave `executor` out."
         )
-    from circuitseer_trl.distributed.ray_executor import RayActors
+    from circuitseer_trl.distributed.ray_executor import ray_actors
 
-    with RayActors(config.num_actors, config.ray_address) as actors, using(actors):
+    with ray_actors(config.num_actors, config.ray_address) as actors, using(actors):
         yield

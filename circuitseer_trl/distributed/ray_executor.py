@@ -1,33 +1,31 @@
 """Actors of a Ray cluster compute the shards that are missing, and write the files themselves.
 
-The driver hands out numbers of shards, one at a time, and hears only that a file is there. An actor that died is replaced, and
+The command hands out numbers of shards, one at a time, and hears only that a file is there. An actor that died is replaced, and
 its shard goes to another. Results are files, so nothing depends on which actor has made one.
 """
 
 import gc
 import logging
-import os
 import pickle
 import socket
 import traceback
-from collections import Counter, deque
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from circuitseer_trl.distributed.allocator import reuse_freed_memory
 from circuitseer_trl.distributed.executors import ShardWork
-from circuitseer_trl.extras import require_extra
+from circuitseer_trl.distributed.ray_cluster import ray_cluster
 
 logger = logging.getLogger(__name__)
 
 MOST_TRIES = 3
-CONNECT_SECONDS = 10.0
-PLACE_SECONDS = 30.0
+PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -39,28 +37,27 @@ class Failure:
     """
 
     message: str
-    wrong_input: bool
+    wrong_input: bool = False
 
 
 class ShardActor:
-    """A worker of its own process. It keeps what it has loaded for the next shard of the same work."""
+    """A process that makes shards. It keeps what it has loaded for the next shard of the same work."""
 
-    def __init__(self, has_gpu: bool) -> None:
+    def __init__(self) -> None:
         self._work: tuple[str, ShardWork] | None = None
         self._memory = ExitStack()
         self._memory.enter_context(reuse_freed_memory())  # until the process ends
-        if torch.cuda.is_available() != has_gpu:
-            here, there = ("no GPU", "one") if has_gpu else ("a GPU", "none")
-            self._refusal: str | None = (
-                f"The actor on {socket.gethostname()} has {here}, and the machine of the command has {there}. Numbers depend on "
-                "it. Start the command on a machine like those of the actors."
-            )
-        else:
-            self._refusal = None
 
-    def ready(self) -> str | None:
+    def ready(self, has_gpu: bool) -> Failure | None:
         """Says that the actor has started, or why it cannot be used."""
-        return self._refusal
+        if torch.cuda.is_available() == has_gpu:
+            return None
+        here, there = ("no GPU", "one") if has_gpu else ("a GPU", "none")
+        return Failure(
+            f"The actor on {socket.gethostname()} has {here}, and the machine of the command has {there}. Numbers depend on it. "
+            "Start the command on a machine like those of the actors.",
+            wrong_input=True,
+        )
 
     def make(self, key: str, holder: list[Any], shard: int) -> Failure | None:
         """Makes a shard of a work, which is read once.
@@ -77,169 +74,148 @@ class ShardActor:
                 self._work = key, pickle.loads(ray.get(holder[0]))
                 gc.collect()
             self._work[1].make(shard)
-        except Exception as error:
-            wrong = isinstance(error, ValueError | ImportError)
-            return Failure(str(error) if wrong else traceback.format_exc(), wrong)
+        except (ValueError, ImportError) as error:
+            return Failure(str(error), wrong_input=True)
+        except Exception:
+            return Failure(traceback.format_exc())
         return None
 
 
 @dataclass
 class RayActors:
-    """Actors of a Ray cluster, which is joined or started for the block.
+    """Actors of the Ray cluster that this process has joined. They stay from one folder of shards to the next.
 
     Attributes:
-        num_actors: Their number; None is one for each GPU of the cluster, or one for each CPU where this machine has no GPU.
-        address: Of the cluster; None takes `RAY_ADDRESS`, and starts a cluster on this machine where that is not set.
+        most: The largest number of them; None is one for each GPU of the cluster, or one for each CPU where this machine has
+            no GPU.
     """
 
-    num_actors: int | None = None
-    address: str | None = None
+    most: int | None = None
     _actors: list[Any] = field(default_factory=list, init=False)
-    _own_cluster: bool = field(default=False, init=False)
-
-    def __enter__(self) -> Self:
-        require_extra("ray", "`executor: ray`", "ray")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        import ray
-
-        if not ray.is_initialized():
-            self._join()
-            self._own_cluster = True
-        if torch.cuda.is_available() and not ray.cluster_resources().get("GPU"):
-            self.__exit__(None, None, None)
-            raise ValueError(
-                "This machine has a GPU, but the Ray cluster has none. Start Ray with GPUs (`ray start --num-gpus N`), or set "
-                "CUDA_VISIBLE_DEVICES to nothing to compute without them."
-            )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        import ray
-
-        for actor in self._actors:
-            ray.kill(actor)
-        self._actors.clear()
-        if self._own_cluster:
-            ray.shutdown()
-
-    def _join(self) -> None:
-        import ray
-
-        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-        address = self.address or os.environ.get("RAY_ADDRESS") or "local"
-        if address == "local":
-            ray.init(address="local", include_dashboard=False, num_cpus=self.num_actors, **quiet)
-            return
-        check_answers(address)
-        try:
-            ray.init(address=address, **quiet)
-        except ConnectionError as error:
-            raise ValueError(f"No Ray cluster can be joined at {address}: {error}") from error
 
     @property
     def size(self) -> int:
-        """How many actors there are to be."""
         import ray
 
-        found = ray.cluster_resources().get("GPU" if torch.cuda.is_available() else "CPU", 1)
-        return self.num_actors or max(1, int(found))
-
-    def _start(self) -> Any:
-        import ray
-
-        has_gpu = torch.cuda.is_available()
-        remote = ray.remote(num_cpus=1, num_gpus=int(has_gpu), max_restarts=0)(ShardActor)
-        actor = remote.remote(has_gpu)
-        self._actors.append(actor)
-        return actor
-
-    def _drop(self, actor: Any) -> None:
-        import ray
-
-        self._actors.remove(actor)
-        ray.kill(actor)
+        place = "GPU" if torch.cuda.is_available() else "CPU"
+        return self.most or max(1, int(ray.cluster_resources().get(place, 1)))
 
     def run(self, work: ShardWork) -> None:
-        """Has the actors compute the shards.
+        """Has the actors compute the shards of a folder.
 
         Raises:
             ValueError: The input is wrong, or the actors cannot be used.
-            RuntimeError: A shard failed, or ended its actor, three times. What is finished stays.
+            RuntimeError: A shard failed, or ended its actor, three times.
         """
+        if work.todo:
+            while len(self._actors) < min(self.size, len(work.todo)):
+                self.start()
+            with tqdm(total=len(work.todo), desc=work.description, unit="shard") as progress:
+                _Run(self, work, progress).finish()
+
+    def start(self) -> Any:
+        """Starts an actor, as soon as the cluster has a place for it."""
         import ray
 
-        if not work.todo:
-            return
-        holder = [ray.put(ray.cloudpickle.dumps(work))]
-        waiting, tries = deque(work.todo), Counter[int]()
-        running: dict[Any, tuple[Any, int | None]] = {}
-        while len(self._actors) < min(self.size, len(work.todo)):
-            self._start()
-        for actor in self._actors:
-            running[actor.ready.remote()] = actor, None
-        with tqdm(total=len(work.todo), desc=work.description, unit="shard") as progress:
-            while waiting or any(shard is not None for _, shard in running.values()):
-                done, _ = ray.wait(list(running), timeout=PLACE_SECONDS)
-                if not done:
-                    self._say_waiting(running)
-                for ref in done:
-                    actor, shard = running.pop(ref)
-                    failure = self._outcome(ref)
-                    if shard is not None and failure is None:
-                        progress.update()
-                    if failure is not None:
-                        if failure.wrong_input:
-                            raise ValueError(failure.message)
-                        if shard is not None:
-                            tries[shard] += 1
-                            if tries[shard] == MOST_TRIES:
-                                path = work.folder.path(shard)
-                                raise RuntimeError(
-                                    f"Shard {shard} ({path}) failed on {MOST_TRIES} actors. What is finished stays. The last "
-                                    f"one: {failure.message}"
-                                )
-                            waiting.append(shard)
-                        self._drop(actor)
-                        if waiting:
-                            actor = self._start()
-                            running[actor.ready.remote()] = actor, None
-                    elif waiting:
-                        shard = waiting.popleft()
-                        running[actor.make.remote(holder[0].hex(), holder, shard)] = actor, shard
+        place = {"num_cpus": 1, "num_gpus": int(torch.cuda.is_available())}
+        self._actors.append(ray.remote(**place)(ShardActor).remote())
+        return self._actors[-1]
+
+    def end(self, actor: Any) -> None:
+        import ray
+
+        self._actors.remove(actor)
+        with suppress(ray.exceptions.RayError):
+            ray.kill(actor)
+
+    def end_all(self) -> None:
+        for actor in list(self._actors):
+            self.end(actor)
+
+    def all(self) -> list[Any]:
+        return list(self._actors)
+
+
+class _Run:
+    """The shards of one folder, from the first that is handed out to the last file."""
+
+    def __init__(self, actors: RayActors, work: ShardWork, progress: tqdm) -> None:
+        import ray
+
+        self.actors, self.work, self.progress = actors, work, progress
+        self.holder = [ray.put(ray.cloudpickle.dumps(work))]
+        self.waiting = work.todo[::-1]
+        self.tries = Counter[int | None]()  # of each shard; of starts of actors, since the last that was well
+        self.idle: list[Any] = []
+        # Of each call, its actor and its shard. A call without a shard tells when the actor has started.
+        self.calls: dict[Any, tuple[Any, int | None]] = {}
+        for actor in actors.all():
+            self.greet(actor)
+
+    def greet(self, actor: Any) -> None:
+        self.calls[actor.ready.remote(torch.cuda.is_available())] = actor, None
+
+    def finish(self) -> None:
+        import ray
+
+        warned = False
+        while self.waiting or any(shard is not None for _, shard in self.calls.values()):
+            done, _ = ray.wait(list(self.calls), timeout=PATIENCE_SECONDS)
+            if not done and not warned and all(shard is None for _, shard in self.calls.values()):
+                warned = True
+                logger.warning(
+                    "No actor has started yet: the Ray cluster has no free place for one. The command waits."
+                )
+            for call in done:
+                self.settle(call, *self.calls.pop(call))
+
+    def settle(self, call: Any, actor: Any, shard: int | None) -> None:
+        """Takes the result of a call, and gives the actors that have nothing to do the next shards."""
+        failure = self.result(call)
+        if failure is None:
+            self.progress.update(shard is not None)
+            self.tries[None] = 0
+            self.idle.append(actor)
+        else:
+            self.replace(actor, shard, failure)
+        while self.waiting and self.idle:
+            actor, shard = self.idle.pop(), self.waiting.pop()
+            self.calls[actor.make.remote(self.holder[0].hex(), self.holder, shard)] = actor, shard
+
+    def replace(self, actor: Any, shard: int | None, failure: Failure) -> None:
+        """Has a new actor started for one that failed, and its shard tried again."""
+        if failure.wrong_input:
+            raise ValueError(failure.message)
+        self.actors.end(actor)
+        self.tries[shard] += 1
+        what = "An actor" if shard is None else f"Shard {shard} ({self.work.folder.path(shard)})"
+        if self.tries[shard] == MOST_TRIES:
+            how = "did not start" if shard is None else "failed on an actor"
+            raise RuntimeError(
+                f"{what} {how} {MOST_TRIES} times, and the command ends. Shards that are finished stay. The last failure: "
+                f"{failure.message}"
+            )
+        if shard is not None:
+            logger.warning("%s is tried again: %s", what, failure.message.splitlines()[-1])
+            self.waiting.insert(-2 * len(self.calls), shard)  # others come first, on actors that may be better
+        self.greet(self.actors.start())
 
     @staticmethod
-    def _outcome(ref: Any) -> Failure | None:
-        """What came of a call: None where all is well."""
+    def result(call: Any) -> Failure | None:
         import ray
 
         try:
-            result = ray.get(ref)
+            return ray.get(call)
         except ray.exceptions.RayError as error:
-            return Failure(f"its process ended ({type(error).__name__}: {error})", wrong_input=False)
-        return Failure(result, wrong_input=True) if isinstance(result, str) else result
-
-    def _say_waiting(self, running: dict[Any, Any]) -> None:
-        if all(shard is None for _, shard in running.values()):
-            logger.warning("No actor has started for %.0f s. The Ray cluster has no free place for one.", PLACE_SECONDS)
+            return Failure(f"The actor ended: {' '.join(str(error).split())}")
 
 
-def check_answers(address: str) -> None:
-    """Raises if nothing answers at the address of a cluster: Ray itself would try for minutes.
-
-    Raises:
-        ValueError: The address is none, or nothing answers there.
-    """
-    if address == "auto":
-        return
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise ValueError(f"`ray_address` must be HOST:PORT of a cluster's head, `auto` or `local`, got {address!r}.")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise ValueError(
-            f"No Ray cluster answers at {address} ({error}). Start one with `ray start --head`, or leave `ray_address` out, and "
-            "one is started on this machine."
-        ) from error
+@contextmanager
+def ray_actors(num_actors: int | None, address: str | None) -> Iterator[RayActors]:
+    """Joins or starts a Ray cluster for the block, and gives its actors."""
+    with ray_cluster(num_actors, address):
+        actors = RayActors(num_actors)
+        try:
+            yield actors
+        finally:
+            actors.end_all()
