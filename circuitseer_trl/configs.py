@@ -34,7 +34,7 @@ DifficultySource = Literal["judge", "column", "verdicts"]
 Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin", "prune", "reweight"]
 PruneStrategy = Literal["correct", "incorrect", "combined"]
 ReportTo = Literal["none", "wandb"]
-ExecutorName = Literal["ranks", "ray"]
+ExecutorName = Literal["ranks", "ray", "slurm"]
 Groups = Mapping[str, tuple[str, ...]]  # titles in the help, and the keys under each title
 
 
@@ -407,7 +407,8 @@ class ExecutorConfig:
     executor: ExecutorName = field(
         default="ranks",
         metadata={
-            "help": "ranks: this process, or the ranks of `accelerate launch`; ray: actors of a Ray cluster (docs/scale.md)."
+            "help": "ranks: this process, or the ranks of `accelerate launch`; ray: actors of a Ray cluster; slurm: a task of a "
+            "Slurm array computes its share (docs/scale.md)."
         },
     )
     num_actors: int | None = field(

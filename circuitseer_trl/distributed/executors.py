@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pyarrow as pa
 from tqdm import tqdm
@@ -45,7 +45,14 @@ class ShardWork:
 
 
 class Executor(Protocol):
-    """Computes the shards of folders."""
+    """Computes the shards of folders.
+
+    Attributes:
+        shares_folder: Whether other commands compute shards of the same folder at the same time.
+    """
+
+    @property
+    def shares_folder(self) -> bool: ...
 
     def run(self, work: ShardWork) -> None:
         """Computes the shards of a folder. All ranks call this; afterwards the files are there."""
@@ -53,6 +60,8 @@ class Executor(Protocol):
 
 class Ranks:
     """The ranks of a launch. Shards are divided among them; their number may differ from the run that was killed."""
+
+    shares_folder: ClassVar[bool] = False
 
     def run(self, work: ShardWork) -> None:
         state = process_state()
@@ -95,6 +104,12 @@ def executing(config: ExecutorConfig) -> Iterator[None]:
     """
     if config.executor == "ranks":
         yield
+        return
+    if config.executor == "slurm":
+        from circuitseer_trl.distributed.slurm_array import SlurmArray
+
+        with using(SlurmArray.of_this_job()):
+            yield
         return
     if is_launched():
         raise ValueError(

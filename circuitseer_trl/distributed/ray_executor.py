@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from tqdm import tqdm
@@ -89,6 +89,8 @@ class RayActors:
         most: The largest number of them; None is one for each GPU of the cluster, or one for each CPU where this machine has
             no GPU.
     """
+
+    shares_folder: ClassVar[bool] = False
 
     most: int | None = None
     _actors: list[Any] = field(default_factory=list, init=False)

@@ -44,16 +44,18 @@ def run_shards(
     """
     folder = Path(folder)
     made_from = made_from | {"num_shards": num_shards}
+    executor = chosen_executor()
     shards = ShardFolder(folder, num_shards, fingerprint(made_from), uids, columns)
 
     def prepare() -> list[int]:
         check_manifest(manifest_path(folder), made_from)
-        for abandoned in folder.glob(".*.tmp"):  # left by processes that were killed while they wrote
-            abandoned.unlink(missing_ok=True)
+        if not executor.shares_folder:
+            for abandoned in folder.glob(".*.tmp"):  # left by processes that were killed while they wrote
+                abandoned.unlink(missing_ok=True)
         return shards.to_compute()
 
     todo = on_main_rank(prepare)
-    chosen_executor().run(ShardWork.of(shards, todo, compute, description))
+    executor.run(ShardWork.of(shards, todo, compute, description))
     wait_for([shards.path(shard) for shard in range(num_shards)])
     return shards
 

@@ -73,8 +73,8 @@ def main(args: Sequence[str] | None = None) -> None:
     from circuitseer_trl.selection.steps import detect_heads, reference_from_config
 
     reference = reference_from_config(config, pool_config.chat)
-    check_only_writer(config.output_dir)
     with executing(execution):  # raises before the pool is read
+        check_only_writer(config.output_dir)
         pool = pool_from_config(pool_config)
         if run.dry_run:
             say(cost_table(estimate_heads(config, pool, reference)))

@@ -60,8 +60,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
     check_tracker(config.report_to)
     steps = SelectionSteps.from_config(config, pool_config.chat)  # raises before the pool is read
-    check_only_writer(config.output_dir)
     with executing(execution):  # raises before the pool is read
+        check_only_writer(config.output_dir)
         pool = pool_from_config(pool_config)
         if run.dry_run:
             say(cost_table(estimate(steps, pool)))
