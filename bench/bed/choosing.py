@@ -19,7 +19,6 @@ from circuitseer_trl.selection.budget import check_nested
 from circuitseer_trl.selection.noise import noise_seed
 from circuitseer_trl.selection.noise_filter import noise_filter, noise_losses
 from circuitseer_trl.selection.parts import check_signs, make_parts
-from circuitseer_trl.selection.steps import without_scores
 
 BATCH = 256
 # Keys of a plan's method that are the bed's own; the others are keys of a selection recipe.
@@ -113,7 +112,7 @@ def order_by(
     if config.noise_filter_ratio is not None:
         losses, judge = noise_losses(pool, reference, config.noise_filter_model, folder)
         noise = noise_filter(losses, config.noise_filter_ratio, judge)
-        table = without_scores(table, noise)
+        table = noise.of_table(table)
         scores = table["score"].to_numpy()
     if parts.combination is not None:
         scores = parts.combination.combine(table, pool.difficulty)

@@ -50,5 +50,5 @@ def give_back_mapped_files() -> None:
             if line.endswith(".arrow\n"):
                 addresses, access, *_ = line.split(maxsplit=2)
                 start, stop = (int(address, 16) for address in addresses.split("-"))
-                if access == "r--s":  # of a file, and only read: nothing is lost
+                if "w" not in access:  # nothing is lost
                     libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), _MADV_DONTNEED)

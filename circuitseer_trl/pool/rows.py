@@ -11,11 +11,10 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from circuitseer_trl.artifacts import write_table
 from circuitseer_trl.distributed.allocator import give_back_mapped_files
-from circuitseer_trl.pool.solution_steps import num_steps
+from circuitseer_trl.pool.figures import COLUMNS, PoolFigures, pool_figures
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,13 @@ class Pool:
             yield view[start : start + size]
             give_back_mapped_files()
 
+    def table(self, indices: Iterable[int]) -> pa.Table:
+        """The usable rows at the given positions."""
+        return self.examples.with_format("arrow")[indices if isinstance(indices, range) else list(indices)]
+
     def take(self, indices: Iterable[int]) -> list[Example]:
         """The examples at the given positions among the usable rows."""
-        table = self.examples.with_format("arrow")[indices if isinstance(indices, range) else list(indices)]
-        examples = [Example(**row) for row in table.to_pylist()]
+        examples = [Example(**row) for row in self.table(indices).to_pylist()]
         give_back_mapped_files()
         return examples
 
@@ -97,33 +99,13 @@ class Pool:
         return values if np.isfinite(values).any() else None
 
     @cached_property
-    def problem_characters(self) -> np.ndarray:
-        """Length of each row's problem, in characters."""
-        return self._characters("problem")
+    def figures(self) -> PoolFigures:
+        """Lengths, categories and difficulties of the rows, for cards; of a sample where the pool is large."""
+        return pool_figures(self.batches(COLUMNS), len(self))
 
-    @cached_property
-    def solution_characters(self) -> np.ndarray:
-        """Length of each row's worked solution, in characters."""
-        return self._characters("completion")
-
-    def _characters(self, column: str) -> np.ndarray:
-        counts = (pc.utf8_length(batch[column]).to_numpy() for batch in self.batches([column]))
-        return np.concatenate([np.zeros(0), *counts])
-
-    @cached_property
-    def solution_steps(self) -> np.ndarray:
-        """Number of steps of each row's worked solution: its lines that are not empty."""
-        texts = (text for batch in self.batches(["completion"]) for text in batch["completion"].to_pylist())
-        return np.array([num_steps(text) for text in texts], dtype=np.float64)
-
-    @cached_property
-    def words(self) -> np.ndarray:
-        """Number of words of each row, problem and worked solution together: texts between white space."""
-        counts = [
-            sum(pc.count_substring_regex(batch[name], r"\S+").to_numpy() for name in ("problem", "completion"))
-            for batch in self.batches(["problem", "completion"])
-        ]
-        return np.concatenate([np.zeros(0, dtype=np.int64), *counts])
+    def places_of(self, rows: np.ndarray) -> np.ndarray:
+        """Positions among the usable rows of rows of the source dataset, which must be usable."""
+        return np.searchsorted(self.rows, rows)
 
     def subset(self, indices: Iterable[int]) -> "Pool":
         """A pool of the usable rows at the given positions."""

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -60,6 +60,31 @@ def budget(num_usable: int, ratio: float = 0.1, size: int | None = None) -> int:
 
 
 @dataclass
+class ScoreCounts:
+    """How many scores can be used, and the first uids of those that cannot."""
+
+    rows: int = 0
+    scored: int = 0
+    positive: int = 0
+    infinite: int = 0
+    negative: int = 0
+    infinite_uids: list[str] = field(default_factory=list)
+    negative_uids: list[str] = field(default_factory=list)
+
+    def add(self, scores: np.ndarray, uids: Sequence[Any]) -> "ScoreCounts":
+        """Counts more scores; `uids` may also be a column of a table."""
+        infinite, negative = np.flatnonzero(np.isinf(scores)), np.flatnonzero(scores < 0)
+        self.rows += len(scores)
+        self.scored += int((~np.isnan(scores)).sum())
+        self.positive += int((scores > 0).sum())
+        self.infinite += len(infinite)
+        self.negative += len(negative)
+        for names, places in ((self.infinite_uids, infinite), (self.negative_uids, negative)):
+            names += [str(uids[place]) for place in places[: 3 - len(names)].tolist()]
+        return self
+
+
+@dataclass
 class Sampler(ABC):
     """A pure function from scores, a budget and a seed to a `Selection`.
 
@@ -80,6 +105,24 @@ class Sampler(ABC):
     def nested(self) -> bool:
         """Whether a smaller subset is always the first rows of a larger one. A budget in tokens needs this."""
         return False
+
+    @property
+    def merges(self) -> bool:
+        """Whether a key of each row's own decides, from its score, uid and the seed, and the best keys are chosen.
+
+        The rows of a large pool are then chosen in one pass, with only candidates in memory.
+        """
+        return False
+
+    def check(self, counts: ScoreCounts, size: int) -> None:
+        """Raises if `size` rows cannot be chosen with these scores."""
+        if counts.infinite:
+            raise ValueError(f"{counts.infinite} scores are infinite, for instance those of {counts.infinite_uids}.")
+        if size > counts.scored:
+            raise ValueError(
+                f"Cannot choose {size} examples: only {counts.scored} of {counts.rows} have a score. "
+                "Lower `budget_ratio` or `budget_size`."
+            )
 
     def drawable(self, scores: np.ndarray) -> np.ndarray:
         """A mask of the rows that can be chosen. A row without a score cannot be chosen."""
@@ -125,15 +168,8 @@ class Sampler(ABC):
                 + (" Set `category_column`." if absent[0] == "category" else " Set another `sampling`.")
             )
         scores = np.asarray(scores, dtype=np.float64)
-        if np.isinf(scores).any():
-            infinite = [uids[index] for index in np.flatnonzero(np.isinf(scores))[:3].tolist()]
-            raise ValueError(f"{np.isinf(scores).sum()} scores are infinite, for instance those of {infinite}.")
+        Sampler.check(self, ScoreCounts().add(scores, uids), size)
         scored = np.flatnonzero(~np.isnan(scores))
-        if size > len(scored):
-            raise ValueError(
-                f"Cannot choose {size} examples: only {len(scored)} of {len(scores)} have a score. "
-                "Lower `budget_ratio` or `budget_size`."
-            )
         scored_uids = [uids[index] for index in scored.tolist()]
         scored_columns = {name: [values[index] for index in scored.tolist()] for name, values in columns.items()}
         drawn, probabilities = self.choose(scores[scored], scored_uids, size, seed, scored_columns)

@@ -7,16 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from circuitseer_trl.sampling.base import Sampler
-
-
-def splitmix64(state: np.ndarray) -> np.ndarray:
-    """The SplitMix64 output function (Steele et al. 2014): 64 well-mixed bits of any 64 bits."""
-    with np.errstate(over="ignore"):
-        mixed = state + np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return mixed ^ (mixed >> np.uint64(31))
+from circuitseer_trl.sampling.base import Sampler, ScoreCounts
+from circuitseer_trl.splitmix import splitmix64
 
 
 def hashed_uniform(uids: Sequence[str], seed: int) -> np.ndarray:
@@ -28,30 +20,19 @@ def hashed_uniform(uids: Sequence[str], seed: int) -> np.ndarray:
     return ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
-def race_inclusion_probabilities(weights: np.ndarray, size: int) -> np.ndarray:
-    """Probability that each item is among the first `size` of an exponential race with rates `weights`.
+def inclusion_probabilities(log_weights: np.ndarray, threshold: float) -> np.ndarray:
+    """Probability that a key log(w) + Gumbel noise is above a threshold: 1 - exp(-w exp(-threshold)).
 
-    This is the approximation pi = 1 - exp(-lambda w), where lambda makes the probabilities add up to `size`: the race stops
-    at a fixed time instead of a fixed count. Its error shrinks when the number of items grows. `size * w / sum(w)` is wrong,
-    because it exceeds 1 for heavy items.
+    With the largest key that is not chosen as the threshold, this is the probability that the row is chosen, given the keys of
+    the other rows (rank conditioning of bottom-k samples, Cohen and Kaplan 2007). Sums over chosen rows of a quantity divided by
+    it are unbiased for the sum over all rows. Its mean over draws is the row's own chance, and it varies from draw to draw.
 
     Args:
-        weights (`np.ndarray` of shape `(N,)`): At least 0.
-        size: How many items are drawn.
-
-    Returns:
-        `np.ndarray` of shape `(N,)`.
+        log_weights (`np.ndarray` of shape `(N,)`): Logarithms of the weights.
+        threshold: Largest key that is not chosen; minus infinity if all rows are.
     """
-    positive = weights > 0
-    if size >= positive.sum():
-        return positive.astype(np.float64)
-    shares = weights / weights.sum()
-    low, high = -60.0, 700.0  # bounds of log(lambda)
-    for _ in range(100):
-        middle = (low + high) / 2
-        expected = -np.expm1(-np.exp(middle) * shares).sum()
-        low, high = (middle, high) if expected < size else (low, middle)
-    return -np.expm1(-np.exp(low) * shares)
+    with np.errstate(over="ignore"):
+        return -np.expm1(-np.exp(log_weights - threshold))
 
 
 @dataclass
@@ -77,29 +58,35 @@ class SoftSampler(Sampler):
     def nested(self) -> bool:
         return True
 
+    @property
+    def merges(self) -> bool:
+        return True
+
+    def check(self, counts: ScoreCounts, size: int) -> None:
+        super().check(counts, size)
+        if counts.negative:
+            raise ValueError(
+                f"Soft sampling needs scores of at least 0, but {counts.negative} are negative, for instance those of "
+                f"{counts.negative_uids}. Set `sampling: top_k`."
+            )
+        if size > counts.positive:
+            raise ValueError(
+                f"Cannot draw {size} examples: only {counts.positive} of {counts.scored} have a score above zero. "
+                "Lower `budget_ratio`, or set `sampling: top_k`."
+            )
+
     def drawable(self, scores: np.ndarray) -> np.ndarray:
-        return ~(np.isnan(scores) | (scores == 0))  # `choose` refuses negative scores
+        return ~(np.isnan(scores) | (scores == 0))  # `check` refuses negative scores
 
     def choose(
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        if (scores < 0).any():
-            negative = [uids[index] for index in np.flatnonzero(scores < 0)[:3]]
-            raise ValueError(
-                f"Soft sampling needs scores of at least 0, but {(scores < 0).sum()} are negative, for instance those of "
-                f"{negative}. Set `sampling: top_k`."
-            )
-        drawable = int((scores > 0).sum())
-        if size > drawable:
-            raise ValueError(
-                f"Cannot draw {size} examples: only {drawable} of {len(scores)} have a score above zero. "
-                "Lower `budget_ratio`, or set `sampling: top_k`."
-            )
+        self.check(ScoreCounts().add(scores, uids), size)
         log_weights = np.full(len(scores), -np.inf)
         np.log(scores, where=scores > 0, out=log_weights)
         if self.inverse:
             log_weights = np.where(scores > 0, -log_weights, -np.inf)
         keys = log_weights - np.log(-np.log(hashed_uniform(uids, seed)))
-        order = np.lexsort((np.asarray(uids), -keys))[:size]
-        weights = np.exp(log_weights - log_weights.max())
-        return order, race_inclusion_probabilities(weights, size)[order]
+        order = np.lexsort((np.asarray(uids), -keys))
+        threshold = keys[order[size]] if size < len(order) else -np.inf
+        return order[:size], inclusion_probabilities(log_weights[order[:size]], threshold)

@@ -19,6 +19,10 @@ class TopKSampler(Sampler):
     def nested(self) -> bool:
         return True
 
+    @property
+    def merges(self) -> bool:
+        return True
+
     def choose(
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,6 @@ from circuitseer_trl.artifacts import library_versions, sealed, write_card
 from circuitseer_trl.circuits.heads import HeadSet
 from circuitseer_trl.distributed.processes import on_main_rank
 from circuitseer_trl.distributed.shard_folders import ShardFolder
-from circuitseer_trl.distributed.shards import MAX_ERROR_SHARE
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.row_shards import run_row_shards
 from circuitseer_trl.pool.rows import Example, Pool
@@ -28,6 +27,7 @@ from circuitseer_trl.scoring.diagnostics import (
     solution_correlation,
     what_scores_follow,
 )
+from circuitseer_trl.scoring.score_figures import ScoreFigures, score_figures
 
 Row = dict[str, float | int | str | list[float] | list[float | None] | None]
 
@@ -178,9 +178,10 @@ class Scorer(ABC):
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """The scores of a pool: the shards of their table, whose rows are in the pool's order, and the card."""
+    """The scores of a pool: the shards of their table, in the pool's order; what cards say of them; and the card."""
 
     shards: ShardFolder
+    figures: ScoreFigures
     card: dict[str, Any]
 
     @cached_property
@@ -224,11 +225,12 @@ def score_pool(
 
     compute = partial(scored, scorer=bound)
     shards = run_row_shards(pool, output_dir / "scores", made_from, compute, "Scores", columns=schema)
-    table = shards.read_all()
-    check_scores(table)
-    card = score_card(table, pool, made_from, bound.summary(table)) | {"seconds": round(time.monotonic() - started, 2)}
+    figures = score_figures(shards.tables(), len(pool))
+    figures.check()
+    own = bound.summary(shards.read_all()) if type(bound).summary is not Scorer.summary else {}
+    card = score_card(figures, pool, made_from, own) | {"seconds": round(time.monotonic() - started, 2)}
     on_main_rank(lambda: write_card(output_dir / "scores.json", card))
-    return ScoreTable(shards, card)
+    return ScoreTable(shards, figures, card)
 
 
 def score_schema(scorer: Scorer) -> pa.Schema:
@@ -260,38 +262,24 @@ def score_table(examples: Sequence[Example], results: Sequence[Row], schema: pa.
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def check_scores(table: pa.Table) -> None:
-    """Raises if the share of rows with an error is above `MAX_ERROR_SHARE`."""
-    failed = [
-        uid
-        for uid, status in zip(table["uid"].to_pylist(), table["status"].to_pylist(), strict=True)
-        if status == "error"
-    ]
-    if len(failed) > MAX_ERROR_SHARE * len(table):
-        raise ValueError(
-            f"{len(failed)} of {len(table)} rows have no finite score, for instance {failed[:3]}. Check the reference model "
-            "(are its weights complete?). If its dtype is float16, set `reference_dtype: float32`."
-        )
-
-
 def score_card(
-    table: pa.Table, pool: Pool, made_from: dict[str, Any], summary: dict[str, Any] | None = None
+    figures: ScoreFigures, pool: Pool, made_from: dict[str, Any], summary: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """Makes the content of `scores.json`, without the seconds."""
-    scores, tokens = table["score"].to_numpy(), table["num_tokens"].to_numpy()
-    status = table["status"].to_pylist()
+    scores, rows = figures.scores, pool.figures
     card = {
         **made_from,
         "pool": pool.describe(),
-        "counts": {key: status.count(key) for key in sorted(set(status))},
+        "counts": figures.counts,
         "quantiles": quantiles(scores),
-        **diagnostics(scores, tokens, pool.difficulty),
-        "rank_correlation_with_solution_length": solution_correlation(scores, pool.solution_characters, "characters"),
+        **diagnostics(scores, figures.num_tokens, rows.difficulty),
+        "rank_correlation_with_solution_length": solution_correlation(scores, rows.solution_characters, "characters"),
         "rank_correlations": what_scores_follow(
-            scores, pool.problem_characters, pool.solution_characters, pool.solution_steps
+            scores, rows.problem_characters, rows.solution_characters, rows.solution_steps
         ),
-        "mean_sink_share": nan_mean(table["sink_share"].to_numpy()),
+        "mean_sink_share": nan_mean(figures.sink_share),
         **(summary or {}),
+        **rows.sample(),
         "versions": library_versions(),
     }
     return sealed(card)

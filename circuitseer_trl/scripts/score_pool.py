@@ -26,14 +26,14 @@ def describe(scores: "ScoreTable", pool: "Pool") -> str:
     card = scores.card
     correlation = card["rank_correlation_with_length"]
     shown = "-" if correlation is None else f"{correlation:+.3f}"
-    scored = f"{len(scores.table)} rows scored: {card['counts']}.{pool.dropped_sentence()}"
+    scored = f"{len(pool)} rows scored: {card['counts']}.{pool.dropped_sentence()}"
     lines = [f"{scored} Rank correlation of score and length: {shown}."]
     by_solution = card["rank_correlation_with_solution_length"]
     if by_solution["value"] is not None:
         lines[0] += f" Of score and the solution's length in {by_solution['unit']}: {by_solution['value']:+.3f}."
     if warning := length_warning(correlation):
         lines.append(f"WARNING: {warning}")
-    lines.append(as_text(example_rows(scores.table, pool)))
+    lines.append(as_text(example_rows(scores.shards.tables(), pool)))
     return "\n".join(lines)
 
 

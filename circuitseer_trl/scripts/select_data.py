@@ -74,7 +74,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
         log_selection(config.output_dir, pool)
     selection, card = selected.selection, selected.card
-    examples = example_rows(selected.scores.table, pool, set(selection.uids))
+    examples = example_rows(selected.scores.shards.tables(), pool, set(selection.uids))
     on_main_rank(lambda: write_card(f"{config.output_dir}/examples.json", stored_examples(examples, card)))
     correlation = card["rank_correlation_with_length"]
     by_solution, tokens = card["rank_correlation_with_solution_length"], card["mean_tokens"]

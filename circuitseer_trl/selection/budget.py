@@ -1,6 +1,7 @@
 """How many rows does a budget of training tokens buy?"""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from circuitseer_trl.distributed.shard_folders import ShardFolder
 from circuitseer_trl.modeling.loading import model_fingerprint
 from circuitseer_trl.modeling.reference import Reference
+from circuitseer_trl.pool.figures import sampled
 from circuitseer_trl.pool.row_shards import run_row_shards
 from circuitseer_trl.pool.rows import Example, Pool
 from circuitseer_trl.sampling.base import Sampler, Selection
+
+NOTHING_TO_CHOOSE = "No row can be chosen: none has a score, or all scores are 0."
 
 
 @dataclass(frozen=True)
@@ -22,35 +27,28 @@ class TokenBudget:
 
     Attributes:
         most: The largest number of tokens.
-        problems (`np.ndarray` of shape `(N,)`): Tokens of the problems of the pool's rows.
-        solutions (`np.ndarray` of shape `(N,)`): Tokens of their worked solutions.
+        shards: The shards of `tokens/`: uid, tokens of the problem, tokens of the worked solution; in the pool's order.
+        solutions (`np.ndarray` of shape `(S,)`): Tokens of the worked solutions, of the rows that figures rest on.
+        pool_tokens: Training tokens of the whole pool.
     """
 
     most: int
-    problems: np.ndarray
+    shards: ShardFolder
     solutions: np.ndarray
+    pool_tokens: int
+
+    def tables(self) -> Iterator[np.ndarray]:
+        """Training tokens of the pool's rows, shard by shard."""
+        return (training_tokens(table) for table in self.shards.tables())
 
     @property
     def tokens(self) -> np.ndarray:
         """Training tokens of the pool's rows; shape `(N,)`."""
-        return self.problems + self.solutions
+        return np.concatenate(list(self.tables()))
 
-    def check(self) -> None:
-        """Raises if the whole pool has fewer tokens than the budget, or each row has more."""
-        if self.tokens.min() > self.most:
-            raise ValueError(
-                f"`budget_tokens` is {self.most}, but the shortest row has {self.tokens.min()} tokens. Raise `budget_tokens`."
-            )
-        if self.tokens.sum() < self.most:
-            raise ValueError(
-                f"Cannot choose {self.most} tokens: the pool's {len(self.tokens)} rows have only {self.tokens.sum()}. "
-                "Lower `budget_tokens`."
-            )
 
-    def kept(self, selection: Selection, pool: Pool) -> dict[str, int]:
-        """Makes the card's entry: training tokens of the selection and of the pool."""
-        of = dict(zip(pool.uids, self.tokens.tolist(), strict=True))
-        return {"selected": sum(of[uid] for uid in selection.uids), "pool": int(self.tokens.sum())}
+def training_tokens(table: pa.Table) -> np.ndarray:
+    return table["num_problem_tokens"].to_numpy() + table["num_completion_tokens"].to_numpy()
 
 
 def token_counts(examples: Sequence[Example], reference: Reference) -> pa.Table:
@@ -70,11 +68,29 @@ def token_budget(most: int, pool: Pool, reference: Reference, output_dir: str | 
     """Counts the tokens of each row's problem and completion with the reference's tokenizer, without a template.
 
     The counts are stored in `tokens/`.
+
+    Raises:
+        ValueError: The whole pool has fewer tokens than the budget, or each row has more.
     """
     made_from = {"pool": pool.fingerprint, "tokenizer": model_fingerprint(reference.name, reference.revision)}
     compute = partial(token_counts, reference=reference)
-    table = run_row_shards(pool, Path(output_dir) / "tokens", made_from, compute, "Training tokens").read_all()
-    return TokenBudget(most, table["num_problem_tokens"].to_numpy(), table["num_completion_tokens"].to_numpy())
+    shards = run_row_shards(pool, Path(output_dir) / "tokens", made_from, compute, "Training tokens")
+    solutions: list[np.ndarray] = []
+    total, shortest, start = 0, math.inf, 0
+    for table in shards.tables():
+        tokens = training_tokens(table)
+        total, shortest = total + int(tokens.sum()), min(shortest, int(tokens.min()))
+        solutions.append(table["num_completion_tokens"].to_numpy()[sampled(start, start + len(table), len(pool))])
+        start += len(table)
+    if shortest > most:
+        raise ValueError(
+            f"`budget_tokens` is {most}, but the shortest row has {shortest} tokens. Raise `budget_tokens`."
+        )
+    if total < most:
+        raise ValueError(
+            f"Cannot choose {most} tokens: the pool's {len(pool)} rows have only {total}. Lower `budget_tokens`."
+        )
+    return TokenBudget(most, shards, np.concatenate(solutions), total)
 
 
 def check_nested(sampler: Sampler) -> None:
@@ -95,17 +111,21 @@ def rows_within(budget_tokens: int, tokens: np.ndarray) -> int:
     Raises:
         ValueError: The first row does not fit, or all rows together have fewer tokens than the budget.
     """
-    spent = np.cumsum(tokens)
     if tokens[0] > budget_tokens:
         raise ValueError(
             f"`budget_tokens` is {budget_tokens}, but the first row alone has {tokens[0]} tokens. Raise `budget_tokens`."
         )
-    if spent[-1] < budget_tokens:
+    if tokens.sum() < budget_tokens:
         raise ValueError(
-            f"Cannot choose {budget_tokens} tokens: the {len(tokens)} rows that can be chosen have only {spent[-1]}. "
+            f"Cannot choose {budget_tokens} tokens: the {len(tokens)} rows that can be chosen have only {tokens.sum()}. "
             "Lower `budget_tokens`."
         )
-    return int(np.searchsorted(spent, budget_tokens, side="right"))
+    return num_within(budget_tokens, tokens)
+
+
+def num_within(budget_tokens: int, tokens: np.ndarray) -> int:
+    """Counts the first rows that fit into `budget_tokens` together."""
+    return int(np.searchsorted(np.cumsum(tokens), budget_tokens, side="right"))
 
 
 def sample_tokens(
@@ -120,7 +140,7 @@ def sample_tokens(
     scores = np.where(sampler.drawable(scores), scores, np.nan)
     num_drawable = int((~np.isnan(scores)).sum())
     if num_drawable == 0:
-        raise ValueError("No row can be chosen: none has a score, or all scores are 0.")
+        raise ValueError(NOTHING_TO_CHOOSE)
     order = sampler.sample(scores, np.arange(len(pool)), pool.uids, num_drawable, seed, columns).rows
     # Draws again with the final size, since inclusion probabilities depend on it.
     size = rows_within(budget.most, budget.tokens[order])

@@ -1,15 +1,19 @@
 """What does the card of a selection hold? The chosen rows, their pool, the settings, and warnings."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from circuitseer_trl.artifacts import fingerprint, library_versions, sealed, table_fingerprint
+from circuitseer_trl.pool.figures import num_words
 from circuitseer_trl.pool.rows import Pool
-from circuitseer_trl.sampling.base import Sampler, Selection
+from circuitseer_trl.sampling.base import Sampler
 from circuitseer_trl.scoring.base import ScoreTable
 from circuitseer_trl.scoring.diagnostics import diagnostics, nan_mean, quantiles
 from circuitseer_trl.selection.card_warnings import selection_warnings
+from circuitseer_trl.selection.choosing import Chosen
 
 NUM_BINS = 24
 EFFECTIVE_SAMPLE_SIZE = (
@@ -19,27 +23,21 @@ EFFECTIVE_SAMPLE_SIZE = (
 
 
 def selection_card(
-    pool: Pool,
-    scores: ScoreTable,
-    values: np.ndarray,
-    selection: Selection,
-    settings: dict[str, Any],
-    sampler: Sampler,
+    pool: Pool, scores: ScoreTable, chosen: Chosen, settings: dict[str, Any], sampler: Sampler
 ) -> dict[str, Any]:
     """Makes the content of `selection.json`.
 
     Means and categories of the selected rows count each row by its weight.
 
     Args:
-        values (`np.ndarray` of shape `(N,)`): The scores that the sampler got, after combination and length control.
         settings: The card's entries for method, sampler, seed and their parameters, and for the solutions' lengths.
         sampler: The sampler.
     """
-    tokens = scores.table["num_tokens"].to_numpy()
-    place = {row: index for index, row in enumerate(scores.table["row"].to_pylist())}
-    chosen = np.repeat([place[row] for row in selection.rows.tolist()], selection.weights.astype(np.int64))
-    sink_share = scores.table["sink_share"].to_numpy()
-    figures = diagnostics(values, tokens, pool.difficulty)
+    selection, values = chosen.selection, chosen.values
+    tokens, sink_share = scores.figures.num_tokens, scores.figures.sink_share
+    rows = chosen.scored.take(pa.array(np.repeat(np.arange(len(selection)), selection.weights.astype(np.int64))))
+    places = rows["place"].to_numpy()
+    figures = diagnostics(values, tokens, pool.figures.difficulty)
     card = {
         **settings,
         "num_selected": len(selection),
@@ -50,30 +48,34 @@ def selection_card(
         "scores": {key: scores.card[key] for key in ("fingerprint", "scorer", "parameters", "model", "heads")},
         **figures,
         "effective_sample_size_meaning": EFFECTIVE_SAMPLE_SIZE,
-        "mean_sink_share": {"pool": nan_mean(sink_share), "selected": nan_mean(sink_share[chosen])},
+        "mean_sink_share": {"pool": nan_mean(sink_share), "selected": nan_mean(rows["sink_share"].to_numpy())},
         "score_quantiles": {"pool": quantiles(values), "selected": quantiles(selection.scores)},
-        "mean_tokens": {"pool": nan_mean(tokens), "selected": nan_mean(tokens[chosen])},
-        "words": word_counts(pool, chosen),
-        "categories": category_shift(pool, chosen),
+        "mean_tokens": {"pool": nan_mean(tokens), "selected": nan_mean(rows["num_tokens"].to_numpy())},
+        "words": word_counts(pool, places),
+        "categories": category_shift(pool, places),
         "uids": fingerprint(sorted(selection.uids)),
         "rows": table_fingerprint(selection.to_table()),
         "warnings": selection_warnings(figures["rank_correlation_with_length"], sampler, values, scores.card["heads"]),
+        **pool.figures.sample(),
         "versions": library_versions(),
     }
     return sealed(card)
 
 
-def word_counts(pool: Pool, chosen: np.ndarray) -> dict[str, Any]:
+def word_counts(pool: Pool, places: np.ndarray) -> dict[str, Any]:
     """The distribution of the rows' words in the pool and in the selection, for a picture like figure 5 of the paper.
+
+    Args:
+        places: Positions of the selected rows among the usable rows.
 
     Returns:
         `edges` of the bins, and for `pool` and `selected` the rows in each bin, in `counts`, with their mean and median. Rows
         above the last edge, the pool's 99th percentile, are in no bin.
     """
-    words = pool.words
+    words = pool.figures.words
     edges = np.linspace(0, max(1.0, float(np.quantile(words, 0.99))), NUM_BINS + 1)
     found: dict[str, Any] = {"edges": edges.tolist()}
-    for name, each in (("pool", words), ("selected", words[chosen])):
+    for name, each in (("pool", words), ("selected", num_words(pool.table(places)))):
         counts = np.histogram(each, edges)[0].tolist()
         found[name] = {
             "counts": counts,
@@ -84,13 +86,10 @@ def word_counts(pool: Pool, chosen: np.ndarray) -> dict[str, Any]:
     return found
 
 
-def category_shift(pool: Pool, chosen: np.ndarray) -> dict[str, dict[str, int]] | None:
+def category_shift(pool: Pool, places: np.ndarray) -> dict[str, dict[str, int]] | None:
     """Number of rows of each category, in the pool and in the selection; None for a pool without categories."""
-    categories = np.asarray(pool.examples["category"], dtype=object)
-    if not any(categories):
+    counts = pool.figures.categories
+    if not counts:
         return None
-    names = sorted({str(category) for category in categories})
-    return {
-        name: {"pool": int((categories == name).sum()), "selected": int((categories[chosen] == name).sum())}
-        for name in names
-    }
+    selected = Counter(map(str, pool.table(places)["category"].to_pylist()))
+    return {name: {"pool": counts[name], "selected": selected[name]} for name in sorted(counts)}

@@ -1,12 +1,13 @@
 """What do the scores prefer? Rows with the highest and the lowest scores, and random rows to compare them with."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from circuitseer_trl.artifacts import sealed
+from circuitseer_trl.pool.figures import SAMPLE_ROWS
 from circuitseer_trl.pool.rows import Pool
 
 NUM_ROWS = 10
@@ -24,34 +25,54 @@ def ranked(table: pa.Table) -> np.ndarray:
 
 
 def example_rows(
-    table: pa.Table, pool: Pool, selected: Container[str] | None = None, num_rows: int = NUM_ROWS
+    tables: Iterable[pa.Table], pool: Pool, selected: Container[str] | None = None, num_rows: int = NUM_ROWS
 ) -> Examples:
     """Picks rows of a pool by their scores, each with its row, uid, score, number of tokens and problem.
 
     Args:
-        table: The score table, in the pool's order.
+        tables: The score table in parts, in the pool's order.
         selected: uids of the selected rows. If given, each row has the key `selected`.
 
     Returns:
         The groups `highest`, `lowest` and `random`. `highest` begins with the highest score and `lowest` with the lowest. Both
         are empty if all scores are equal.
     """
-    order = ranked(table)
-    scores = table["score"].to_numpy(zero_copy_only=False).astype(np.float64)
-    if len(order) and scores[order[0]] == scores[order[-1]]:
-        order = order[:0]
-    drawn = np.random.default_rng(SEED).permutation(len(pool))[:num_rows]
-    highest, rest = order[:num_rows], order[num_rows:]
-    found: Examples = {}
-    for group, positions in (("highest", highest), ("lowest", rest[-num_rows:][::-1]), ("random", drawn)):
-        found[group] = table.select(["row", "uid", "score", "num_tokens"]).take(pa.array(positions)).to_pylist()
-        for position, line in zip(positions.tolist(), found[group], strict=True):
-            if line["score"] is not None and not np.isfinite(line["score"]):
-                line["score"] = None  # JSON has no NaN and no infinity
-            if selected is not None:
-                line["selected"] = line["uid"] in selected
-            line["problem"] = pool[position].problem[:MAX_TEXT]
+    drawn = _random_places(len(pool), num_rows)
+    extreme: list[pa.Table] = []
+    at_random: list[pa.Table] = []
+    start = 0
+    for table in tables:
+        places = np.arange(start, start + len(table))
+        start += len(table)
+        part = table.select(["row", "uid", "score", "num_tokens"]).append_column("place", pa.array(places))
+        at_random.append(part.take(pa.array(drawn[(drawn >= places[0]) & (drawn <= places[-1])] - places[0])))
+        extreme = [_extremes(pa.concat_tables([*extreme, part]), num_rows)]
+    ends = pa.concat_tables(extreme).to_pylist()
+    if ends and ends[0]["score"] == ends[-1]["score"]:
+        ends = []
+    found: Examples = {"highest": ends[:num_rows], "lowest": ends[num_rows:][-num_rows:][::-1]}
+    by_place = {line["place"]: line for line in pa.concat_tables(at_random).to_pylist()}
+    found["random"] = [by_place[place] for place in drawn.tolist()]
+    for line in (line for lines in found.values() for line in lines):
+        if line["score"] is not None and not np.isfinite(line["score"]):
+            line["score"] = None  # JSON has no NaN and no infinity
+        if selected is not None:
+            line["selected"] = line["uid"] in selected
+        line["problem"] = pool[line.pop("place")].problem[:MAX_TEXT]
     return found
+
+
+def _random_places(num_rows: int, number: int) -> np.ndarray:
+    rng = np.random.default_rng(SEED)
+    if num_rows > SAMPLE_ROWS:  # the order of all rows would take 8 bytes a row
+        return rng.choice(num_rows, number, replace=False, shuffle=False)
+    return rng.permutation(num_rows)[:number]
+
+
+def _extremes(table: pa.Table, number: int) -> pa.Table:
+    """The rows of the highest and of the lowest scores, from the highest to the lowest."""
+    order = ranked(table)
+    return table.take(pa.array(order if len(order) <= 2 * number else np.r_[order[:number], order[-number:]]))
 
 
 def stored_examples(examples: Examples, selection_card: dict[str, Any]) -> dict[str, Any]:

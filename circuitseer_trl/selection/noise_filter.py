@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.modeling.stored_losses import pool_losses
@@ -26,6 +27,11 @@ class NoiseFilter:
     def of(self, scores: np.ndarray) -> np.ndarray:
         """Scores with NaN for the rows that are left out: no sampler takes them."""
         return np.where(self.kept, scores, np.nan)
+
+    def of_table(self, table: pa.Table) -> pa.Table:
+        """A score table without the scores of those rows: they have no part in ranks."""
+        place = table.column_names.index("score")
+        return table.set_column(place, "score", pa.array(self.of(table["score"].to_numpy()), from_pandas=True))
 
 
 def noise_losses(pool: Pool, reference: Reference, model: str | None, output_dir: str | Path) -> tuple[np.ndarray, str]:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow as pa
 from accelerate.logging import get_logger
 
 from circuitseer_trl.artifacts import write_card, write_table
@@ -25,11 +24,11 @@ from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.sampling.base import Sampler, Selection, budget
 from circuitseer_trl.scoring.base import Scorer, ScoreTable, score_pool
-from circuitseer_trl.scoring.combination import control_length
 from circuitseer_trl.scoring.diagnostics import solution_correlation
 from circuitseer_trl.scoring.token_views import write_token_views
-from circuitseer_trl.selection.budget import TokenBudget, check_nested, sample_tokens, token_budget
+from circuitseer_trl.selection.budget import TokenBudget, check_nested, token_budget
 from circuitseer_trl.selection.card import selection_card
+from circuitseer_trl.selection.choosing import choose
 from circuitseer_trl.selection.noise import noise_card, noise_seed
 from circuitseer_trl.selection.noise_filter import NoiseFilter, noise_filter, noise_losses
 from circuitseer_trl.selection.parts import Parts, check_signs, make_parts
@@ -195,12 +194,12 @@ class SelectionSteps:
         output_dir = Path(config.output_dir)
         tokens = None
         if config.budget_tokens is not None and self.reference is not None:
+            # raises before the expensive scores
             tokens = token_budget(config.budget_tokens, pool, self.reference, output_dir)
-            tokens.check()  # before the expensive scores
         scores = self.score(pool)
         noise = self.noise_filter(pool)
 
-        def choose() -> tuple[Selection, dict[str, Any]]:
+        def write() -> tuple[Selection, dict[str, Any]]:
             selection, card = self._choose(pool, scores, size, tokens, noise)
             check_not_trained_on(output_dir, card["rows"])
             write_table(output_dir / "selection.parquet", selection.to_table())
@@ -208,7 +207,7 @@ class SelectionSteps:
             write_card(output_dir / "selection.json", card)
             return selection, card
 
-        selection, card = on_main_rank(choose)
+        selection, card = on_main_rank(write)
         for warning in card["warnings"]:
             if not (self.needs_detection and warning == first_layer_warning(scores.card["heads"])):
                 logger.warning(warning)  # finding the heads has warned of them
@@ -217,22 +216,14 @@ class SelectionSteps:
     def _choose(
         self, pool: Pool, scores: ScoreTable, size: int, tokens: TokenBudget | None, noise: NoiseFilter | None
     ) -> tuple[Selection, dict[str, Any]]:
-        """Chooses the rows, by a budget of rows or of training tokens, and makes the card."""
+        """Chooses the rows and makes the card."""
         config, combination, sampler = self.config, self.parts.combination, self.parts.sampler
-        table = scores.table if noise is None else without_scores(scores.table, noise)
-        values = table["score"].to_numpy() if combination is None else combination.combine(table, pool.difficulty)
-        if noise is not None:
-            values = noise.of(values)
-        controlled = control_length(config.length_control, values, scores.table["num_tokens"].to_numpy())
-        columns, seed = sampling_columns(pool, scores), noise_seed(config, self.parts)
-        if tokens is None:
-            selection = sampler.sample(controlled, pool.rows, pool.uids, size, seed, columns)
-        else:
-            selection = sample_tokens(sampler, controlled, tokens, pool, seed, columns)
+        seed = noise_seed(config, self.parts)
+        chosen = choose(config, self.parts, pool, scores, size, tokens, noise, seed)
         by_solution = (
-            solution_correlation(controlled, pool.solution_characters, "characters")
+            solution_correlation(chosen.values, pool.figures.solution_characters, "characters")
             if tokens is None
-            else solution_correlation(controlled, tokens.solutions, "tokens")
+            else solution_correlation(chosen.values, tokens.solutions, "tokens")
         )
         settings = {
             "method": self.parts.method,
@@ -240,29 +231,13 @@ class SelectionSteps:
             "sampling": self.parts.sampling,
             "combination": None if combination is None else asdict(combination),
             "sampler": asdict(sampler),
-            "training_tokens": None if tokens is None else tokens.kept(selection, pool),
+            "training_tokens": chosen.training_tokens,
             "seed": config.selection_seed,
             **({"noise_filter": noise.card} if noise is not None else {}),
-            "noise": noise_card(config, seed, selection),
+            "noise": noise_card(config, seed, chosen.selection),
             "rank_correlation_with_solution_length": by_solution,
         }
-        return selection, selection_card(pool, scores, controlled, selection, settings, sampler)
-
-
-def without_scores(table: pa.Table, noise: NoiseFilter) -> pa.Table:
-    """A score table without the scores of the rows that a filter leaves out: they have no part in ranks."""
-    place = table.column_names.index("score")
-    return table.set_column(place, "score", pa.array(noise.of(table["score"].to_numpy()), from_pandas=True))
-
-
-def sampling_columns(pool: Pool, scores: ScoreTable) -> dict[str, Any]:
-    """The columns for samplers, beside the scores: those of the score table, and the pool's categories and difficulty."""
-    columns: dict[str, Any] = {name: scores.table[name].to_numpy() for name in scores.table.column_names}
-    if "category" not in columns and any(pool.examples["category"]):
-        columns["category"] = pool.examples["category"]
-    if pool.difficulty is not None:
-        columns["difficulty"] = pool.difficulty
-    return columns
+        return chosen.selection, selection_card(pool, scores, chosen, settings, sampler)
 
 
 @contextmanager

@@ -16,10 +16,8 @@ def trainable_rows(pool: Pool, selection: Selection, system_prompt: str) -> data
     chosen = pool.source.select(rows)
     if {"messages", "prompt", "text"} & set(chosen.column_names):
         return chosen
-    place = {row: index for index, row in enumerate(pool.rows.tolist())}
     talks = [
-        conversation(example.problem, example.completion, system_prompt)
-        for example in pool.take([place[row] for row in rows.tolist()])
+        conversation(example.problem, example.completion, system_prompt) for example in pool.take(pool.places_of(rows))
     ]
     taken = [name for name in ("prompt", "completion") if name in chosen.column_names]
     chosen = chosen.remove_columns(taken)

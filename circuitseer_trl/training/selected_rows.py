@@ -46,16 +46,16 @@ def read_chosen_rows(selection_file: str | Path, pool: Pool) -> ChosenRows:
     path, _ = selection_files(selection_file)
     selection = read_selection(path)
     card, table, uids = selection.card, selection.table, selection.uids
-    position = {uid: index for index, uid in enumerate(pool.uids)}
-    missing = [uid for uid in uids if uid not in position]
-    made_from = card["pool"]["fingerprint"]
-    if missing or made_from != pool.fingerprint:
+    made_from, rows = card["pool"]["fingerprint"], table["row"].to_numpy()
+    if made_from != pool.fingerprint:
+        missing = len(set(uids) - set(pool.uids))
         raise ValueError(
             f"The selection {path} was made from another pool: its card says {made_from}, and the pool given "
-            f"({pool.name}) is {pool.fingerprint}; {len(missing)} of the selection's {len(uids)} rows are not in it. "
+            f"({pool.name}) is {pool.fingerprint}; {missing} of the selection's {len(uids)} rows are not in it. "
             "Give the data recipe that the selection was made with, or select again."
         )
-    if pool.rows[[position[uid] for uid in uids]].tolist() != table["row"].to_pylist():
+    places = np.minimum(pool.places_of(rows), len(pool) - 1)
+    if pool.table(places).select(["row", "uid"]).to_pylist() != table.select(["row", "uid"]).to_pylist():
         raise ValueError(f"{path} has other positions in the dataset than the pool's rows. Select again.")
     weights = np.asarray(table["weight"].to_pylist(), dtype=np.float64)
     whole = np.rint(weights)
@@ -65,7 +65,7 @@ def read_chosen_rows(selection_file: str | Path, pool: Pool) -> ChosenRows:
             f"The selection {path} has a weight of {odd}, but training repeats a row as often as its weight says, so "
             "weights must be whole numbers. Choose another sampler, or round them."
         )
-    indices = np.repeat([position[uid] for uid in uids], whole.astype(np.int64))
+    indices = np.repeat(places, whole.astype(np.int64))
     return ChosenRows(np.sort(indices), card, path.parent)
 
 

@@ -1,4 +1,4 @@
-"""Locks a folder, says so, and waits for its input to end. With `fork`, a child outlives it; with `shared`, others may lock it."""
+"""Locks a folder, says so, and waits for its input to end. `fork`: a child outlives it; `shared`: others may share the lock."""
 
 import os
 import sys

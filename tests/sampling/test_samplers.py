@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from circuitseer_trl.sampling.base import Sampler, budget
-from circuitseer_trl.sampling.soft import SoftSampler, hashed_uniform, race_inclusion_probabilities
+from circuitseer_trl.sampling.soft import SoftSampler, hashed_uniform
 from circuitseer_trl.sampling.top_k import TopKSampler
 from circuitseer_trl.selection.methods import SAMPLERS
 from circuitseer_trl.testing import check_sampler
+from tests.helpers.inclusion import race_inclusion_probabilities
 from tests.helpers.method_inputs import named_sampler
 
 WEIGHTS = [1, 2, 3, 4, 6, 8, 11, 15]
@@ -87,13 +88,33 @@ def test_uniform_numbers_are_distinct_and_uniform():
     assert ((counts - 1000) ** 2 / 1000).sum() < 180  # 99 degrees of freedom: p of about 1e-6
 
 
-def test_inclusion_probabilities_add_up_and_are_near_the_exact_ones():
-    exact = subset_probabilities(WEIGHTS, 3)
-    approximate = race_inclusion_probabilities(np.array(WEIGHTS, float), 3)
-    assert approximate.sum() == pytest.approx(3)
+def test_inclusion_probabilities_weight_the_chosen_rows_without_bias():
+    """Each row, counted as 1 / p in the draws that contain it, counts as one row on average: the probabilities are exact."""
+    uids, repeats = [f"row-{item}" for item in range(len(WEIGHTS))], 4000
+    counted = np.zeros((repeats, len(WEIGHTS)))
+    for seed in range(repeats):
+        chosen, probabilities = SoftSampler().choose(np.array(WEIGHTS, float), uids, 3, seed)
+        counted[seed, chosen] = 1 / probabilities
+    error = counted.std(axis=0, ddof=1) / repeats**0.5
+    assert (np.abs(counted.mean(axis=0) - 1) < 5 * error).all()
+    assert (error < 0.1).all()
+
+
+def test_inclusion_probabilities_are_near_those_of_a_race_and_the_exact_ones():
+    rng = np.random.default_rng(0)
+    weights, uids = rng.lognormal(size=20_000), [f"row-{index}" for index in range(20_000)]
+    chosen, probabilities = SoftSampler().choose(weights, uids, 2000, 1)
+    assert probabilities == pytest.approx(race_inclusion_probabilities(weights, 2000)[chosen], rel=0.1)
+    exact = subset_probabilities(WEIGHTS, 3)  # the race itself, in a small pool
+    race = race_inclusion_probabilities(np.array(WEIGHTS, float), 3)
     for item in range(len(WEIGHTS)):
-        assert approximate[item] == pytest.approx(sum(p for s, p in exact.items() if item in s), abs=0.04)
-    assert race_inclusion_probabilities(np.array([1.0, 0.0, 2.0]), 2).tolist() == [1, 0, 1]
+        assert race[item] == pytest.approx(sum(p for s, p in exact.items() if item in s), abs=0.04)
+
+
+def test_every_row_is_certain_where_all_that_can_be_drawn_are():
+    chosen, probabilities = SoftSampler().choose(np.array([1.0, 0.0, 2.0]), list("abc"), 2, 0)
+    assert sorted(chosen.tolist()) == [0, 2]
+    assert probabilities.tolist() == [1, 1]
 
 
 def test_zero_scores_are_never_drawn():

@@ -61,7 +61,7 @@ def test_a_card_tells_what_it_rests_on(tmp_path: Path, tiny_model: str, pool_fil
     assert card["overlap_by_chance"] == 3 / 12
     assert card["effective_sample_size_meaning"].startswith("share of the rows that would carry a soft draw")
     lengths = np.array([len(solution) for _, solution in PROBLEMS], dtype=np.float64)
-    assert pool.solution_characters.tolist() == lengths.tolist()
+    assert pool.figures.solution_characters.tolist() == lengths.tolist()
     values = select_rows(config(tmp_path / "all", tiny_model, budget_size=12), "", pool)
     by_row = values.scores[np.argsort(values.rows)]
     expected = np.corrcoef(average_ranks(by_row), average_ranks(lengths))[0, 1]

@@ -14,7 +14,7 @@ from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.pool.rows import Example, Pool
-from circuitseer_trl.sampling.soft import SoftSampler, race_inclusion_probabilities
+from circuitseer_trl.sampling.soft import SoftSampler
 from circuitseer_trl.scoring.base import Row, Scorer
 from circuitseer_trl.scoring.constant import ConstantScorer
 from circuitseer_trl.scoring.length import LengthScorer
@@ -24,6 +24,7 @@ from circuitseer_trl.selection.parts import make_parts
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
 from circuitseer_trl.selection.stored_selection import read_selection
 from tests.conftest import PROBLEMS, ROOT
+from tests.helpers.inclusion import race_inclusion_probabilities
 from tests.helpers.method_inputs import pool_of, select_rows
 
 OLD_RUN = ROOT / "tests" / "data" / "run_0_1_0"

@@ -20,8 +20,8 @@ from circuitseer_trl.circuits.received import attention_received
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.build import load_pool
-from circuitseer_trl.scoring.base import check_scores
 from circuitseer_trl.scoring.circuitseer import CircuitSeerScorer
+from circuitseer_trl.scoring.score_figures import score_figures
 from circuitseer_trl.selection.cost import estimate
 from circuitseer_trl.selection.methods import METHODS
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
@@ -313,8 +313,10 @@ def test_one_bad_row_is_marked_and_keeps_nobody_from_a_score(tmp_path: Path, tin
 
 
 def test_too_many_bad_rows_are_refused():
-    table = pa.table({"uid": [str(i) for i in range(100)], "status": ["error"] + ["ok"] * 99})
-    check_scores(table)
-    table = table.set_column(1, "status", pa.array(["error"] * 2 + ["ok"] * 98))
-    with pytest.raises(ValueError, match=r"2 of 100 rows have no finite score, for instance \['0', '1'\]"):
-        check_scores(table)
+    uids = [str(i) for i in range(100)]
+    rest = {name: np.ones(100) for name in ("score", "num_tokens", "sink_share")}
+    score_figures([pa.table({"uid": uids, "status": ["error"] + ["ok"] * 99} | rest)], 100).check()
+    two = pa.table({"uid": uids, "status": ["error"] * 2 + ["ok"] * 98} | rest)
+    for tables in ([two], [two.slice(0, 1), two.slice(1)]):
+        with pytest.raises(ValueError, match=r"2 of 100 rows have no finite score, for instance \['0', '1'\]"):
+            score_figures(tables, 100).check()
