@@ -18,8 +18,10 @@ _JOIN = "import sys, ray; ray.init(address=sys.argv[1], logging_level='ERROR', l
 
 
 @contextmanager
-def ray_cluster(num_actors: int | None, address: str | None) -> Iterator[None]:
-    """Joins a Ray cluster for the block, or starts one and ends it. A process that has joined one already stays there.
+def ray_cluster(num_actors: int | None, address: str | None) -> Iterator[str]:
+    """Joins a Ray cluster for the block, or starts one and ends it. Gives its address.
+
+    A process that has joined a cluster already stays there.
 
     Args:
         num_actors: Number of places of a cluster that is started; None is one for each CPU.
@@ -46,7 +48,7 @@ def ray_cluster(num_actors: int | None, address: str | None) -> Iterator[None]:
                 "This machine has a GPU, but the Ray cluster has none. Start Ray with GPUs (`ray start --num-gpus N`), or set "
                 "CUDA_VISIBLE_DEVICES to nothing to compute without them."
             )
-        yield
+        yield ray.get_runtime_context().gcs_address
     finally:
         if joined:
             ray.shutdown()
