@@ -34,6 +34,7 @@ DifficultySource = Literal["judge", "column", "verdicts"]
 Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin", "prune", "reweight"]
 PruneStrategy = Literal["correct", "incorrect", "combined"]
 ReportTo = Literal["none", "wandb"]
+ExecutorName = Literal["ranks", "ray", "slurm"]
 Groups = Mapping[str, tuple[str, ...]]  # titles in the help, and the keys under each title
 
 
@@ -410,6 +411,36 @@ class DryRunConfig:
             check_positive("price_per_hour", self.price_per_hour)
             if not self.dry_run:
                 raise ValueError("`price_per_hour` is for `--dry_run`, and a run has no use for it. Leave it out.")
+
+
+@dataclass
+class ExecutorConfig:
+    """Who computes the shards of a selection step. No result depends on it."""
+
+    groups: ClassVar[Groups] = {"who computes": ("executor", "num_actors", "ray_address")}
+
+    executor: ExecutorName = field(
+        default="ranks",
+        metadata={
+            "help": "ranks: this process, or the ranks of `accelerate launch`; ray: actors of a Ray cluster; slurm: a task of a "
+            "Slurm array computes its share (docs/scale.md)."
+        },
+    )
+    num_actors: int | None = field(
+        default=None, metadata={"help": "Number of Ray actors (one a GPU of the cluster, without GPUs one a CPU)."}
+    )
+    ray_address: str | None = field(
+        default=None,
+        metadata={"help": "HOST:PORT of a Ray cluster to join (RAY_ADDRESS; without that one is started here)."},
+    )
+
+    def __post_init__(self) -> None:
+        check_choice("executor", self.executor, ExecutorName)
+        if self.num_actors is not None:
+            check_count("num_actors", self.num_actors)
+        for key in ("num_actors", "ray_address"):
+            if getattr(self, key) is not None and self.executor != "ray":
+                raise ValueError(f"`{key}` is for `executor: ray`. Set that, or leave `{key}` out.")
 
 
 # Keys that a selection step accepts but does not use, so that one recipe serves all three steps.
