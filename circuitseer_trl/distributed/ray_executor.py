@@ -119,8 +119,8 @@ class RayActors:
         """Starts an actor, as soon as the cluster has a place for it."""
         import ray
 
-        place = {"num_cpus": 1, "num_gpus": int(torch.cuda.is_available())}
-        self._actors.append(ray.remote(**place)(ShardActor).remote())
+        actor: Any = ray.remote(num_cpus=1, num_gpus=int(torch.cuda.is_available()))(ShardActor)
+        self._actors.append(actor.remote())
         return self._actors[-1]
 
     def end(self, actor: Any) -> None:
