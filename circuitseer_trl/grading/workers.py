@@ -64,7 +64,7 @@ class _Worker:
         if self.process is not None and self.process.poll() is None:
             return
         self.kill()  # one that died while nobody used it
-        python, environment = grading_python(), dict(os.environ)
+        python, environment = grading_python(), os.environ | {"PYTHONHASHSEED": "0"}  # sympy follows the order of sets
         if python == sys.executable:  # another Python has this package installed, and would find our packages first
             paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
             environment["PYTHONPATH"] = os.pathsep.join(paths)
