@@ -129,6 +129,10 @@ def tuple_(gold: Reading, answer: Reading) -> bool | None:
 
     Right: `(x,y)=(3,1)` for `(3,1)`. Right: `P(0.5,1)` for `(\\frac12,1)`. Wrong: `(1,3)` for `(3,1)`.
     """
+    named = [each.places if each.components is None else [] for each in (gold, answer)]
+    names, their_names = ([part.name for part in parts] for parts in named)
+    if names and None not in names and names != their_names and sorted(names) == sorted(map(str, their_names)):
+        return all(map(same, named[0], (named[1][their_names.index(name)] for name in names)))  # (y,x)=(1,3)
     ours, theirs = gold.components, answer.components
     if (ours is None) != (theirs is None):
         ours, theirs = ours or gold.point, theirs or answer.point
