@@ -10,13 +10,12 @@ import numpy as np
 
 from circuitseer_trl.distributed.allocator import give_back_mapped_files
 from circuitseer_trl.distributed.processes import process_state
-from circuitseer_trl.pool.converted import READER_VERSION
+from circuitseer_trl.pool.converted import BATCH_ROWS, READER_VERSION
 from circuitseer_trl.pool.repeats import repeated_names
 from circuitseer_trl.pool.rows import Pool
 from circuitseer_trl.pool.sources import read_dataset
 from circuitseer_trl.pool.texts import content_uid, usable_labels, usable_text
 
-BATCH_ROWS = 10_000
 POOL_COLUMNS = {
     "row": "int64",
     "uid": "string",
@@ -100,6 +99,8 @@ def build_pool(
         rows = needed.map(
             _normalise,
             batched=True,
+            batch_size=BATCH_ROWS,
+            writer_batch_size=BATCH_ROWS,
             with_indices=True,
             fn_kwargs={"columns": columns, "reader_version": READER_VERSION},
             remove_columns=needed.column_names,

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 READER_VERSION = 1
 GROUP_ROWS = 10_000  # of a row group
 GROUP_CHARACTERS = 1 << 26
+# Of the Arrow files that `datasets` writes: opening a file touches a piece of memory for each batch.
+BATCH_ROWS = 5000
+LARGE_BATCHES: dict[str, Any] = {"writer_batch_size": BATCH_ROWS}
 MAX_COLUMNS = 1000  # of more the rows have no columns in common
 FILE = Path("rows") / "part-00000.parquet"
 JSON = pa.json_()  # a column of several types; `datasets` decodes it
@@ -54,7 +57,9 @@ def read_converted(files: Files) -> datasets.Dataset:
         shutil.rmtree(folder)
     if not folder.is_dir():
         _make(files, folder)
-    return datasets.load_dataset("parquet", data_files=str(folder / FILE), split="train", cache_dir=str(folder))
+    return datasets.load_dataset(
+        "parquet", data_files=str(folder / FILE), split="train", cache_dir=str(folder), **LARGE_BATCHES
+    )
 
 
 def _is_whole(file: Path) -> bool:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from circuitseer_trl.artifacts import fingerprint
 from circuitseer_trl.digests import content_digest
-from circuitseer_trl.pool.converted import content_folder, read_converted
+from circuitseer_trl.pool.converted import LARGE_BATCHES, content_folder, read_converted
 from circuitseer_trl.pool.file_names import check_dataset_file
 from circuitseer_trl.pool.file_rows import READERS
 
@@ -24,7 +24,7 @@ def _read_file(path: Path, name: str) -> datasets.Dataset:
     try:
         # `datasets` reads the path as a pattern.
         return datasets.load_dataset(
-            kind[1:], data_files=glob.escape(str(path.resolve())), split="train", cache_dir=cache
+            kind[1:], data_files=glob.escape(str(path.resolve())), split="train", cache_dir=cache, **LARGE_BATCHES
         )
     except (datasets.exceptions.DatasetGenerationError, pa.ArrowException) as error:
         raise ValueError(f"{name} is not a {kind[1:]} file that can be read: {error.__cause__ or error}.") from error
@@ -45,7 +45,9 @@ def _read_folder(path: Path, config: str | None, split: str) -> datasets.Dataset
     named = {name: Path(name) for name in files[split]}
     if all(file.suffix in READERS for file in named.values()):
         return read_converted(named)
-    return datasets.load_dataset(str(path), config, split=split, cache_dir=str(content_folder({str(path): path})))
+    return datasets.load_dataset(
+        str(path), config, split=split, cache_dir=str(content_folder({str(path): path})), **LARGE_BATCHES
+    )
 
 
 def _read_from_disk(path: Path, split: str) -> datasets.Dataset:
@@ -78,4 +80,4 @@ def read_dataset(
         return _read_from_disk(path, split)
     if path.is_dir():
         return _read_folder(path, config, split)
-    return datasets.load_dataset(name, config, split=split, revision=revision)
+    return datasets.load_dataset(name, config, split=split, revision=revision, **LARGE_BATCHES)
