@@ -44,7 +44,7 @@ def grader() -> Iterator[Grader]:
         (r"\boxed{1}\boxed{2}", "1, 2"),
         (r"\boxed{1}$\boxed{1}$", "1"),
         ("\\boxed{1}\n\n\\boxed{2}", "2"),
-        (r"$a = \boxed{1}$ and $b = \boxed{2}$", "1, 2"),
+        (r"$a = \boxed{1}$ and $b = \boxed{2}$", "a=1, b=2"),
         (r"\boxed{1}, which gives $b = 3$ and \boxed{2}", "2"),
         (r"\boxed{28}\text{ percent}", r"28\%"),
         (r"\boxed{42}_8", "42_8"),
