@@ -87,6 +87,7 @@ class Family:
         method, against: What is compared.
         standard_deviation: Of the paired differences in the pilot, by measure and method; empty if there was none.
         num_replicates: As the plan says.
+        explored: Whether it only explores: no claim rests on it.
         differences: For each measure and method of `against`.
     """
 
@@ -98,6 +99,7 @@ class Family:
     against: Sequence[str]
     standard_deviation: Mapping[str, Mapping[str, float]]
     num_replicates: int
+    explored: bool = False
     differences: Sequence[Difference] = field(default=())
 
     def of(self, against: str) -> list[Difference]:
@@ -150,6 +152,7 @@ def read_families(
                 entry["against"],
                 entry.get("standard_deviation", {}),
                 num_replicates[entry["plan"]],
+                entry.get("explored", False),
             )
             families.append(with_differences(family, own))
     return families

@@ -71,6 +71,8 @@ def claim(family: Family, against: str) -> str:
 
 def claims_of(family: Family) -> list[str]:
     """The sentences of a family. There are none before its last replicate: looking early and stopping would be another test."""
+    if family.explored:
+        return ["explored, so nothing is claimed; its table is below."]
     if family.is_whole:
         return [claim(family, name) for name in family.against]
     return [f"{family.num} of {family.num_replicates} replicates so far. Nothing is claimed before the last."]
@@ -78,7 +80,7 @@ def claims_of(family: Family) -> list[str]:
 
 def verdict(families: Sequence[Family]) -> str:
     """The first sentence: on how many declared comparisons the method holds, and on which it does not."""
-    whole = [each for each in families if each.is_whole]
+    whole = [each for each in families if each.is_whole and not each.explored]
     if not whole:
         return "No declared hypothesis has all of its replicates yet."
     held = sum(len(each.beaten) for each in whole)
@@ -108,7 +110,9 @@ def family_table(family: Family, place: int) -> Table:
         f"{family.says} {family.num} of {family.num_replicates} replicates. Bold: in favour, with adjusted p below 5%, once all "
         "replicates are there."
     )
-    return Table(f"family-{place}", f"Declared: {family.name}", heading, lines, note)
+    return Table(
+        f"family-{place}", f"{'Explored' if family.explored else 'Declared'}: {family.name}", heading, lines, note
+    )
 
 
 # Columns that are means of a row's values, and their form.
@@ -226,7 +230,7 @@ def write_ledger(docs: Path = DOCS, rows_folder: Path = ROWS) -> str:
     families = read_families(rows, {name: plan.num_replicates for name, plan in plans.items()})
     tables = [family_table(family, place) for place, family in enumerate(families, start=1)]
     others = [method_table(*group) for group in groups_of(rows, plans)]
-    whole = [family for family in families if family.is_whole]
+    whole = [family for family in families if family.is_whole and not family.explored]
     figures = [story(whole or families, measure) for measure in MEASURES]
     each_row = [row for group in rows.values() for row in group]
     failed = sum(row["status"] != "ok" for row in each_row)
