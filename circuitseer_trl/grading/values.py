@@ -216,11 +216,13 @@ def _points(names: list[str], whole: set[str], rows: int) -> Iterator[dict[str, 
     if not names:
         yield {}
         return
-    for scale in (1, 5, mpmath.mpf(1) / 7):
+    for scale in (1, 5, mpmath.mpf(1) / 7):  # later rows have larger ratios between the symbols
         for signed in (False, True):
             for row in range(rows if scale >= 1 else rows // 4):
                 yield {
-                    name: scale * irregular(row, column) * (-1 if signed and (row + column) % 2 == 0 else 1)
+                    name: scale
+                    * irregular(row, column) ** (1 + min(row // 4, 2))
+                    * (-1 if signed and (row + column) % 2 == 0 else 1)
                     for column, name in enumerate(names)
                 }
 
