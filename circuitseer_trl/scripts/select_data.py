@@ -82,7 +82,7 @@ def main(args: Sequence[str] | None = None) -> None:
     by_solution, tokens = card["rank_correlation_with_solution_length"], card["mean_tokens"]
     text = (
         f"Selected {len(selection)} of {len(pool)} rows by {card['method']} ({card['sampling']}, seed {card['seed']}), "
-        f"by {process_state().num_processes} process(es)."
+        f"by {'Ray actors' if execution.executor == 'ray' else f'{process_state().num_processes} process(es)'}."
         + pool.dropped_sentence()
         + (f" Rank correlation of score and length: {correlation:+.3f}." if correlation is not None else "")
         + (

@@ -2,6 +2,9 @@
 
 import json
 import os
+import random
+import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from circuitseer_trl.distributed.shards import run_shards
 from circuitseer_trl.modeling import stored_losses
 from circuitseer_trl.pool import row_shards
 from circuitseer_trl.scripts import select_data
-from tests.helpers.launch import start, wait_until
+from tests.helpers.launch import kill, launch, start, wait_until
 
 pytest.importorskip("ray")
 NUM_ROWS = 96
@@ -111,5 +114,49 @@ def test_a_node_is_lost_in_the_middle(
     cluster.remove_node(node, allow_graceful=False)
     output, errors = run.communicate(timeout=120)
     assert run.returncode == 0, errors[-3000:]
-    assert "Selected 24 of 96 rows" in output
+    assert "Selected 24 of 96 rows by circuitseer (soft, seed 42), by Ray actors." in output
     assert files(tmp_path / "ray") == whole
+
+
+@pytest.mark.slow
+def test_a_command_killed_again_and_again(tmp_path: Path, tiny_model: str, pool: Path, whole: dict[str, bytes]):
+    """By turns Ray and two ranks; its cluster ends with it."""
+    chance, folder = random.Random(20), tmp_path / "killed"
+    ray = ("--executor", "ray", "--num_actors", 2)
+    for number in range(20):
+        extra, num_processes = (ray, 1) if number % 2 else ((), 2)
+        written = len(list(folder.rglob("part-*")))
+        run = start(
+            "tests.programs.small_shards",
+            *words(folder, pool, tiny_model),
+            *extra,
+            num_processes=num_processes,
+            environment={"SHARD_SECONDS": "0.3"},
+        )
+        while len(list(folder.rglob("part-*"))) == written and run.poll() is None:
+            time.sleep(0.05)
+        time.sleep(chance.random() * 0.3)
+        if run.poll() is not None:
+            break
+        kill(run)
+    assert number > 8, run.communicate()
+    done = launch("tests.programs.small_shards", *words(folder, pool, tiny_model), *ray)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert files(folder) == whole
+
+
+@pytest.mark.slow
+def test_an_actor_without_memory(tmp_path: Path):
+    """Ray ends the actor whose node runs out of memory; here the kernel does, by a limit."""
+
+    def grows_once(shard: int) -> pa.Table:
+        if shard == 1 and not (tmp_path / "grown").exists():
+            (tmp_path / "grown").touch()
+            resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))
+            bytearray(2**34)
+        return pa.table({"value": [shard]})
+
+    with ray_actors(2, None) as actors, using(actors):
+        made = run_shards(tmp_path / "shards", 4, {}, grows_once, "Test")
+    assert (tmp_path / "grown").exists()
+    assert made.read_all()["value"].to_pylist() == [0, 1, 2, 3]
