@@ -21,7 +21,7 @@ endif
 .venv/installed: pyproject.toml constraints.txt
 	test -x .venv/bin/python || python3 -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,eval,wandb,openai,diversity,plots,dev]'
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,eval,wandb,openai,diversity,dedup,plots,ray,dev]'
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps kronfluence einconv einops opt_einsum
 	touch $@
 

@@ -104,6 +104,10 @@ class FailedElsewhereError(RuntimeError):
         self.mistake = mistake
 
 
+class PartDone(Exception):  # noqa: N818  # it is no error
+    """The command has done its part of the work, and other commands do the rest. Its text says what is left."""
+
+
 def is_mistake(error: Exception) -> bool:
     """Whether an error is about what the user gave, so that one line says all."""
     if isinstance(error, FailedElsewhereError):
@@ -179,6 +183,11 @@ def run_command(main: Callable[[list[str]], int | None], arguments: Sequence[str
                 with suppress(OSError):  # the terminal may be gone
                     print("\nStopped. Run the same command again to continue.", file=sys.stderr, flush=True)
             return stop.status if isinstance(stop, Stopped) else STOPPED
+        except PartDone as end:
+            if _rank() == 0:
+                print(end, flush=True)
+            _leave_launch()
+            return 0
         except Exception as error:
             if DEBUG_VARIABLE in os.environ or not is_mistake(error):
                 sys.excepthook = _print_traceback

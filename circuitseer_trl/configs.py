@@ -34,6 +34,7 @@ DifficultySource = Literal["judge", "column", "verdicts"]
 Sampling = Literal["soft", "soft_inverse", "top_k", "bottom_k", "stratified", "round_robin", "prune", "reweight"]
 PruneStrategy = Literal["correct", "incorrect", "combined"]
 ReportTo = Literal["none", "wandb"]
+ExecutorName = Literal["ranks", "ray", "slurm"]
 Groups = Mapping[str, tuple[str, ...]]  # titles in the help, and the keys under each title
 
 
@@ -388,13 +389,58 @@ class SelectionConfig:
 
 @dataclass
 class DryRunConfig:
-    """The key of the selection steps that does not belong in a recipe."""
+    """The keys of the selection steps that do not belong in a recipe."""
 
-    groups: ClassVar[Groups] = {"output": ("dry_run",)}
+    groups: ClassVar[Groups] = {"output": ("dry_run", "price_per_hour")}
 
     dry_run: bool = field(
-        default=False, metadata={"help": "Run each step on a few rows, print the estimated cost of the run, and stop."}
+        default=False,
+        metadata={
+            "help": "Run each step on a few rows, print the estimated cost of the run and of larger pools, and stop."
+        },
     )
+    price_per_hour: float | None = field(
+        default=None,
+        metadata={
+            "help": "Dollars an hour of one process with its GPU. `dry_run` then gives dollars as well as hours."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if self.price_per_hour is not None:
+            check_positive("price_per_hour", self.price_per_hour)
+            if not self.dry_run:
+                raise ValueError("`price_per_hour` is for `--dry_run`, and a run has no use for it. Leave it out.")
+
+
+@dataclass
+class ExecutorConfig:
+    """Who computes the shards of a selection step. No result depends on it."""
+
+    groups: ClassVar[Groups] = {"who computes": ("executor", "num_actors", "ray_address")}
+
+    executor: ExecutorName = field(
+        default="ranks",
+        metadata={
+            "help": "ranks: this process, or the ranks of `accelerate launch`; ray: actors of a Ray cluster; slurm: a task of a "
+            "Slurm array computes its share (docs/scale.md)."
+        },
+    )
+    num_actors: int | None = field(
+        default=None, metadata={"help": "Number of Ray actors (one a GPU of the cluster, without GPUs one a CPU)."}
+    )
+    ray_address: str | None = field(
+        default=None,
+        metadata={"help": "HOST:PORT of a Ray cluster to join (RAY_ADDRESS; without that one is started here)."},
+    )
+
+    def __post_init__(self) -> None:
+        check_choice("executor", self.executor, ExecutorName)
+        if self.num_actors is not None:
+            check_count("num_actors", self.num_actors)
+        for key in ("num_actors", "ray_address"):
+            if getattr(self, key) is not None and self.executor != "ray":
+                raise ValueError(f"`{key}` is for `executor: ray`. Set that, or leave `{key}` out.")
 
 
 # Keys that a selection step accepts but does not use, so that one recipe serves all three steps.

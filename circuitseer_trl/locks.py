@@ -45,7 +45,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
     return path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())
 
 
-def _lock(path: Path) -> int | None:
+def _lock(path: Path, shared: bool = False) -> int | None:
     """Opens the file and locks it; None on a disk without locks.
 
     Raises:
@@ -54,7 +54,7 @@ def _lock(path: Path) -> int | None:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             if _is_at(descriptor, path):
                 return descriptor
         except OSError as error:
@@ -69,12 +69,22 @@ def _lock(path: Path) -> int | None:
         os.close(descriptor)  # its run has just ended and deleted it
 
 
+def _is_last(descriptor: int) -> bool:
+    """Whether no other run shares the lock; it is then not shared any more."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
-def writing_to(folder: str | Path, what: str = "output") -> Iterator[None]:
+def writing_to(folder: str | Path, what: str = "output", shared: bool = False) -> Iterator[None]:
     """Locks a folder for the block; the folder is made if it does not exist.
 
     Args:
         what: Part of the folder that is written, for parts that several runs may write at a time.
+        shared: Whether runs that also share it may write there at the same time.
 
     Raises:
         FolderInUseError: Another run writes there. It is alive, since the lock of a dead one is gone.
@@ -87,7 +97,7 @@ def writing_to(folder: str | Path, what: str = "output") -> Iterator[None]:
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        descriptor = _lock(path)
+        descriptor = _lock(path, shared)
     except BlockingIOError:
         raise FolderInUseError(
             f"Another run writes to {folder} ({_holder(path)}). Wait for its end, or end it and run this command again, or "
@@ -105,7 +115,7 @@ def writing_to(folder: str | Path, what: str = "output") -> Iterator[None]:
         yield
     finally:
         _held.discard(path)
-        if _is_at(descriptor, path):  # not if the folder was moved
+        if _is_at(descriptor, path) and (not shared or _is_last(descriptor)):  # not if the folder was moved
             path.unlink()
         os.close(descriptor)
         if made:

@@ -54,6 +54,19 @@ def test_a_second_writer_is_refused_until_the_first_ends(tmp_path: Path, hold: S
         assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
 
 
+def test_tasks_of_one_array_share_a_folder(tmp_path: Path, hold: Start):
+    first = hold(tmp_path, "shared")
+    with writing_to(tmp_path, shared=True):
+        pass
+    with pytest.raises(ValueError, match="Another run writes to"), writing_to(tmp_path):
+        pass
+    first.communicate("")
+    assert list(tmp_path.iterdir()) == []
+    first = hold(tmp_path)
+    with pytest.raises(ValueError, match="Another run writes to"), writing_to(tmp_path, shared=True):
+        pass
+
+
 def test_the_lock_of_a_run_that_was_killed_is_none(tmp_path: Path, hold: Start):
     first = hold(tmp_path, "fork")  # what the run has forked lives on
     first.kill()

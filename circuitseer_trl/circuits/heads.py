@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,29 @@ def encoded_probe(probe: Sequence[Example], reference: Reference) -> list[Encode
     return encoded
 
 
+@dataclass(frozen=True)
+class ProbeWork:
+    """What is computed of each probe example, by its index.
+
+    Attributes:
+        max_tokens: Rows x tokens of a sweep.
+    """
+
+    reference: Reference
+    encoded: Sequence[EncodedExample]
+    max_tokens: int
+
+    def sweep(self, index: int, heads: Sequence[Head]) -> pa.Table:
+        """The loss increases of some heads."""
+        model, item = self.reference.checked_model(self.encoded), self.encoded[index]
+        return head_loss_increases(model, item, heads, self.max_tokens).table(item.uid, heads)
+
+    def attribute(self, index: int) -> pa.Table:
+        """The base loss and the first-order reach of all heads."""
+        model, item = self.reference.checked_model(self.encoded), self.encoded[index]
+        return head_attributions(model, item).table(item.uid)
+
+
 def find_heads(
     pool: Pool,
     reference: Reference,
@@ -180,14 +204,7 @@ def find_heads(
         reference, importance_folder if head_detection == "exact" else attributions_folder(output_dir)
     )
 
-    def sweep(index: int, heads: Sequence[Head]) -> pa.Table:
-        item = encoded[index]
-        model = reference.checked_model(encoded)
-        return head_loss_increases(model, item, heads, max_tokens).table(item.uid, heads)
-
-    def attribute(index: int) -> pa.Table:
-        return head_attributions(reference.checked_model(encoded), encoded[index]).table(encoded[index].uid)
-
+    measured = ProbeWork(reference, encoded, max_tokens)
     made_from = {
         "pool": pool.fingerprint,
         "model": reference.describe(),
@@ -198,14 +215,14 @@ def find_heads(
     if head_detection == "race":
         uids, lengths = [item.uid for item in encoded], [len(item.input_ids) for item in encoded]
         plan = RacePlan(uids, lengths, grid, size, probe.seed, rounding_nats(resolve_dtype(reference.dtype)))
-        raced = run_race(sweep, attribute, plan, made_from, output_dir)
+        raced = run_race(measured.sweep, measured.attribute, plan, made_from, output_dir)
         table, evaluated = raced.increases, raced.attributions  # these have the base loss of every probe example
     else:
         table = evaluated = run_shards(
             importance_folder,
             len(examples),
             made_from,
-            lambda shard: sweep(shard, everything),
+            partial(measured.sweep, heads=everything),
             "Head importance",
             uids=lambda shard: [encoded[shard].uid] * len(everything),
         ).read_all()

@@ -93,6 +93,18 @@ def attributions_folder(output_dir: Path) -> Path:
     return output_dir / "race" / "reach"
 
 
+@dataclass(frozen=True)
+class RoundWork:
+    """The sweeps of a round: `heads` on the probe examples with these indices."""
+
+    sweep: Callable[[int, Sequence[Head]], pa.Table]
+    indices: Sequence[int]
+    heads: Sequence[Head]
+
+    def __call__(self, shard: int) -> pa.Table:
+        return self.sweep(self.indices[shard], self.heads)
+
+
 def run_race(
     sweep: Callable[[int, Sequence[Head]], pa.Table],
     attribute: Callable[[int], pa.Table],
@@ -144,7 +156,7 @@ def run_race(
             output_dir / "race" / f"round-{number}",
             len(examples),
             made_from | {"examples": order[examples].tolist(), "heads": heads},
-            lambda shard: sweep(int(order[examples[shard]]), heads),
+            RoundWork(sweep, order[examples].tolist(), heads),
             f"Race, {len(heads)} heads",
             uids=lambda shard: [uids[order[examples[shard]]]] * len(heads),
         ).read_all()

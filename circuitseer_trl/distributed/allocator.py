@@ -1,9 +1,12 @@
-"""How does a process reuse freed memory, and give back what it does not need?"""
+"""How much memory has a process? How does it reuse what is freed, and give back what it does not need?"""
 
 import ctypes
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -52,3 +55,10 @@ def give_back_mapped_files() -> None:
                 start, stop = (int(address, 16) for address in addresses.split("-"))
                 if "w" not in access:  # nothing is lost
                     libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), _MADV_DONTNEED)
+
+
+def resident_bytes(field: Literal["VmRSS", "VmHWM"]) -> int | None:
+    """Memory of this process, now (`VmRSS`) or at most (`VmHWM`); None where the system does not tell it."""
+    status = Path("/proc/self/status")
+    found = re.search(rf"{field}:\s+(\d+) kB", status.read_text(encoding="utf-8")) if status.exists() else None
+    return None if found is None else 1024 * int(found[1])

@@ -99,6 +99,14 @@ class ShardFolder:
             raise ValueError(f"{path} has other rows than those of the pool that belong there.")
         return table
 
+    def has(self, shard: int) -> bool:
+        """Whether a shard is there and can be used."""
+        try:
+            self.read(shard)
+        except (FileNotFoundError, ValueError):
+            return False
+        return True
+
     def tables(self) -> Iterator[pa.Table]:
         """The tables of all shards, one at a time, in the order of their numbers."""
         return (self.read(shard) for shard in range(self.num_shards))
@@ -121,7 +129,7 @@ class ShardFolder:
         if wrong:
             logger.warning("%d shards of %s are made again: %s", len(wrong), self.folder, " ".join(wrong[:3]))
         own = {self.path(shard).name for shard in range(self.num_shards)}
-        if strays := sorted(path.name for path in self.folder.glob("*") if path.name not in own):
+        if strays := sorted(path.name for path in self.folder.glob("[!.]*") if path.name not in own):
             logger.warning(
                 "%s has files that are not its shards and are not read: %s.", self.folder, ", ".join(strays[:3])
             )

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from tqdm import tqdm
 
-from circuitseer_trl.artifacts import fingerprint, write_table
-from circuitseer_trl.distributed.allocator import reuse_freed_memory
-from circuitseer_trl.distributed.processes import on_all_ranks, on_main_rank, process_state
+from circuitseer_trl.artifacts import fingerprint
+from circuitseer_trl.distributed.executors import ShardWork, chosen_executor
+from circuitseer_trl.distributed.processes import on_main_rank
 from circuitseer_trl.distributed.shard_folders import ShardFolder, check_manifest, manifest_path
 
 # Share of the rows that may end in an error; more of them stop the run.
@@ -29,13 +28,13 @@ def run_shards(
     uids: Callable[[int], Sequence[str]] | None = None,
     columns: pa.Schema | None = None,
 ) -> ShardFolder:
-    """Computes the shards of a folder that are missing or broken, divided among the ranks.
+    """Computes the shards of a folder that are missing or broken, by the executor that the command has chosen.
 
     Args:
         folder: The folder of the shards. With more than one node it is on a disk that all nodes see.
         num_shards: The number of shards.
         made_from: Everything that the result depends on, as JSON values: data, model, parameters.
-        compute: Makes the table of one shard, from nothing but these inputs.
+        compute: Makes the table of one shard, from nothing but these inputs. It can be pickled, for other processes.
         description: Text of the progress bar of rank 0.
         uids: Gives the column `uid` that a shard must have; None accepts any.
         columns: The columns that a shard must have; None accepts any.
@@ -44,26 +43,19 @@ def run_shards(
         The whole folder, which every rank sees.
     """
     folder = Path(folder)
-    state = process_state()
     made_from = made_from | {"num_shards": num_shards}
+    executor = chosen_executor()
     shards = ShardFolder(folder, num_shards, fingerprint(made_from), uids, columns)
 
     def prepare() -> list[int]:
         check_manifest(manifest_path(folder), made_from)
-        for abandoned in folder.glob(".*.tmp"):  # left by processes that were killed while they wrote
-            abandoned.unlink(missing_ok=True)
+        if not executor.shares_folder:
+            for abandoned in folder.glob(".*.tmp"):  # left by processes that were killed while they wrote
+                abandoned.unlink(missing_ok=True)
         return shards.to_compute()
 
-    # These shards are divided among the ranks. Their number may differ from the run that was killed.
     todo = on_main_rank(prepare)
-
-    def work() -> None:
-        mine = todo[state.process_index :: state.num_processes]
-        for shard in tqdm(mine, desc=description, unit="shard", disable=not state.is_main_process or not mine):
-            write_table(shards.path(shard), compute(shard), shards.title(shard))
-
-    with reuse_freed_memory():
-        on_all_ranks(work)
+    executor.run(ShardWork.of(shards, todo, compute, description))
     wait_for([shards.path(shard) for shard in range(num_shards)])
     return shards
 

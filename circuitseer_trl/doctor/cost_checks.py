@@ -3,10 +3,10 @@
 Both are measured on one random model, whose widths suit the device, so that machines can be compared.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 from circuitseer_trl.circuits.attention import head_grid
 from circuitseer_trl.circuits.received import attention_received
 from circuitseer_trl.circuits.sweep import head_loss_increases
-from circuitseer_trl.distributed.allocator import reuse_freed_memory
+from circuitseer_trl.distributed.allocator import resident_bytes, reuse_freed_memory
 from circuitseer_trl.doctor.measure import matmul_rate, measure, operations, random_ids
 from circuitseer_trl.doctor.outcome import CannotError, Outcome, compared
 from circuitseer_trl.doctor.tolerances import short
@@ -55,12 +55,11 @@ def _example(model: PreTrainedModel, length: int, seed: int = 0) -> EncodedExamp
     return EncodedExample("yardstick", tuple(random_ids(model, length, seed)), length // 4, False)
 
 
-def _resident(field: str) -> int:
-    """Memory of this process in bytes, now (`VmRSS`) or at most (`VmHWM`)."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
+def _resident(field: Literal["VmRSS", "VmHWM"]) -> int:
+    found = resident_bytes(field)
     if found is None:
         raise CannotError("this system does not tell the memory of a process")
-    return 1024 * int(found[1])
+    return found
 
 
 def peak_bytes(work: Callable[[], object], on_cuda: bool) -> int:

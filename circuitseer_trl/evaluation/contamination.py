@@ -19,8 +19,8 @@ from circuitseer_trl.evaluation.answering.store import SampleStore
 from circuitseer_trl.evaluation.benchmarks import Problem
 from circuitseer_trl.evaluation.metrics import mean_interval, wilson_interval
 from circuitseer_trl.evaluation.recited import cut_problem, is_recited, rouge_l
-from circuitseer_trl.pool.cleaning import word_ngrams
 from circuitseer_trl.pool.load import pool_from_config
+from circuitseer_trl.pool.word_ngrams import word_ngrams
 
 FOLDER = "contamination"
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from circuitseer_trl.pool.cleaning import WORD
+from circuitseer_trl.pool.word_ngrams import WORD
 
 CUT_AT = 0.6  # share of the text that is shown, as in Wu et al. (arXiv 2507.10532)
 

@@ -2,9 +2,10 @@
 
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -34,7 +35,8 @@ NUM_CHECKED = 8
 class Reference:
     """The reference model. It is loaded at its first use, and `free` removes it from memory.
 
-    A pickled reference has no model and no tokenizer. The process that unpickles it loads its own.
+    A pickled reference has no model and no tokenizer. The process that unpickles it loads its own, once for all references with
+    the same settings that arrive there while one of them is in use.
 
     Attributes:
         name: Hub id or folder.
@@ -62,9 +64,8 @@ class Reference:
         self._checked = False
         self._required: list[Callable[[PreTrainedModel], None]] = []
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = vars(self) | {"_loaded": None, "_checked": False}
-        return {key: value for key, value in state.items() if key not in ("tokenizer", "config")}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived_reference, (type(self), astuple(self), self._required)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -185,3 +186,16 @@ class Reference:
         plain = {"plain_form": PLAIN_FORM} if self.text_format == "plain" else {}
         settings = {"system_prompt": self.system_prompt, "chat_date": self.chat_date}
         return {"form": self.text_format, **settings, **plain}
+
+
+_arrived: WeakValueDictionary[tuple[Any, ...], Reference] = WeakValueDictionary()
+
+
+def _arrived_reference(
+    kind: type[Reference], settings: tuple[Any, ...], required: Sequence[Callable[[PreTrainedModel], None]]
+) -> Reference:
+    """The reference of this process for pickles with these settings."""
+    reference = _arrived.setdefault((kind, *settings), kind(*settings))
+    for check in required:
+        reference.require(check)
+    return reference

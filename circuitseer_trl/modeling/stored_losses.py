@@ -1,6 +1,7 @@
 """What is the response loss of each row of a pool? Computed once and stored in `losses/`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,11 @@ def loss_table(examples: Sequence[Example], reference: Reference) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=LOSS_COLUMNS)
 
 
+def copied_losses(examples: Sequence[Example], known: Mapping[str, dict[str, Any]]) -> pa.Table:
+    """Makes the rows of `losses/` from those that are known by their uids."""
+    return pa.Table.from_pylist([known[example.uid] for example in examples], schema=LOSS_COLUMNS)
+
+
 def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.Table:
     """Computes the mean response loss of every row of the pool, once, and stores it in `losses/`.
 
@@ -78,12 +84,7 @@ def pool_losses(pool: Pool, reference: Reference, output_dir: str | Path) -> pa.
         "max_batch_tokens": reference.batch_tokens,
     }
     known = _known_losses(Path(output_dir), made_from)
-
-    def compute(examples: list[Example]) -> pa.Table:
-        if known is None:
-            return loss_table(examples, reference)
-        return pa.Table.from_pylist([known[example.uid] for example in examples], schema=LOSS_COLUMNS)
-
+    compute = partial(loss_table, reference=reference) if known is None else partial(copied_losses, known=known)
     table = run_row_shards(
         pool,
         losses_folder(output_dir),

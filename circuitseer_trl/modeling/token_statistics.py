@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def token_statistics(pool: Pool, reference: Reference, settings: TokenSettings, 
         pool,
         Path(output_dir) / TOKEN_STATISTICS,
         made_from,
-        lambda examples: statistics_table(examples, reference, settings),
+        partial(statistics_table, reference=reference, settings=settings),
         "Token statistics",
         ROWS_PER_SHARD,
         COLUMNS,

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROWS_PER_BUCKET = 1 << 20
-_PAIR = np.dtype([("hash", np.int64), ("place", np.int64)])
+from circuitseer_trl.pool.sorted_pairs import SortedPairs
 
 
 def repeated_names(
@@ -28,13 +27,16 @@ def repeated_names(
         For the place of each such name how often it has stood before, in the order of the places: 0 for its first row.
     """
     places: list[int] = []
+    start = 0
     with tempfile.TemporaryDirectory() as folder:
-        for bucket in _spread(batches, num_rows // ROWS_PER_BUCKET + 1, Path(folder)):
-            pairs = np.sort(np.fromfile(bucket, _PAIR), order="hash")
-            equal = pairs["hash"][1:] == pairs["hash"][:-1]
-            places += (
-                pairs["place"][np.flatnonzero(equal) + 1].tolist() + pairs["place"][np.flatnonzero(equal)].tolist()
-            )
+        hashes = SortedPairs(Path(folder), num_pairs=num_rows, num_keys=2**64)
+        for batch in batches:
+            keys = np.fromiter(map(hash, batch), np.int64, len(batch)).view(np.uint64)
+            hashes.add(keys, np.arange(start, start + len(batch)))
+            start += len(batch)
+        for keys, rows in hashes.parts():
+            equal = keys[1:] == keys[:-1]
+            places += rows[1:][equal].tolist() + rows[:-1][equal].tolist()
     places = sorted(set(places))
     names = names_at(places) if places else []
     counts, seen, found = Counter(names), Counter[str](), {}
@@ -43,21 +45,3 @@ def repeated_names(
             found[place] = seen[name]
             seen[name] += 1
     return found
-
-
-def _spread(batches: Iterable[Sequence[str]], num_buckets: int, folder: Path) -> list[Path]:
-    """Writes pairs of hash and place into files; equal hashes are in one file."""
-    paths = [folder / str(number) for number in range(num_buckets)]
-    for path in paths:
-        path.touch()
-    start = 0
-    for names in batches:
-        pairs = np.empty(len(names), _PAIR)
-        pairs["hash"] = np.fromiter(map(hash, names), np.int64, len(names))
-        pairs["place"] = np.arange(start, start + len(names))
-        start += len(names)
-        of = pairs["hash"] % num_buckets
-        for number, path in enumerate(paths):
-            with open(path, "ab") as file:
-                pairs[of == number].tofile(file)
-    return paths

@@ -50,6 +50,10 @@ class Pool:
     ):
         self.examples, self.dropped, self.source, self.name, self.cleaning = examples, dropped, source, name, cleaning
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is computed again on its next use."""
+        return {name: vars(self)[name] for name in ("examples", "dropped", "source", "name", "cleaning")}
+
     def __len__(self) -> int:
         return len(self.examples)
 

@@ -5,7 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -223,9 +223,7 @@ def score_pool(
         "heads": [list(head) for head in bound.heads.selected] if bound.needs == "heads" else None,
     }
 
-    def compute(examples: list[Example]) -> pa.Table:
-        return score_table(examples, bound.score_batch(examples), schema)
-
+    compute = partial(scored, scorer=bound)
     shards = run_row_shards(pool, output_dir / "scores", made_from, compute, "Scores", columns=schema)
     figures = score_figures(shards.tables(), len(pool))
     figures.check()
@@ -241,6 +239,11 @@ def score_schema(scorer: Scorer) -> pa.Schema:
     for column, kind in scorer.columns.items():
         schema = schema.append(pa.field(column, kind))
     return schema
+
+
+def scored(examples: Sequence[Example], scorer: Scorer) -> pa.Table:
+    """Scores examples with a bound scorer: their rows of `scores/`."""
+    return score_table(examples, scorer.score_batch(examples), score_schema(scorer))
 
 
 def score_table(examples: Sequence[Example], results: Sequence[Row], schema: pa.Schema) -> pa.Table:

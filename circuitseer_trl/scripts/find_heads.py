@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from circuitseer_trl.command_line import run_command
-from circuitseer_trl.configs import UNUSED_BY_HEADS, DryRunConfig, PoolConfig, SelectionConfig
+from circuitseer_trl.configs import UNUSED_BY_HEADS, DryRunConfig, ExecutorConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.distributed.finishing import say_if_finished
 from circuitseer_trl.finished import SELECTION_PRODUCTS, selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
@@ -52,8 +52,8 @@ def describe(heads: "HeadSet") -> str:
 
 def main(args: Sequence[str] | None = None) -> None:
     started = time.monotonic()
-    pool_config, config, run = parse_recipe(
-        *(PoolConfig, SelectionConfig, DryRunConfig),
+    pool_config, config, run, execution = parse_recipe(
+        *(PoolConfig, SelectionConfig, DryRunConfig, ExecutorConfig),
         args=args,
         prog="circuitseer find-heads",
         description=__doc__,
@@ -65,19 +65,23 @@ def main(args: Sequence[str] | None = None) -> None:
     made_from = finished.made_from()
     if not run.dry_run and say_if_finished(finished, made_from):
         return
+    from circuitseer_trl.distributed.executors import executing
     from circuitseer_trl.distributed.only_writer import check_only_writer
     from circuitseer_trl.distributed.processes import on_main_rank, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate_heads, spent
+    from circuitseer_trl.selection.reckoning import reckoning
     from circuitseer_trl.selection.steps import detect_heads, reference_from_config
 
     reference = reference_from_config(config, pool_config.chat)
-    check_only_writer(config.output_dir)
-    pool = pool_from_config(pool_config)
-    if run.dry_run:
-        say(cost_table(estimate_heads(config, pool, reference)))
-        return
-    heads = detect_heads(config, pool, reference)
+    with executing(execution):  # raises before the pool is read
+        check_only_writer(config.output_dir)
+        pool = pool_from_config(pool_config)
+        if run.dry_run:
+            costs = estimate_heads(config, pool, reference)
+            say(cost_table(costs) + reckoning(costs, pool, run.price_per_hour))
+            return
+        heads = detect_heads(config, pool, reference)
     text = f"{describe(heads)}\nWritten to {config.output_dir}/heads.json. {spent(started)}"
     say(text)
     on_main_rank(lambda: finished.record(made_from, text, SELECTION_PRODUCTS[finished.name]))

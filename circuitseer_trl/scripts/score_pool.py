@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from circuitseer_trl.command_line import run_command
-from circuitseer_trl.configs import UNUSED_BY_SCORES, DryRunConfig, PoolConfig, SelectionConfig
+from circuitseer_trl.configs import UNUSED_BY_SCORES, DryRunConfig, ExecutorConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.distributed.finishing import say_if_finished
 from circuitseer_trl.finished import SELECTION_PRODUCTS, selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
@@ -39,8 +39,8 @@ def describe(scores: "ScoreTable", pool: "Pool") -> str:
 
 def main(args: Sequence[str] | None = None) -> None:
     started = time.monotonic()
-    pool_config, config, run = parse_recipe(
-        *(PoolConfig, SelectionConfig, DryRunConfig),
+    pool_config, config, run, execution = parse_recipe(
+        *(PoolConfig, SelectionConfig, DryRunConfig, ExecutorConfig),
         args=args,
         prog="circuitseer score-pool",
         description=__doc__,
@@ -52,19 +52,23 @@ def main(args: Sequence[str] | None = None) -> None:
     made_from = finished.made_from()
     if not run.dry_run and say_if_finished(finished, made_from):
         return
+    from circuitseer_trl.distributed.executors import executing
     from circuitseer_trl.distributed.only_writer import check_only_writer
     from circuitseer_trl.distributed.processes import on_main_rank, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
+    from circuitseer_trl.selection.reckoning import reckoning
     from circuitseer_trl.selection.steps import SelectionSteps
 
     steps = SelectionSteps.from_config(config, pool_config.chat)  # raises before the pool is read
-    check_only_writer(config.output_dir)
-    pool = pool_from_config(pool_config)
-    if run.dry_run:
-        say(cost_table(estimate(steps, pool)))
-        return
-    scores = steps.score(pool)
+    with executing(execution):  # raises before the pool is read
+        check_only_writer(config.output_dir)
+        pool = pool_from_config(pool_config)
+        if run.dry_run:
+            costs = estimate(steps, pool)
+            say(cost_table(costs) + reckoning(costs, pool, run.price_per_hour))
+            return
+        scores = steps.score(pool)
     text = f"{describe(scores, pool)}\nWritten to {config.output_dir}/scores. {spent(started)}"
     say(text)
     on_main_rank(lambda: finished.record(made_from, text, SELECTION_PRODUCTS[finished.name]))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from circuitseer_trl.command_line import run_command
-from circuitseer_trl.configs import DryRunConfig, PoolConfig, SelectionConfig
+from circuitseer_trl.configs import DryRunConfig, ExecutorConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.distributed.finishing import say_if_finished
 from circuitseer_trl.finished import SELECTION_PRODUCTS, selection_step
 from circuitseer_trl.named_files import SELECTION_KINDS
@@ -36,8 +36,8 @@ def beside_text(output_dir: str, uids: list[str], card: dict[str, Any]) -> str:
 def main(args: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     started = time.monotonic()
-    pool_config, config, run = parse_recipe(
-        *(PoolConfig, SelectionConfig, DryRunConfig),
+    pool_config, config, run, execution = parse_recipe(
+        *(PoolConfig, SelectionConfig, DryRunConfig, ExecutorConfig),
         args=args,
         prog="circuitseer select-data",
         description=__doc__,
@@ -49,24 +49,28 @@ def main(args: Sequence[str] | None = None) -> None:
     if not run.dry_run and config.report_to == "none" and say_if_finished(finished, made_from):
         return
     from circuitseer_trl.artifacts import write_card
+    from circuitseer_trl.distributed.executors import executing
     from circuitseer_trl.distributed.only_writer import check_only_writer
     from circuitseer_trl.distributed.processes import on_main_rank, process_state, say
     from circuitseer_trl.pool.load import pool_from_config
     from circuitseer_trl.selection.cost import cost_table, estimate, spent
     from circuitseer_trl.selection.examples import as_text, example_rows, stored_examples
+    from circuitseer_trl.selection.reckoning import reckoning
     from circuitseer_trl.selection.steps import SelectionSteps
     from circuitseer_trl.tracking import check_tracker, start_run
 
     check_tracker(config.report_to)
     steps = SelectionSteps.from_config(config, pool_config.chat)  # raises before the pool is read
-    check_only_writer(config.output_dir)
-    pool = pool_from_config(pool_config)
-    if run.dry_run:
-        say(cost_table(estimate(steps, pool)))
-        return
-    if config.report_to == "wandb":
-        start_run("select")
-    selected = steps.select(pool)
+    with executing(execution):  # raises before the pool is read
+        check_only_writer(config.output_dir)
+        pool = pool_from_config(pool_config)
+        if run.dry_run:
+            costs = estimate(steps, pool)
+            say(cost_table(costs) + reckoning(costs, pool, run.price_per_hour))
+            return
+        if config.report_to == "wandb":
+            start_run("select")
+        selected = steps.select(pool)
     if config.report_to == "wandb":
         from circuitseer_trl.selection.selection_panels import log_selection
 

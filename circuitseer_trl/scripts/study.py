@@ -33,12 +33,23 @@ def parser() -> CommandParser:
         help="Start the steps, one at a time, with `accelerate launch` and this file or name (zero3, ddp, cpu).",
     )
     result.add_argument("--num_processes", type=int, metavar="N", help="Number of processes of that launch.")
+    result.add_argument(
+        "--executor",
+        choices=["ranks", "ray"],
+        default="ranks",
+        help="ray: actors of a Ray cluster find heads and score.",
+    )
+    result.add_argument("--num_actors", type=int, metavar="N", help="Number of Ray actors.")
+    result.add_argument(
+        "--ray_address", metavar="HOST:PORT", help="A Ray cluster to join, in place of one that is started."
+    )
     return result
 
 
 def main(args: Sequence[str] | None = None) -> int:
     options = parser().parse_args(args)
     from circuitseer_trl.checks import check_count
+    from circuitseer_trl.configs import ExecutorConfig
     from circuitseer_trl.extras import require_extra
     from circuitseer_trl.locks import writing_to
     from circuitseer_trl.named_files import find_file
@@ -47,6 +58,7 @@ def main(args: Sequence[str] | None = None) -> int:
     from circuitseer_trl.yaml_files import read_yaml
 
     check_count("workers", options.workers)
+    execution = ExecutorConfig(options.executor, options.num_actors, options.ray_address)
     file = find_file(options.study, ("studies",))
     launch: tuple[Path | None, int | None] | None = None
     if options.accelerate_config is not None or options.num_processes is not None:
@@ -60,6 +72,10 @@ def main(args: Sequence[str] | None = None) -> int:
         launch = (config, options.num_processes or settings.get("num_processes"))
         if options.workers > 1:
             raise ValueError("With `accelerate launch` there is one step at a time. Leave `--workers` out.")
+        if options.executor == "ray":
+            raise ValueError(
+                "The ranks of `accelerate launch` divide the shards themselves. Leave `--executor ray` out."
+            )
     study = read_study(file)
     if options.output_dir is None and study.output_dir is None:
         raise ValueError("A study needs a folder: set `--output_dir`, or `output_dir` in its file.")
@@ -93,6 +109,8 @@ def main(args: Sequence[str] | None = None) -> int:
         run_study.write_plan(root, file, study, plan)
         if done:
             print(f"{len(done)} of {len(tasks)} steps were finished before.", flush=True)
+        if len(done) < len(tasks):
+            tasks = stack.enter_context(run_study.executed(tasks, execution))
         good = len(done) == len(tasks) or run_study.run_tasks(root, tasks, done, options.workers, launch)
         if not options.only:
             from circuitseer_trl.artifacts import write_text

@@ -1,8 +1,9 @@
 """How many rows does a budget of training tokens buy?"""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,19 @@ def training_tokens(table: pa.Table) -> np.ndarray:
     return table["num_problem_tokens"].to_numpy() + table["num_completion_tokens"].to_numpy()
 
 
+def token_counts(examples: Sequence[Example], reference: Reference) -> pa.Table:
+    """Counts the tokens of problems and completions, without a template."""
+    texts = [example.problem for example in examples] + [example.completion for example in examples]
+    lengths = [len(ids) for ids in reference.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    return pa.table(
+        {
+            "uid": [example.uid for example in examples],
+            "num_problem_tokens": lengths[: len(examples)],
+            "num_completion_tokens": lengths[len(examples) :],
+        }
+    )
+
+
 def token_budget(most: int, pool: Pool, reference: Reference, output_dir: str | Path) -> TokenBudget:
     """Counts the tokens of each row's problem and completion with the reference's tokenizer, without a template.
 
@@ -58,19 +72,8 @@ def token_budget(most: int, pool: Pool, reference: Reference, output_dir: str | 
     Raises:
         ValueError: The whole pool has fewer tokens than the budget, or each row has more.
     """
-
-    def compute(examples: list[Example]) -> pa.Table:
-        texts = [example.problem for example in examples] + [example.completion for example in examples]
-        lengths = [len(ids) for ids in reference.tokenizer(texts, add_special_tokens=False)["input_ids"]]
-        return pa.table(
-            {
-                "uid": [example.uid for example in examples],
-                "num_problem_tokens": lengths[: len(examples)],
-                "num_completion_tokens": lengths[len(examples) :],
-            }
-        )
-
     made_from = {"pool": pool.fingerprint, "tokenizer": model_fingerprint(reference.name, reference.revision)}
+    compute = partial(token_counts, reference=reference)
     shards = run_row_shards(pool, Path(output_dir) / "tokens", made_from, compute, "Training tokens")
     solutions: list[np.ndarray] = []
     total, shortest, start = 0, math.inf, 0

@@ -2,31 +2,43 @@
 
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from circuitseer_trl.artifacts import write_table
 from circuitseer_trl.circuits.heads import HeadSet, configured_grid
 from circuitseer_trl.circuits.model_race import sweep_cost
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import SelectionConfig
-from circuitseer_trl.distributed.allocator import reuse_freed_memory
+from circuitseer_trl.distributed.allocator import resident_bytes, reuse_freed_memory
 from circuitseer_trl.distributed.processes import process_state
 from circuitseer_trl.modeling.losses import response_losses
 from circuitseer_trl.modeling.memory import KEPT_BY_A_CPU_SWEEP, activation_bytes, attribution_bytes, sweep_tokens
 from circuitseer_trl.modeling.reference import Reference
 from circuitseer_trl.pool.rows import Example, Pool
+from circuitseer_trl.scoring.base import Row, score_schema, score_table
 from circuitseer_trl.selection.steps import SelectionSteps, shared_temporary_folder
 
 # Rows from which the pool's mean length is estimated, and rows that the steps are timed on.
 NUM_MEASURED_ROWS, NUM_TIMED_ROWS = 256, 16
 # Number of layers that the sweep is timed on, with one head of each.
 NUM_TIMED_LAYERS = 4
+
+
+@dataclass(frozen=True)
+class FileSize:
+    """Bytes of a file of a step: those of any file, and those of each row."""
+
+    per_file: float
+    per_row: float
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,9 @@ class StepCost:
         seconds: Wall-clock time.
         operations: Floating-point operations of matrix products and attention.
         memory_bytes: The model's weights and the activations of its forward passes; None if it is not known.
+        num_rows: Number of rows that the step takes.
+        max_rows: Number of rows that it takes of a larger pool; None for all of them.
+        file_size: Of the files with a row for each row of the pool; None if the step writes none.
     """
 
     step: str
@@ -46,6 +61,9 @@ class StepCost:
     seconds: float
     operations: float
     memory_bytes: int | None
+    num_rows: int
+    max_rows: int | None = None
+    file_size: FileSize | None = None
 
 
 def spread_positions(pool: Pool, count: int) -> np.ndarray:
@@ -80,7 +98,13 @@ def loss_cost(config: SelectionConfig, pool: Pool, reference: Reference) -> Step
     longest = max(reference.batch_tokens, *lengths)
     memory = model.get_memory_footprint() + longest * activation_bytes(model.config, model.dtype)
     return StepCost(
-        "losses", f"{num_rows:,} rows, {num_tokens:,.0f} tokens", seconds * share, operations * share, memory
+        "losses",
+        f"{num_rows:,} rows, {num_tokens:,.0f} tokens",
+        seconds * share,
+        operations * share,
+        memory,
+        num_rows,
+        config.probe_candidates,
     )
 
 
@@ -112,6 +136,8 @@ def heads_cost(config: SelectionConfig, pool: Pool, reference: Reference) -> Ste
         seconds * share,
         operations * share,
         model.get_memory_footprint() + working,
+        size,
+        config.probe_size,
     )
 
 
@@ -129,10 +155,12 @@ def scores_cost(steps: SelectionSteps, pool: Pool) -> StepCost:
         heads = HeadSet([(configured_grid(reference.config, reference.name)[0] - 1, 0)], {})
     bound = scorer.attach(reference, heads)  # without `check`, which expects the whole pool
 
+    results: list[Row] = []
+
     def work() -> None:
         with shared_temporary_folder() as folder:
             bound.fit(sample, Path(folder))
-            bound.score_batch(rows)
+            results[:] = bound.score_batch(rows)
 
     seconds, operations = timed(work)
 
@@ -144,7 +172,29 @@ def scores_cost(steps: SelectionSteps, pool: Pool) -> StepCost:
     if reference is not None and scorer.needs not in ("text", "gradients"):
         model = reference.model(for_scores=not scorer.reads_losses)
         memory = model.get_memory_footprint() + reference.batch_tokens * activation_bytes(model.config, model.dtype)
-    return StepCost("scores", f"{len(pool):,} rows", seconds * share, operations * share, memory)
+    return StepCost(
+        "scores",
+        f"{len(pool):,} rows",
+        seconds * share,
+        operations * share,
+        memory,
+        len(pool),
+        file_size=size_of_files(score_table(rows, results, score_schema(bound))),
+    )
+
+
+def size_of_files(table: pa.Table) -> FileSize:
+    """Measures a file of half of the rows and one of all, since a file's first rows need more bytes than the others."""
+
+    def size(part: pa.Table, path: Path) -> int:
+        write_table(path, part)
+        return path.stat().st_size
+
+    half = len(table) // 2
+    with tempfile.TemporaryDirectory() as folder:
+        first, full = size(table[:half], Path(folder) / "first"), size(table, Path(folder) / "full")
+    per_row = (full - first) / (len(table) - half)
+    return FileSize(full - per_row * len(table), per_row)
 
 
 def estimate_heads(config: SelectionConfig, pool: Pool, reference: Reference) -> list[StepCost]:
@@ -184,7 +234,9 @@ def spent(started: float) -> str:
     if torch.cuda.is_available():
         memory = torch.cuda.max_memory_allocated()
     else:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        # On Linux `ru_maxrss` counts the memory of the program that has started this one.
+        unit = 1 if sys.platform == "darwin" else 1024
+        memory = resident_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     processes = process_state().num_processes
     return (
         f"Took {duration(time.monotonic() - started)} with {processes} process{'es' if processes > 1 else ''}, "

@@ -2,15 +2,18 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from circuitseer_trl.artifacts import check_format, format_record, read_json, write_json
 from circuitseer_trl.children import run_child, run_children, run_fork
 from circuitseer_trl.command_line import run_command
-from circuitseer_trl.configs import PoolConfig
+from circuitseer_trl.configs import ExecutorConfig, PoolConfig
 from circuitseer_trl.evaluation.evaluation_config import SAMPLE_SETTINGS, EvaluationConfig
+from circuitseer_trl.finished import SELECTION_PRODUCTS
 from circuitseer_trl.studies.study_file import Study
 from circuitseer_trl.studies.study_plan import Point, StudyPlan, read_keys
 from circuitseer_trl.studies.task_loop import Session, TaskLoop, read_record, session_name
@@ -144,6 +147,23 @@ def unevaluated(plan: StudyPlan, num_processes: int) -> list[str]:
     points = {point.tasks[-1]: point.name for point in plan.points}
     last = [task for task in plan.tasks if task.name in points]
     return [points[task.name] for task in last if not task.is_finished(num_processes)]
+
+
+@contextmanager
+def executed(tasks: Sequence[Task], execution: ExecutorConfig) -> Iterator[list[Task]]:
+    """The tasks with the executor of their shards. A Ray cluster is joined, or started, once for all of them."""
+    if execution.executor == "ranks":
+        yield list(tasks)
+        return
+    from circuitseer_trl.distributed.ray_cluster import ray_cluster
+
+    with ray_cluster(execution.num_actors, execution.ray_address) as address:
+        words = ["--executor", execution.executor, "--ray_address", address]
+        words += ["--num_actors", str(execution.num_actors)] if execution.num_actors is not None else []
+        yield [
+            replace(task, arguments=[*task.arguments, *words]) if task.kind in SELECTION_PRODUCTS else task
+            for task in tasks
+        ]
 
 
 def run_tasks(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from circuitseer_trl.configs import PoolConfig, SelectionConfig
+from circuitseer_trl.configs import ExecutorConfig, PoolConfig, SelectionConfig
 from circuitseer_trl.digests import FINISHED_FILE
 from circuitseer_trl.evaluation.evaluation_config import EvaluationConfig
 from circuitseer_trl.evaluation.finished_evaluation import evaluation_step
@@ -65,8 +65,9 @@ class Task:
             folder = Path(self.output_dir)
             drawn = [folder / "results.json", folder / "verdicts", *(folder / "selection" / name for name in CARDS)]
             return FinishedStep("report", self.output_dir, {}, [str(path) for path in drawn if path.exists()])
-        keys = parse_recipe(PoolConfig, SelectionConfig, args=self.arguments, prog=self.kind, kinds=SELECTION_KINDS)
-        return selection_step(self.kind, *keys)
+        kinds = (PoolConfig, SelectionConfig, ExecutorConfig)
+        pool, selection, _ = parse_recipe(*kinds, args=self.arguments, prog=self.kind, kinds=SELECTION_KINDS)
+        return selection_step(self.kind, pool, selection)
 
     def is_finished(self, num_processes: int) -> bool:
         if not (Path(self.output_dir) / FINISHED_FILE).is_file():

@@ -1,8 +1,5 @@
 """Near-duplicates and overlaps with benchmarks, against slow and obvious second ways; dropped before any scoring."""
 
-import json
-import random
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -11,51 +8,16 @@ import yaml
 from circuitseer_trl.artifacts import read_json, read_table
 from circuitseer_trl.configs import PoolConfig, SelectionConfig
 from circuitseer_trl.evaluation.benchmark_files import benchmark_named, paper_benchmarks
-from circuitseer_trl.pool.cleaning import WORD, near_duplicates, overlapping, read_texts
+from circuitseer_trl.pool.known_texts import KnownNgrams, read_texts
 from circuitseer_trl.pool.load import pool_from_config
+from circuitseer_trl.pool.near_duplicates import near_duplicates
 from circuitseer_trl.pool.sources import read_dataset
+from circuitseer_trl.pool.word_ngrams import WORD
 from circuitseer_trl.recipe import parse_recipe
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
-from tests.conftest import PROBLEMS, ROOT
+from tests.conftest import ROOT
+from tests.helpers.dirty_texts import brute_force_duplicates, grams, some_texts, write_problems
 from tests.helpers.method_inputs import select_rows
-
-
-def grams(text: str, size: int) -> set[tuple[str, ...]]:
-    words = WORD.findall(text.lower())
-    if len(words) < size:
-        return {tuple(words)} if words else set()
-    return {tuple(words[start : start + size]) for start in range(len(words) - size + 1)}
-
-
-def brute_force_duplicates(texts: list[str], similarity: float) -> dict[int, int]:
-    kept: list[int] = []
-    found = {}
-    for place, text in enumerate(texts):
-        own = grams(text, 5)
-        for other in kept:
-            known = grams(texts[other], 5)
-            if own and known and Fraction(len(own & known), len(own | known)) >= Fraction(str(similarity)):
-                found[place] = other
-                break
-        else:
-            kept.append(place)
-    return found
-
-
-def some_texts(number: int, seed: int) -> list[str]:
-    """Texts of few words, many of which are another one with words changed, added or cut off."""
-    chance = random.Random(seed)
-    texts: list[str] = []
-    for _ in range(number):
-        if texts and chance.random() < 0.6:
-            words = chance.choice(texts).split()
-            for _ in range(chance.randint(0, 3)):
-                words[chance.randrange(len(words))] = chance.choice("abcde")
-            words = words[: chance.choice([len(words), len(words) - 1])] or ["a"]
-        else:
-            words = [chance.choice("abcdefghij") for _ in range(chance.randint(1, 30))]
-        texts.append(" ".join(words))
-    return texts
 
 
 @pytest.mark.parametrize("similarity", [0.2, 0.5, 0.7, 0.8, 0.9, 1.0])
@@ -64,6 +26,12 @@ def test_near_duplicates_are_those_of_comparing_all_pairs(similarity: float):
     expected = brute_force_duplicates(texts, similarity)
     assert 10 < len(expected) < 240
     assert near_duplicates(texts, similarity) == expected
+
+
+def overlapping(texts: list[str], others: list[str], size: int) -> dict[int, int]:
+    known = KnownNgrams(others, size)
+    found = {place: known.first_shared(text) for place, text in enumerate(texts)}
+    return {place: other for place, other in found.items() if other is not None}
 
 
 @pytest.mark.parametrize("size", [1, 4, 13])
@@ -92,25 +60,6 @@ def test_what_a_word_is_by_hand():
     assert overlapping(["One, two, three!"], ["x", "one two three"], 13) == {0: 1}
 
 
-def write(path: Path, problems: list[str], column: str = "problem") -> str:
-    rows = [{column: problem, "solution": f"So \\boxed{{{number}}}"} for number, problem in enumerate(problems)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
-
-
-LONG = "A farmer has {} cows and sells some of them to his neighbour for 300 dollars each. How many cows are left in the end?"
-
-
-@pytest.fixture
-def dirty(tmp_path: Path) -> PoolConfig:
-    problems = [problem for problem, _ in PROBLEMS]
-    pool = [*problems, "ANN has 3 apples, and buys 4 more: how many has she?", LONG.format(50), "", "Find 6 * 8."]
-    benchmark = write(tmp_path / "bench.jsonl", ["find 6 8", LONG.format(70)], column="question")
-    return PoolConfig(
-        write(tmp_path / "pool.jsonl", pool), dedup_similarity=0.7, decontaminate_against=[benchmark], ngram_size=13
-    )
-
-
 def test_dropped_rows_have_a_reason_and_are_counted(tmp_path: Path, dirty: PoolConfig):
     pool = pool_from_config(dirty)
     assert [example.row for example in pool] == list(range(12))
@@ -131,7 +80,7 @@ def test_dropped_rows_have_a_reason_and_are_counted(tmp_path: Path, dirty: PoolC
 
 
 def test_of_several_benchmarks_the_first_named_is_the_reason(tmp_path: Path, dirty: PoolConfig):
-    other = write(tmp_path / "other.jsonl", ["Something else.", "Find 6 * 8."])
+    other = write_problems(tmp_path / "other.jsonl", ["Something else.", "Find 6 * 8."])
     again = PoolConfig(dirty.dataset_name, decontaminate_against=[other, *(dirty.decontaminate_against or [])])
     rows = {row["row"]: row for row in pool_from_config(again).dropped}
     assert (rows[15]["reason"], rows[15]["detail"]) == (f"overlaps {other}", f"{other} row 1")
@@ -191,7 +140,7 @@ def test_bad_cleaning_is_refused(tmp_path: Path, dirty: PoolConfig):
 
 
 def test_a_file_on_the_web_is_read_by_its_address(tmp_path: Path):
-    write(tmp_path / "bench.jsonl", ["Far away."])
+    write_problems(tmp_path / "bench.jsonl", ["Far away."])
     assert read_texts({"dataset_name": f"file://{tmp_path}/bench.jsonl"}) == ["Far away."]
     with pytest.raises(ValueError, match=r"Cannot tell what kind of file https://x\.org/a\.txt is"):
         read_dataset("https://x.org/a.txt")

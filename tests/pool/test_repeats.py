@@ -5,13 +5,13 @@ from collections import Counter
 
 import pytest
 
-from circuitseer_trl.pool import repeats
+from circuitseer_trl.pool import repeats, sorted_pairs
 from circuitseer_trl.pool.repeats import repeated_names
 
 
-@pytest.mark.parametrize("rows_per_bucket", [3, 64, 1 << 20])
-def test_equals_a_plain_count(monkeypatch: pytest.MonkeyPatch, rows_per_bucket: int):
-    monkeypatch.setattr(repeats, "ROWS_PER_BUCKET", rows_per_bucket)
+@pytest.mark.parametrize("pairs_per_file", [3, 64, 1 << 20])
+def test_equals_a_plain_count(monkeypatch: pytest.MonkeyPatch, pairs_per_file: int):
+    monkeypatch.setattr(sorted_pairs, "PAIRS_PER_FILE", pairs_per_file)
     rng = random.Random(0)
     names = [f"n{rng.randrange(300)}" for _ in range(400)]
     batches = [names[start : start + 7] for start in range(0, 400, 7)]

@@ -9,12 +9,12 @@ from typing import Any
 from transformers import Trainer
 
 from circuitseer_trl.command_line import run_command
-from circuitseer_trl.distributed import shards
+from circuitseer_trl.distributed import executors
 from circuitseer_trl.pool import row_shards
 from circuitseer_trl.scripts import train_sft
 from circuitseer_trl.selection import steps
 
-training_step, save_model, write_table = Trainer.training_step, Trainer.save_model, shards.write_table
+training_step, save_model, write_table = Trainer.training_step, Trainer.save_model, executors.write_table
 
 
 def die(*args: Any, **kwargs: Any) -> None:
@@ -41,7 +41,7 @@ def die_in_the_final_weights(trainer: Trainer, output_dir: str | None = None, _i
 
 
 PLACES = {
-    "scores": (shards, "write_table", die_after_a_score),  # one of three shards is there
+    "scores": (executors, "write_table", die_after_a_score),  # one of three shards is there
     "draw": (steps, "write_card", die),  # selection.parquet is there, and not its card
     "step": (Trainer, "training_step", die_in_the_sixth_step),  # past the checkpoint of the fourth
     "checkpoint": (Trainer, "_save_optimizer_and_scheduler", die),  # a checkpoint's weights, and not its optimizer

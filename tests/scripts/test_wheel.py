@@ -38,6 +38,8 @@ EXTRAS = (
     "openai",
     "sentence_transformers",
     "kronfluence",
+    "rensa",
+    "ray",
 )
 
 
@@ -175,6 +177,7 @@ def test_selection_needs_no_extra(bare: Installation):
         (REPRODUCE, "eval"),
         ([*REPRODUCE, "--accelerate_config", "zero3"], "train"),
         (["select-data", "--dataset_name", "d", "--output_dir", "x", "--report_to", "wandb"], "wandb"),
+        (["score-pool", "--dataset_name", "d", "--output_dir", "x", "--method", "random", "--executor", "ray"], "ray"),
     ],
 )
 def test_a_missing_extra_is_one_line(bare: Installation, words: list[str], extra: str):

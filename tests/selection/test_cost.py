@@ -4,22 +4,27 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
+from circuitseer_trl.artifacts import write_table
 from circuitseer_trl.chat_settings import ChatSettings
-from circuitseer_trl.configs import SelectionConfig
+from circuitseer_trl.configs import DryRunConfig, SelectionConfig
 from circuitseer_trl.distributed.allocator import reuse_freed_memory
 from circuitseer_trl.modeling.loading import load_model
 from circuitseer_trl.modeling.memory import activation_bytes, sweep_tokens
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.scripts import find_heads, score_pool, select_data
-from circuitseer_trl.selection.cost import duration, estimate
+from circuitseer_trl.selection.cost import FileSize, StepCost, duration, estimate, size_of_files
 from circuitseer_trl.selection.methods import METHODS
+from circuitseer_trl.selection.reckoning import Reckoned, reckon, reckoning, size_text
 from circuitseer_trl.selection.steps import SelectionSteps
 from tests.helpers.method_inputs import needed_args
 
 STEPS = {"find-heads": find_heads, "score-pool": score_pool, "select-data": select_data}
+
+LARGER = ["1,000,000", "10,000,000", "100,000,000", "1,000,000,000"]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -27,16 +32,58 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(
     step: str, tmp_path: Path, tiny_model: str, pool_file: str, capsys: pytest.CaptureFixture[str]
 ):
     arguments = ["--dataset_name", pool_file, "--reference_model", tiny_model, "--output_dir", str(tmp_path / "out")]
-    STEPS[step].main([*arguments, "--probe_size", "4", "--dry_run"])
+    STEPS[step].main([*arguments, "--probe_size", "4", "--dry_run", "--price_per_hour", "2"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [
+    scored = step != "find-heads"
+    expected = [
         "step",
         "losses",
         "heads",
-        *["scores"] * (step != "find-heads"),
+        *["scores"] * scored,
         "Together",
+        "Measured",
+        "Reckoned",
+        "rows",
+        "-",
+        *LARGER,
     ]
+    assert [line.split()[0].strip("-") or "-" for line in lines] == expected
+    assert lines[-1].split()[3] == ("976,563" if scored else "-")
     assert not (tmp_path / "out").exists()
+
+
+def test_larger_pools_are_reckoned_by_hand(pool_file: str):
+    """10 s for 100 candidates of 1,000; 36 s for 4 rows of a probe of 8; 7.2 s for 200 rows, all of which are scored."""
+    costs = [
+        StepCost("losses", "", 10, 0, None, num_rows=100, max_rows=1000),
+        StepCost("heads", "", 36, 0, None, num_rows=4, max_rows=8),
+        StepCost("scores", "", 7.2, 0, None, num_rows=200, file_size=FileSize(per_file=1000, per_row=40)),
+    ]
+    # 100 s, 72 s and 36,000 s; a file for each 1,024 rows.
+    assert reckon(costs, 10**6) == Reckoned(10**6, 36_172 / 3600, 977, 977_000 + 40_000_000)
+    assert reckon(costs[:2], 10**9) == Reckoned(10**9, 172 / 3600, 0, 0)
+    assert reckon(costs, 50).hours == pytest.approx((5 + 72 + 1.8) / 3600)
+    last = reckoning(costs, load_pool(pool_file), price_per_hour=3).splitlines()[-1].split()
+    assert last[:6] == ["1,000,000,000", "10,000.0", "30,000.14", "976,563", "41.0", "GB"]
+    assert [size_text(each) for each in (0, 999, 1000, 2.5e15)] == ["0.0 bytes", "999.0 bytes", "1.0 kB", "2.5 PB"]
+
+
+def test_bytes_of_files_are_those_of_real_ones(tmp_path: Path):
+    def table(count: int) -> pa.Table:
+        chance = np.random.default_rng(count)
+        names = [chance.bytes(8).hex() for _ in range(count)]
+        return pa.table({"uid": names, "score": chance.random(count), "status": ["ok"] * count})
+
+    write_table(tmp_path / "real", table(1024))
+    size, real = size_of_files(table(16)), (tmp_path / "real").stat().st_size
+    assert 0.8 * real < size.per_file + 1024 * size.per_row < 1.5 * real
+
+
+def test_a_price_needs_a_dry_run():
+    with pytest.raises(ValueError, match=r"`price_per_hour` is for `--dry_run`"):
+        DryRunConfig(price_per_hour=2.0)
+    with pytest.raises(ValueError, match=r"`price_per_hour` must be a number above 0, got 0"):
+        DryRunConfig(dry_run=True, price_per_hour=0)
 
 
 def test_a_run_ends_with_what_it_cost(

@@ -1,14 +1,19 @@
 """The file of a study: its points, their names and what they share; and what is wrong with a file is one line."""
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from circuitseer_trl.artifacts import format_record, write_json
+from circuitseer_trl.configs import ExecutorConfig
+from circuitseer_trl.distributed import ray_cluster
+from circuitseer_trl.finished import SELECTION_PRODUCTS
 from circuitseer_trl.scripts.main import main as circuitseer
 from circuitseer_trl.studies.paper_tables import paper_figures
+from circuitseer_trl.studies.run_study import executed
 from circuitseer_trl.studies.study_file import read_study
 from circuitseer_trl.studies.study_plan import StudyPlan, plan_study
 from tests.conftest import ROOT
@@ -85,6 +90,22 @@ def test_variants_share_what_they_have_in_common(tmp_path: Path, content: dict[s
     assert second.needs == [first.name]  # for the losses
     scores = tasks[next(point for point in found.points if point.method == "max_loss").shared["scores"]]
     assert scores.needs == [first.name]
+
+
+def test_who_computes_the_shards_is_no_setting(
+    tmp_path: Path, content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    """A study that a cluster began is finished for one process too."""
+    monkeypatch.setattr(ray_cluster, "ray_cluster", lambda *_: nullcontext("10.0.0.1:6379"))
+    found = plan(tmp_path, content)
+    found.write_recipes()
+    tasks = found.tasks
+    extra = ["--executor", "ray", "--ray_address", "10.0.0.1:6379", "--num_actors", "4"]
+    with executed(tasks, ExecutorConfig("ray", 4)) as changed:
+        for before, after in zip(tasks, changed, strict=True):
+            assert after.arguments[len(before.arguments) :] == (extra if before.kind in SELECTION_PRODUCTS else [])
+            if before.kind == "find-heads":
+                assert after.finished(1).made_from() == before.finished(1).made_from()
 
 
 def test_keys_do_not_depend_on_places(tmp_path: Path, content: dict[str, Any]):
