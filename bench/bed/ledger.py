@@ -165,7 +165,8 @@ def heads_table(rows_folder: Path, plans: Sequence[str]) -> Table:
             for name, each in found["sets"].items()
         }
         again = ", ".join(f"{share:.0%}" for share in found["stability"]) if "stability" in found else ""
-        lines.append([path.parent.name, found["base"], found["kind"], *sets.values(), again])
+        pools = f"{found['kind']}, {found['replicate']}" if "replicate" in found else found["kind"]
+        lines.append([path.parent.name, found["base"], pools, *sets.values(), again])
     heading = [
         "plan",
         "base model",
@@ -175,7 +176,7 @@ def heads_table(rows_folder: Path, plans: Sequence[str]) -> Table:
         "highest rise outside the first layer",
     ]
     note = (
-        "Layer and head, from 0, found on 150 rows of a pool of their own. The last column, where it was kept: how often each "
+        "Layer and head, from 0, found on 150 rows of a pool of their own, or, with the number of a replicate, of its pool. The last column, where it was kept: how often each "
         "contrast head is selected again when the rows are drawn with replacement."
     )
     return Table("heads", "Heads", [*heading, "selected again"], lines, note)
