@@ -114,6 +114,15 @@ class Sampler(ABC):
         """
         return False
 
+    def candidates(
+        self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
+    ) -> np.ndarray:
+        """Indices of the rows that may be among `size` chosen ones when more rows come, for a sampler that merges.
+
+        One more row than `size` is there for the inclusion probabilities.
+        """
+        return self.choose(scores, uids, len(scores), seed, columns)[0][: size + 1]
+
     def check(self, counts: ScoreCounts, size: int) -> None:
         """Raises if `size` rows cannot be chosen with these scores."""
         if counts.infinite:

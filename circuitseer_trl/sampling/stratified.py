@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from circuitseer_trl.sampling.base import Sampler
+from circuitseer_trl.sampling.base import Sampler, ScoreCounts
 from circuitseer_trl.sampling.soft import SoftSampler, hashed_uniform
 
 Allocation = Literal["equal", "proportional", "s1"]
@@ -63,6 +63,12 @@ def draw_s1(members: list[list[int]], size: int, rng: np.random.Generator) -> li
     return chosen
 
 
+def categories_of(columns: Mapping[str, Any]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Names of the categories, and the indices of the rows of each. Rows without a category form one category."""
+    names, group = np.unique(np.array([str(name) for name in columns["category"]]), return_inverse=True)
+    return names, [np.flatnonzero(group == number) for number in range(len(names))]
+
+
 @dataclass
 class StratifiedSampler(Sampler):
     """Spreads the budget over categories, and draws inside each of them.
@@ -97,6 +103,28 @@ class StratifiedSampler(Sampler):
         # Quotas by largest remainders can fall when the budget grows (the Alabama paradox).
         return self.allocation != "proportional"
 
+    @property
+    def merges(self) -> bool:
+        return self.allocation != "s1"  # which draws by ranks
+
+    def check(self, counts: ScoreCounts, size: int) -> None:
+        super().check(counts, size)
+        if self.draws_by_scores:
+            SoftSampler().check(counts, 0)
+
+    def candidates(
+        self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
+    ) -> np.ndarray:
+        """Those of each category: its quota is known when all rows are, and is at most `size`."""
+        assert columns is not None
+        _, members = categories_of(columns)
+        weights = np.ones(len(scores)) if self.within == "uniform" else scores
+        each = [
+            SoftSampler().candidates(weights[rows], [uids[row] for row in rows.tolist()], size, seed)
+            for rows in members
+        ]
+        return np.concatenate([rows[order] for rows, order in zip(members, each, strict=True)])
+
     def drawable(self, scores: np.ndarray) -> np.ndarray:
         return SoftSampler().drawable(scores) if self.draws_by_scores else super().drawable(scores)
 
@@ -104,13 +132,12 @@ class StratifiedSampler(Sampler):
         self, scores: np.ndarray, uids: Sequence[str], size: int, seed: int, columns: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         assert columns is not None
-        # Rows without a category form one category.
-        categories = np.array([str(name) for name in columns["category"]])
-        names, group = np.unique(categories, return_inverse=True)
-        members = [np.flatnonzero(group == number) for number in range(len(names))]
+        names, members = categories_of(columns)
         if self.allocation == "s1":
             return self._choose_s1(members, uids, size, seed, columns)
         counts = np.array([len(rows) for rows in members])
+        if "num_in_category" in columns:  # the rows are candidates
+            counts = np.array([columns["num_in_category"][name] for name in names.tolist()])
         priority = hashed_uniform(names.tolist(), seed)
         quotas = (equal_quotas if self.allocation == "equal" else proportional_quotas)(counts, size, priority)
         weights = np.ones(len(scores)) if self.within == "uniform" else scores

@@ -47,8 +47,10 @@ def choose(
     seed: int,
 ) -> Chosen:
     """Chooses the rows, by a budget of rows (`size`) or of training tokens."""
-    if parts.sampler.merges and parts.combination is None and config.length_control == "none" and noise is None:
-        return _choose_in_one_pass(parts, scores, size, tokens, seed)
+    plain = parts.combination is None and config.length_control == "none" and noise is None
+    categories = pool.figures.categories or "category" in scores.shards.read(0).column_names
+    if parts.sampler.merges and plain and (not parts.sampler.needs or (tokens is None and categories)):
+        return _choose_in_one_pass(parts, pool, scores, size, tokens, seed)
     table = scores.table if noise is None else noise.of_table(scores.table)
     combination, sampler = parts.combination, parts.sampler
     values = table["score"].to_numpy() if combination is None else combination.combine(table, pool.difficulty)
@@ -66,13 +68,26 @@ def choose(
     return Chosen(selection, scored, controlled[sampled(0, len(pool), len(pool))], spent)
 
 
-def _choose_in_one_pass(parts: Parts, scores: ScoreTable, size: int, tokens: TokenBudget | None, seed: int) -> Chosen:
+def _choose_in_one_pass(
+    parts: Parts, pool: Pool, scores: ScoreTable, size: int, tokens: TokenBudget | None, seed: int
+) -> Chosen:
     if tokens is None:
-        selection, scored = choose_in_one_pass(parts.sampler, scores.shards.tables(), size, seed)
+        tables = _with_categories(scores, pool) if "category" in parts.sampler.needs else scores.shards.tables()
+        selection, scored = choose_in_one_pass(parts.sampler, tables, size, seed)
         return Chosen(selection, scored, scores.figures.scores, None)
     tables = _with_tokens(scores, tokens)
     selection, scored = choose_in_one_pass(parts.sampler, tables, 0, seed, tokens.most)
     return Chosen(selection, scored, scores.figures.scores, _spent(tokens, scored["training_tokens"].to_numpy()))
+
+
+def _with_categories(scores: ScoreTable, pool: Pool) -> Iterator[pa.Table]:
+    """The shards of the scores with the categories of their rows: the scorer's, else the pool's, if it has some."""
+    start = 0
+    for table in scores.shards.tables():
+        if "category" not in table.column_names and pool.figures.categories:
+            table = table.append_column("category", pool.table(range(start, start + len(table)))["category"])
+        start += len(table)
+        yield table
 
 
 def _with_tokens(scores: ScoreTable, budget: TokenBudget) -> Iterator[pa.Table]:

@@ -6,6 +6,7 @@ import pytest
 
 from circuitseer_trl.sampling.base import Sampler
 from circuitseer_trl.sampling.soft import SoftSampler
+from circuitseer_trl.sampling.stratified import Allocation, StratifiedSampler, Within
 from circuitseer_trl.sampling.top_k import TopKSampler
 from circuitseer_trl.selection import one_pass
 from circuitseer_trl.selection.budget import rows_within
@@ -62,6 +63,33 @@ def test_a_budget_of_tokens_equals_that_of_the_whole_table(monkeypatch: pytest.M
         assert found.to_table().equals(whole.to_table())
         spent = chosen["training_tokens"].to_numpy().sum()
         assert most - 50 < spent <= most
+
+
+@pytest.mark.parametrize("allocation", ["equal", "proportional"])
+@pytest.mark.parametrize("within", ["uniform", "scores"])
+def test_quotas_over_categories_equal_those_of_the_whole_table(
+    monkeypatch: pytest.MonkeyPatch, allocation: Allocation, within: Within
+):
+    """Also where a category has fewer rows than its share, and where rows cannot be drawn but count for the quotas."""
+    monkeypatch.setattr(one_pass, "SLACK_ROWS", 30)
+    table = table_of(800)
+    rng = np.random.default_rng(3)
+    names = np.array(["algebra", "geometry", "numbers", "rare", None], dtype=object)
+    table = table.append_column(
+        "category", pa.array(rng.choice(names, 800, p=[0.5, 0.2, 0.18, 0.02, 0.1]), pa.string())
+    )
+    sampler = StratifiedSampler(allocation, within)
+    scores, columns = table["score"].to_numpy(), {"category": table["category"].to_pylist()}
+    for size in (3, 40, 200) if within == "uniform" else (3, 40):  # scores of 0 cannot fill a quota
+        whole = sampler.sample(scores, table["row"].to_numpy(), table["uid"].to_pylist(), size, 7, columns)
+        for shard in (50, 800):
+            found, chosen = choose_in_one_pass(sampler, parts_of(table, shard), size, 7)
+            assert found.to_table().equals(whole.to_table())
+            assert table.take(chosen["place"]).equals(chosen.select(table.column_names))
+    negative = table.set_column(2, "score", pa.array(-np.ones(800)))
+    if within == "scores":
+        with pytest.raises(ValueError, match="800 are negative"):
+            choose_in_one_pass(sampler, parts_of(negative, 50), 3, 7)
 
 
 def refusals() -> list[tuple[Sampler, pa.Table, int]]:
