@@ -36,6 +36,16 @@ def gigabytes(peaks: list[Peak]) -> list[str]:
     return [*(f"{size / 1e9:.2f} GB" for size in largest), str(len(peaks))]
 
 
+def _python(num_processes: int) -> list[str]:
+    """The command, or its launch with several ranks."""
+    module = ["-m", "circuitseer_trl.scripts.select_data"]
+    if num_processes == 1:
+        return [sys.executable, *module]
+    launch = ["-m", "circuitseer_trl.distributed.launcher", "--config_file", "accelerate_configs/cpu.yaml"]
+    numbers = ["--num_processes", str(num_processes), "--main_process_port", "0"]
+    return [sys.executable, *launch, *numbers, *module]
+
+
 def measure_rows(num_rows: int, options: argparse.Namespace) -> list[str]:
     """One row of the table."""
     size = min(LARGEST_BUDGET, num_rows // 10)
@@ -43,10 +53,10 @@ def measure_rows(num_rows: int, options: argparse.Namespace) -> list[str]:
         folder = Path(name)
         write_rows(folder / "rows", num_rows, options.seed)
         environment = os.environ | {"HF_DATASETS_CACHE": str(folder / "cache"), "CUDA_VISIBLE_DEVICES": ""}
-        words = ["select-data", "--dataset_name", folder / "rows", "--method", "length", "--budget_size", size]
+        words = ["--dataset_name", folder / "rows", "--method", "length", "--budget_size", size]
         words += ["--reference_model", options.model, "--output_dir", folder / "out"]
         started = time.time()
-        run = run_measured([sys.executable, "-m", "circuitseer_trl.scripts.main", *map(str, words)], environment)
+        run = run_measured([*_python(options.num_processes), *map(str, words)], environment)
         print(f"{num_rows:,} rows: {run.output.splitlines()[-1]}", file=sys.stderr)
         if options.check:
             seed = read_card(folder / "out" / "selection.json", "select-data")["noise"]["seed"]
@@ -75,6 +85,7 @@ def main() -> None:
     parser.add_argument(
         "--folder", help="Where pools are written, about 1.5 KB a row; by default the system's temporary one."
     )
+    parser.add_argument("--num_processes", type=int, default=1, help="Ranks of a launch.")
     parser.add_argument("--check", action="store_true", help="Compare each selection with a slow second way.")
     options = parser.parse_args()
     print(text_table(HEADING, [measure_rows(num_rows, options) for num_rows in options.rows]))

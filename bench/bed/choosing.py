@@ -1,6 +1,6 @@
 """Which rows does a method choose? The library scores and orders the pool, and a budget cuts the order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bench.bed.training import TrainingRow
 from circuitseer_trl.circuits.heads import HeadSet, undetected_heads
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.modeling.reference import Reference
@@ -22,7 +21,9 @@ from circuitseer_trl.selection.parts import check_signs, make_parts
 
 BATCH = 256
 # Keys of a plan's method that are the bed's own; the others are keys of a selection recipe.
-OWN_KEYS = ("name", "matched", "heads", "truth")
+OWN_KEYS = ("name", "matched", "heads", "truth", "starts_with")
+# The target problems of a replicate, a file of its folder: `method_args: {queries: targets.jsonl}`.
+TARGETS = "targets.jsonl"
 
 
 @dataclass(frozen=True)
@@ -30,20 +31,14 @@ class Candidates:
     """A pool, and what is known about its rows, each of shape `(N,)` in the pool's order.
 
     Attributes:
-        rows: Tokens of each row as a conversation.
         problem_length, solution_length: Tokens of the problem and of the worked solution, without the template.
         steps: True number of steps. A method never sees it; a control may.
     """
 
     pool: Pool
-    rows: Sequence[TrainingRow]
     problem_length: np.ndarray
     solution_length: np.ndarray
     steps: np.ndarray
-
-    @property
-    def tokens(self) -> np.ndarray:
-        return np.array([len(row.ids) for row in self.rows])
 
 
 @dataclass(frozen=True)
@@ -57,6 +52,9 @@ class Ordered:
 def selection_config(keys: Mapping[str, Any], model: str, seed: int, folder: Path) -> SelectionConfig:
     """The selection recipe of a method's keys in a plan."""
     recipe = {key: value for key, value in keys.items() if key not in OWN_KEYS}
+    arguments = recipe.get("method_args", {})
+    if arguments.get("queries") == TARGETS:
+        recipe["method_args"] = arguments | {"queries": str(folder / TARGETS)}
     return SelectionConfig(output_dir=str(folder), reference_model=model, selection_seed=seed, **recipe)
 
 
@@ -125,11 +123,11 @@ def order_by(
     return Ordered(selection.rows, scores)
 
 
-def within(order: np.ndarray, candidates: Candidates, budget: Mapping[str, int]) -> np.ndarray:
+def within(order: np.ndarray, tokens: np.ndarray, budget: Mapping[str, int]) -> np.ndarray:
     """The first rows of an order within a budget of `rows` or of `tokens`. The first row that does not fit ends it."""
     if "rows" in budget:
         return order[: budget["rows"]]
-    total = np.cumsum(candidates.tokens[order])
+    total = np.cumsum(tokens[order])
     return order[: int(np.searchsorted(total, budget["tokens"], side="right"))]
 
 

@@ -50,8 +50,17 @@ class Difference:
     @property
     def favours(self) -> bool:
         """Whether the difference is in the method's favour, adjusted p below 5%."""
+        return self._is_shown and (self.mean > 0) == MEASURES[self.measure][1]
+
+    @property
+    def opposes(self) -> bool:
+        """Whether the method is worse, adjusted p below 5%."""
+        return self._is_shown and not self.favours
+
+    @property
+    def _is_shown(self) -> bool:
         p = self.p if self.p_holm is None else self.p_holm
-        return p is not None and p < SIGNIFICANT and (self.mean > 0) == MEASURES[self.measure][1]
+        return p is not None and p < SIGNIFICANT
 
 
 def paired_difference(rows: Iterable[Row], method: str, against: str, measure: str) -> Difference:
@@ -87,6 +96,7 @@ class Family:
         method, against: What is compared.
         standard_deviation: Of the paired differences in the pilot, by measure and method; empty if there was none.
         num_replicates: As the plan says.
+        explored: Whether it only explores: no claim rests on it.
         differences: For each measure and method of `against`.
     """
 
@@ -98,6 +108,7 @@ class Family:
     against: Sequence[str]
     standard_deviation: Mapping[str, Mapping[str, float]]
     num_replicates: int
+    explored: bool = False
     differences: Sequence[Difference] = field(default=())
 
     def of(self, against: str) -> list[Difference]:
@@ -150,6 +161,7 @@ def read_families(
                 entry["against"],
                 entry.get("standard_deviation", {}),
                 num_replicates[entry["plan"]],
+                entry.get("explored", False),
             )
             families.append(with_differences(family, own))
     return families
@@ -159,8 +171,16 @@ def with_differences(family: Family, rows: Sequence[Row]) -> Family:
     """The family with its differences, adjusted over all of them."""
     own = [row for row in rows if all(row[key] == value for key, value in family.where.items())]
     found = [paired_difference(own, family.method, name, measure) for name in family.against for measure in MEASURES]
-    known = [each for each in found if each.p is not None]
-    adjusted = dict(
-        zip([id(each) for each in known], holm([each.p for each in known if each.p is not None]), strict=True)
-    )
-    return replace(family, differences=[replace(each, p_holm=adjusted.get(id(each))) for each in found])
+    return replace(family, differences=holm_differences(found))
+
+
+def holm_differences(found: Sequence[Difference]) -> list[Difference]:
+    """The differences with p values that are adjusted over all that have one."""
+    adjusted = iter(holm([each.p for each in found if each.p is not None]))
+    return [replace(each, p_holm=None if each.p is None else next(adjusted)) for each in found]
+
+
+def holm_together(families: Sequence[Family]) -> list[Family]:
+    """The families with p values that are adjusted over the tests of all of them."""
+    adjusted = iter(holm_differences([each for family in families for each in family.differences]))
+    return [replace(family, differences=[next(adjusted) for _ in family.differences]) for family in families]

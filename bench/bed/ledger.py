@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.bed.differences import MEASURES, Difference, Family, Row, paired_difference, read_families
+from bench.bed.differences import MEASURES, Family, Row, holm_together, paired_difference, read_families
+from bench.bed.grid import Grid
 from bench.bed.plan import Plan, read_plan
 from bench.bed.run import read_rows
+from bench.bed.wording import SHOWN, amount, difference_text, listed, words
 from circuitseer_trl.artifacts import read_json
 from circuitseer_trl.drawing.exhibits import DotPlot, DotRow, Exhibit, Number, Table
 from circuitseer_trl.drawing.html_pages import html_page
@@ -19,20 +21,6 @@ from circuitseer_trl.pages.sections import Section, section_html
 HERE = Path(__file__).parent
 PLANS, ROWS, TEMPLATE = HERE / "plans", HERE / "rows", HERE / "evidence_template.md"
 DOCS = HERE.parents[1] / "docs"
-SHOWN = {"exact": ("exact match", "points", 100.0, 1), "log_loss": ("log loss", "", 1.0, 3)}
-WORDS = {
-    "random": "random rows",
-    "longest": "the longest problems",
-    "circuitseer": "the paper's heads",
-    "contrast": "contrast heads",
-    "contrast's problem lengths": "rows matched in problem length",
-    "contrast's solution lengths": "rows matched in solution length",
-    "contrast's steps": "rows matched in steps",
-}
-
-
-def words(name: str) -> str:
-    return WORDS.get(name, f"`{name}`")
 
 
 def all_rows(plans: Sequence[Plan], rows_folder: Path = ROWS) -> dict[str, list[Row]]:
@@ -41,28 +29,17 @@ def all_rows(plans: Sequence[Plan], rows_folder: Path = ROWS) -> dict[str, list[
     return {name: [row for file in each for row in read_rows(file)] for name, each in files.items() if each}
 
 
-def amount(measure: str, value: float, *, signed: bool = True) -> str:
-    _, unit, scale, digits = SHOWN[measure]
-    sign = "+" if signed else ""
-    return f"{value * scale:{sign}.{digits}f}" + (f" {unit}" if unit and not signed else "")
-
-
-def difference_text(each: Difference) -> str:
-    text = amount(each.measure, each.mean)
-    return (
-        text if each.interval is None else f"{text} [{', '.join(amount(each.measure, end) for end in each.interval)}]"
-    )
-
-
 def claim(family: Family, against: str) -> str:
     """A comparison as a sentence, with both intervals and the number of replicates."""
     both = family.of(against)
     numbers = "; ".join(f"{SHOWN[each.measure][0]} {difference_text(each)}" for each in both)
-    in_favour = [SHOWN[each.measure][0] for each in both if each.favours]
-    if len(in_favour) == len(both):
+    better, worse = ([SHOWN[each.measure][0] for each in both if getattr(each, key)] for key in ("favours", "opposes"))
+    if len(better) == len(both):
         verb = "beat"
-    elif in_favour:
-        verb = f"are better in {' and '.join(in_favour)} alone than"
+    elif better:
+        verb = f"are better in {better[0]}{f', and worse in {worse[0]},' if worse else ' alone'} than"
+    elif worse:
+        verb = f"are worse in {' and '.join(worse)} than"
     else:
         verb = "are not shown to beat"
     subject = words(family.method)
@@ -71,6 +48,8 @@ def claim(family: Family, against: str) -> str:
 
 def claims_of(family: Family) -> list[str]:
     """The sentences of a family. There are none before its last replicate: looking early and stopping would be another test."""
+    if family.explored:
+        return ["explored, so nothing is claimed; its table is below."]
     if family.is_whole:
         return [claim(family, name) for name in family.against]
     return [f"{family.num} of {family.num_replicates} replicates so far. Nothing is claimed before the last."]
@@ -78,21 +57,36 @@ def claims_of(family: Family) -> list[str]:
 
 def verdict(families: Sequence[Family]) -> str:
     """The first sentence: on how many declared comparisons the method holds, and on which it does not."""
-    whole = [each for each in families if each.is_whole]
+    whole = [each for each in families if each.is_whole and not each.explored]
     if not whole:
         return "No declared hypothesis has all of its replicates yet."
     held = sum(len(each.beaten) for each in whole)
     total = sum(len(each.against) for each in whole)
     missed = sorted({name for each in whole for name in each.against if name not in each.beaten})
+    worse = sum(any(each.opposes for each in family.of(name)) for family in whole for name in family.against)
     text = f"Of {total} declared comparisons with all their replicates, {words(whole[0].method)} win {held} on both measures."
-    return text + (f" They do not always beat {' or '.join(words(name) for name in missed)}." if missed else "")
+    if worse:
+        text += f" In {worse} they are worse on one or both."
+    if missed:
+        text += f" They do not always beat {listed([words(name) for name in missed], 'or')}."
+    return text
+
+
+def strictest(families: Sequence[Family]) -> str:
+    """How many comparisons hold if the tests of all whole families are adjusted as one family."""
+    whole = holm_together([each for each in families if each.is_whole and not each.explored])
+    tests = sum(len(each.differences) for each in whole)
+    held = sum(len(each.beaten) for each in whole)
+    return (
+        f"Comparisons that hold with the {tests} tests of all these families adjusted as one: {held}." if whole else ""
+    )
 
 
 def family_table(family: Family, place: int) -> Table:
     heading = ["against", "n"]
     for measure in MEASURES:
         name, unit, _, _ = SHOWN[measure]
-        heading += [f"{name}{', ' + unit if unit else ''}", "p (Holm)", "found before with 80%"]
+        heading += [f"{name}{', ' + unit if unit else ''}", "p (Holm)", "80% power for"]
     lines = []
     for name in family.against:
         line: list[str | Number] = [words(name), Number(family.of(name)[0].num, str(family.of(name)[0].num))]
@@ -106,9 +100,12 @@ def family_table(family: Family, place: int) -> Table:
         lines.append(line)
     note = (
         f"{family.says} {family.num} of {family.num_replicates} replicates. Bold: in favour, with adjusted p below 5%, once all "
-        "replicates are there."
+        "replicates are there. The true difference that would be found with 80% power (at 5%, before Holm) is reckoned from a "
+        "pilot, where there was one."
     )
-    return Table(f"family-{place}", f"Declared: {family.name}", heading, lines, note)
+    return Table(
+        f"family-{place}", f"{'Explored' if family.explored else 'Declared'}: {family.name}", heading, lines, note
+    )
 
 
 # Columns that are means of a row's values, and their form.
@@ -132,7 +129,7 @@ def method_table(name: str, rows: Sequence[Row], methods: Sequence[str]) -> Tabl
         "exact match",
         "loss",
         "exact - random",
-        "log loss - random",
+        "log of the loss - random",
     ]
     heading += ["rho(steps)", "given problem length", "given solution length", "seconds"]
     lines = []
@@ -168,7 +165,8 @@ def heads_table(rows_folder: Path, plans: Sequence[str]) -> Table:
             for name, each in found["sets"].items()
         }
         again = ", ".join(f"{share:.0%}" for share in found["stability"]) if "stability" in found else ""
-        lines.append([path.parent.name, found["base"], found["kind"], *sets.values(), again])
+        pools = f"{found['kind']}, {found['replicate']}" if "replicate" in found else found["kind"]
+        lines.append([path.parent.name, found["base"], pools, *sets.values(), again])
     heading = [
         "plan",
         "base model",
@@ -178,8 +176,8 @@ def heads_table(rows_folder: Path, plans: Sequence[str]) -> Table:
         "highest rise outside the first layer",
     ]
     note = (
-        "Layer and head, from 0, found on 150 rows of a pool of their own. The last column, where it was kept: how often each "
-        "contrast head is selected again when the rows are drawn with replacement."
+        "Layer and head, from 0, found on 150 rows of a pool of their own, or, with the number of a replicate, of its pool. The last "
+        "column, where it was kept: how often each contrast head is selected again when the rows are drawn with replacement."
     )
     return Table("heads", "Heads", [*heading, "selected again"], lines, note)
 
@@ -226,8 +224,11 @@ def write_ledger(docs: Path = DOCS, rows_folder: Path = ROWS) -> str:
     families = read_families(rows, {name: plan.num_replicates for name, plan in plans.items()})
     tables = [family_table(family, place) for place, family in enumerate(families, start=1)]
     others = [method_table(*group) for group in groups_of(rows, plans)]
-    whole = [family for family in families if family.is_whole]
+    whole = [family for family in families if family.is_whole and not family.explored]
     figures = [story(whole or families, measure) for measure in MEASURES]
+    explored = [Grid(plans["grid"], rows["grid"])] if "grid" in rows else []
+    grid_tables = [table for grid in explored for table in grid.tables()]
+    grid_figures = [grid.figure(measure) for grid in explored for measure in MEASURES]
     each_row = [row for group in rows.values() for row in group]
     failed = sum(row["status"] != "ok" for row in each_row)
     hours = sum(row.get("seconds", 0) for row in each_row) / 3600
@@ -236,6 +237,14 @@ def write_ledger(docs: Path = DOCS, rows_folder: Path = ROWS) -> str:
     parts = {
         "VERDICT": verdict(families),
         "CLAIMS": "\n".join(claims),
+        "STRICTEST": strictest(families),
+        "GRID": "\n".join(
+            [
+                *(f"![{figure.title}](images/{figure.name}.png)\n" for figure in grid_figures),
+                *map(table_markdown, grid_tables),
+            ]
+        )
+        or "It has no rows yet.",
         "FAMILIES": "\n".join(table_markdown(table) for table in tables),
         "HEADS": table_markdown(head_sets),
         "METHODS": "\n".join(table_markdown(table) for table in others),
@@ -245,7 +254,7 @@ def write_ledger(docs: Path = DOCS, rows_folder: Path = ROWS) -> str:
     for key, value in parts.items():
         text = text.replace(f"<{key}>", value)
     (docs / "evidence.md").write_text(text, encoding="utf-8")
-    for figure in figures:
+    for figure in [*figures, *grid_figures]:
         (docs / "images" / f"{figure.name}.png").write_bytes(plot(figure, "png"))
     shown: list[Exhibit] = [*figures, *tables]
     sections = [
@@ -253,6 +262,7 @@ def write_ledger(docs: Path = DOCS, rows_folder: Path = ROWS) -> str:
             "answer", "Do contrast heads help?", [parts["VERDICT"], *(line[2:].replace("*", "") for line in claims)]
         ),
         Section("declared", "Declared comparisons", exhibits=shown),
+        Section("grid", "Every signal (explored)", exhibits=[*grid_figures, *grid_tables]),
         Section("heads", "Heads", exhibits=[head_sets]),
         Section("methods", "All methods", [parts["COUNTS"]], others),
     ]

@@ -17,6 +17,7 @@ BASES = {
     "deep": ROOT / "bench" / "bed" / "base_models" / "deep",
 }
 HEADS = ("loss", "contrast", "outside_first_layer")
+STARTS = ("targets", "probe")
 LENGTHS = ("problem_length", "solution_length", "steps")
 
 
@@ -28,11 +29,15 @@ class Plan:
         name: Name of the file without its ending.
         methods: For each method its `name`, and the keys of a selection recipe with `heads` (`loss`, `contrast` or
             `outside_first_layer`), or `matched: {to: NAME, by: problem_length | solution_length | steps}`, or `truth: steps` for
-            the pool by what no method sees.
+            the pool by what no method sees. With `starts_with` the budget goes to other rows first: to the target problems of
+            the replicate (`targets`), or to the rows that its heads are found on (`probe`). Alone, it is a method without a
+            choice.
         budgets: Each `{rows: N}`, or `{tokens: N}` with the chat template.
         num_replicates, first_replicate: The replicates are numbered from the first one.
         bases, kinds: Base models, and kinds of pools.
-        probe_rows: Rows of the pool, of its own, on which the heads of a base model are found.
+        probe_rows: Rows on which heads are found: of a pool of their own, once for each base model and kind of pool.
+        before_solutions: Whether rows are chosen before solutions are bought. No method sees a solution of the pool, and heads
+            are found for each replicate, on `probe_rows` random rows of its pool, whose solutions are bought first.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Plan:
     bases: Sequence[str] = ("demo",)
     kinds: Sequence[str] = ("clean",)
     probe_rows: int = 150
+    before_solutions: bool = False
     settings: Settings = field(default_factory=Settings)
 
     @property
@@ -61,6 +67,11 @@ def budget_name(budget: Mapping[str, int]) -> str:
     return "".join(f"{key}:{value}" for key, value in budget.items())
 
 
+def chooses(method: Mapping[str, Any]) -> bool:
+    """Whether a method of a plan chooses rows, or has only those that it starts with."""
+    return set(method) != {"name", "starts_with"}
+
+
 def read_plan(path: Path) -> Plan:
     """Reads a plan. Raises a ValueError if a key or a value is wrong."""
     content = read_yaml(path)
@@ -71,6 +82,10 @@ def read_plan(path: Path) -> Plan:
     for key, values, allowed in (("bases", plan.bases, BASES), ("kinds", plan.kinds, KINDS)):
         if wrong := [value for value in values if value not in allowed]:
             raise ValueError(f"{path}: `{key}` has {wrong[0]!r}, which is none of {', '.join(allowed)}.")
+    if not plan.before_solutions and any(method.get("starts_with") == "probe" for method in plan.methods):
+        raise ValueError(
+            f"{path}: `starts_with: probe` needs `before_solutions: true`: other probes are of another pool."
+        )
     names: list[str] = []
     for method in plan.methods:
         control = method.get("matched")
@@ -92,8 +107,8 @@ def read_plan(path: Path) -> Plan:
 
 
 def _check(method: Mapping[str, Any]) -> None:
-    for key, allowed in (("heads", HEADS), ("truth", LENGTHS)):
+    for key, allowed in (("heads", HEADS), ("truth", LENGTHS), ("starts_with", STARTS)):
         if key in method and method[key] not in allowed:
             raise ValueError(f"`{key}` must be one of {', '.join(allowed)}, got {method[key]!r}.")
-    if "matched" not in method and "truth" not in method:
+    if chooses(method) and "matched" not in method and "truth" not in method:
         check_method(method)

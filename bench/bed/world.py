@@ -3,7 +3,8 @@
 import hashlib
 import random
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import datasets
@@ -22,7 +23,8 @@ from circuitseer_trl.demo.word_problems import (
 from circuitseer_trl.pool.build import build_pool
 from circuitseer_trl.pool.rows import Pool
 
-POOL_SIZE, NUM_PROBLEMS = 2000, 300
+POOL_SIZE, NUM_PROBLEMS, NUM_TARGETS = 2000, 300, 120
+UNKNOWN = "Not bought yet."
 # The demo's sentences without effect that name nobody: they fit every problem.
 PADDING = ("The sun is out and the day is warm.", "It is {n} in the afternoon.", "Nobody else is there.")
 
@@ -66,26 +68,40 @@ class World:
     Attributes:
         rows: The pool with its truth: `num_steps`, `solution_is`, `is_padded`, `copy_of`. No method sees these.
         test: Test problems with worked solutions, every number of steps equally often.
+        targets: Other problems of the same kind as the test's, for methods that choose rows for a target.
     """
 
     rows: list[dict[str, Any]]
     test: list[Row]
+    targets: list[dict[str, Any]]
 
     def pool(self) -> Pool:
         return build_pool(self._dataset(self.rows), name="bed", id_column="id", category_column=None)
+
+    def unsolved_pool(self) -> Pool:
+        """The pool before solutions are bought: all rows have the same text in place of a solution."""
+        return replace(self, rows=[row | {"solution": UNKNOWN} for row in self.rows]).pool()
 
     def problems(self) -> Pool:
         return build_pool(self._dataset(self.test), name="bed test", id_column="id")
 
     @staticmethod
-    def _dataset(rows: list[dict[str, Any]]) -> datasets.Dataset:
+    def _dataset(rows: Sequence[Mapping[str, Any]]) -> datasets.Dataset:
         return datasets.Dataset.from_list([{key: row[key] for key in ("id", "problem", "solution")} for row in rows])
 
 
-def make_world(kind: str, replicate: int, pool_size: int = POOL_SIZE, num_problems: int = NUM_PROBLEMS) -> World:
+def make_world(
+    kind: str,
+    replicate: int,
+    pool_size: int = POOL_SIZE,
+    num_problems: int = NUM_PROBLEMS,
+    num_targets: int = NUM_TARGETS,
+) -> World:
     """Makes a replicate. Pools of different kinds and replicates are drawn independently, and so are their test problems."""
     pool = make_rows(KINDS[kind], pool_size, random.Random(seed_of("pool", kind, replicate)))
-    return World(pool, make_benchmark(num_problems, seed_of("test", kind, replicate)))
+    held_out = make_benchmark(num_problems + num_targets, seed_of("test", kind, replicate))  # without repeats
+    targets = [row | {"solution_is": "right", "origin": row["id"]} for row in held_out[num_problems:]]
+    return World(pool, held_out[:num_problems], targets)
 
 
 def make_rows(kind: Kind, size: int, rng: random.Random) -> list[dict[str, Any]]:

@@ -23,6 +23,8 @@ _BASE_AFTER = re.compile(r"_(?:\d{1,2}|\{\s*\d{1,2}\s*\})(?!\d)")
 _MINUS_BEFORE = re.compile(r"(?:[=$(\[{]|\\[(\[,;!])\s*[-\u2212]\s*$")
 _POWER_AFTER = re.compile(r"\s*\^\s*(?!\{?\s*\\circ)(\{[^{}]*\}|\w)")
 _WITHIN = re.compile(r"\\(?:sqrt\s*(?:\[[^\]]*\])?|[dtc]?frac\s*(?:\{[^{}]*\})?)\s*\{[^{}]*$")
+_NAME_BEFORE = re.compile(r"(?<![\\A-Za-z])([A-Za-z](?:_\{?\w\}?)?)\s*=\s*\$?\s*$")
+_PART_BEFORE = re.compile(r"(?:^|[\n.;,$。；])\s*\((\d)\)")
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,23 @@ def extract_answer(response: str, parts: int = 1) -> str | None:
     boxes = _boxes(response)
     if not boxes or boxes[-1].content is None:
         return None
-    contents = [boxes[-1].content]
-    for before, after in zip(reversed(boxes[:-1]), reversed(boxes[1:]), strict=True):
-        if before.content is None or not (len(boxes) == parts or _are_joined(response, before, after)):
+    first = len(boxes) - 1
+    while first and boxes[first - 1].content is not None:
+        if len(boxes) != parts and not _are_joined(response, boxes[first - 1], boxes[first]):
             break
-        contents.insert(0, before.content)
-    answer = ", ".join(_BOX.sub(lambda match: "{" if match.group(1) else "", part).strip() for part in contents)
-    if len(contents) == 1 and answer:
-        answer = _with_formula(answer, response[: boxes[-1].start][-80:], response[boxes[-1].end :][:80])
+        first -= 1
+    several = boxes[first:]
+    starts = [boxes[first - 1].end if first else 0, *(box.end for box in several)]
+    before = [response[start : box.start] for start, box in zip(starts, several, strict=False)]
+    behind = [*before[1:], response[several[-1].end :][:80]]
+    contents = [_BOX.sub(lambda m: "{" if m.group(1) else "", box.content or "").strip() for box in several]
+    contents = [
+        content and _with_formula(content, text[-80:], after[:80])
+        for content, text, after in zip(contents, before, behind, strict=True)
+    ]
+    if not all(contents):
+        return None
+    answer = ", ".join(_with_labels(contents, before))
     if "%" not in answer and "percent" not in answer and _PERCENT_AFTER.match(response, boxes[-1].end):
         answer += r"\%"
     if answer.isalnum() and (base := _BASE_AFTER.match(response, boxes[-1].end)):
@@ -116,6 +127,21 @@ def _with_formula(answer: str, before: str, after: str) -> str:
     if _MINUS_BEFORE.search(before):
         answer = f"-({answer})" if re.search(r"[-+,;]", answer) else f"-{answer}"
     return answer
+
+
+def _with_labels(contents: list[str], before: list[str]) -> list[str]:
+    """Contents of several boxes with the names before them, `x = \\boxed{1}`, or the numbers of parts in another order."""
+    if len(contents) == 1:
+        return contents
+    names = [_NAME_BEFORE.search(text[-80:]) for text in before]
+    if all(names) and not any(re.search("[=,;]", content) for content in contents):
+        return [f"{name[1]}={content}" for name, content in zip(names, contents, strict=True) if name]
+    numbers = [_PART_BEFORE.findall(text) for text in before]
+    flat = [number for found in numbers for number in found]
+    in_order = [str(number + 1) for number in range(len(contents))]
+    if all(len(found) == 1 for found in numbers) and flat != in_order and sorted(flat) == in_order:
+        return [f"({number}) {content}" for number, content in zip(flat, contents, strict=True)]
+    return contents
 
 
 def _are_joined(response: str, before: _Span, after: _Span) -> bool:

@@ -9,7 +9,7 @@ import mpmath
 
 from circuitseer_trl.grading.expressions import parse_expression
 from circuitseer_trl.grading.nodes import Node, in_radians, number, rename, symbols
-from circuitseer_trl.grading.relations import assigned
+from circuitseer_trl.grading.relations import assigned, name_of
 from circuitseer_trl.grading.structure import expand_signs, relation_parts, split_top_level, strip_brackets
 from circuitseer_trl.grading.tokens import ParseError
 from circuitseer_trl.grading.values import close, equal_expressions, evaluate, irregular
@@ -20,8 +20,8 @@ _WORD = r'"(?:where|for|for all|for any|for some|for every|其中|且|with|and)"
 _DOMAIN = re.compile(
     rf"(?P<body>.*?)\s*(?:[,|:;(\[]|\s|\\and(?![A-Za-z]))\s*(?:{_WORD}\s*,?\s*)?(?:{_LETTER}\s*\\in\s*{_SETS}"
     rf'|(?:"where\s*)?{_LETTER.replace("dummy", "worded")}\s*"?\s*"?'
-    r'(?:is an(?:y)? (?:arbitrary )?integer|any integer|为?(?:任意)?整数)"'
-    rf'|"(?:where |for )?(?:any|all|every|each|an) (?:arbitrary )?integers?"\s*{_LETTER.replace("dummy", "after")}'
+    r'(?:(?:is )?(?:any?|some) (?:arbitrary )?integer|为?(?:任意)?整数)"'
+    rf'|"(?:where |for )?(?:any|all|every|each|an|some) (?:arbitrary )?integers?"\s*{_LETTER.replace("dummy", "after")}'
     rf"|{_LETTER.replace('dummy', 'listed')}\s*=\s*0\s*,\s*\\pm\s*1\s*,.*)\s*[)\]]?\s*",
     re.DOTALL,
 )
@@ -87,7 +87,7 @@ def parse_family(text: str, *, said: bool = True) -> Family | None:
         else:
             return None
         body = re.sub(r"^([A-Za-z])\s*(?:\\in\s*\{?\s*R\s*\}?\s*)?[|:]\s*(?=\1\s*(?:=|\\)|.*[<>]|.*\\[lg]e)", "", body)
-        members = [_member(each, dummy) for part in _pieces(body) for each in expand_signs(part)]
+        members = [_member(each, dummy) for part in _one_point(_pieces(body)) for each in expand_signs(part)]
         if re.search(rf"\(\s*-1\s*\)\s*\^\s*\{{?\s*{dummy}", body):  # (-1)^n: even and odd numbers by themselves
             members = [_of_parity(member, odd) for member in members for odd in (0, 1)]
     except ParseError:
@@ -120,7 +120,16 @@ def _pieces(body: str) -> list[str]:
     return split_top_level(body, r"[,;]|\\(?:and|or|cup)(?![A-Za-z])")
 
 
+def _one_point(pieces: list[str]) -> list[str]:
+    """`x = 3t` and `y = 1 - t` as one point, in the order of the letters; other pieces as they are."""
+    named = {name_of(piece): assigned(piece) or "" for piece in pieces}
+    if None in named or not 1 < len(pieces) == len(named):
+        return pieces
+    return [f"({','.join(named[name] for name in sorted(map(str, named)))})"]
+
+
 def _member(text: str, dummy: str) -> Member:
+    text = strip_brackets(text, r"\{", r"\}") or text
     parts = relation_parts(text)
     if (value := assigned(text)) is not None and len(parts) == 3:
         return _member(value, dummy)

@@ -5,18 +5,20 @@ import sys
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
 from circuitseer_trl.grading.asking import asked_in
 from circuitseer_trl.grading.extraction import extract_answer
 from circuitseer_trl.grading.installed import grading_python, what_is_missing
-from circuitseer_trl.grading.workers import WorkerPool, default_workers
+from circuitseer_trl.grading.workers import Outcome, WorkerPool, default_workers
 
 _CACHED_PAIRS = 1 << 16
 _ENDED = ("timeout", "crash")  # the comparison's process was killed, or died
 _UNDECIDED = (*_ENDED, "not_understood", "too_costly", "too_deep", "too_long", "too_many")
+
+_Key = tuple[str, str, tuple[tuple[str, str], ...], str | None]  # reference, answer, options, question
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ class Grader:
         if grading_python() == sys.executable and (missing := what_is_missing()):
             raise ImportError(missing)
         self._pool = WorkerPool(num_workers or default_workers(), timeout)
-        self._cache: OrderedDict[tuple[Any, ...], Verdict] = OrderedDict()
-        self._lock = threading.Lock()
+        self._cache: OrderedDict[_Key, Verdict] = OrderedDict()
+        self._compared_now: set[_Key] = set()  # no second caller compares them
+        self._changed = threading.Condition()
 
     def __enter__(self) -> "Grader":
         return self
@@ -80,9 +83,8 @@ class Grader:
         self.close()
 
     def close(self) -> None:
-        """Ends the processes. The next answer starts new ones."""
-        with self._lock:
-            self._pool.close()
+        """Ends the processes, after the answers that they are at. The next answer starts new ones."""
+        self._pool.close()
 
     def grade(self, items: Sequence[tuple[str, Question]]) -> list[Verdict]:
         """Verdicts of (response, question) pairs, in their order."""
@@ -92,8 +94,59 @@ class Grader:
 
     def grade_answers(self, items: Sequence[tuple[str | None, Question]]) -> list[Verdict]:
         """Verdicts of answers that were extracted before."""
-        with self._lock:
-            return self._grade_answers(items)
+        verdicts: list[Verdict | None] = [None] * len(items)
+        waiting: dict[_Key, list[int]] = {}
+        for number, (answer, question) in enumerate(items):
+            if not question.gold.strip():
+                verdicts[number] = Verdict(False, answer, "empty_gold")
+            elif answer is None or not answer.strip():
+                verdicts[number] = Verdict(False, answer, "no_answer")
+            else:
+                choices = tuple(sorted(question.choices.items())) if question.choices else ()
+                waiting.setdefault((question.gold, answer, choices, question.text), []).append(number)
+        while waiting:
+            with self._changed:
+                for key in [key for key in waiting if key in self._cache]:
+                    self._cache.move_to_end(key)
+                    for number in waiting.pop(key):
+                        verdicts[number] = self._cache[key]
+                ours = [key for key in waiting if key not in self._compared_now]
+                self._compared_now.update(ours)
+                if not ours:  # other callers are at these pairs
+                    self._changed.wait_for(lambda: self._compared_now.isdisjoint(waiting))
+            for key, verdict in self._compare(ours).items():
+                first, *others = waiting.pop(key)
+                verdicts[first] = verdict
+                for other in others:
+                    verdicts[other] = replace(verdict, seconds=0.0)
+        assert all(verdict is not None for verdict in verdicts)
+        return [verdict for verdict in verdicts if verdict is not None]
+
+    def _compare(self, keys: list[_Key]) -> dict[_Key, Verdict]:
+        """Verdicts of pairs, which are remembered."""
+        tasks = (
+            {"gold": gold, "answer": answer, "choices": dict(choices), "question": question}
+            for gold, answer, choices, question in keys
+        )
+        verdicts: dict[_Key, Verdict] = {}
+
+        def done(number: int, outcome: Outcome) -> None:
+            key, result = keys[number], outcome.result or {"correct": False, "reason": outcome.failure}
+            verdicts[key] = verdict = Verdict(extracted=key[1], seconds=outcome.seconds, **result)
+            with self._changed:
+                self._cache[key] = replace(verdict, seconds=0.0)
+                if len(self._cache) > _CACHED_PAIRS:
+                    self._cache.popitem(last=False)
+                self._compared_now.discard(key)
+                self._changed.notify_all()
+
+        try:
+            self._pool.run(tasks, done)
+        finally:
+            with self._changed:
+                self._compared_now.difference_update(keys)
+                self._changed.notify_all()
+        return verdicts
 
     def readable(self, questions: Sequence[Question]) -> list[bool]:
         """Whether the rules can read each reference: whether they can decide that a number, or an interval, is not it."""
@@ -103,45 +156,6 @@ class Grader:
         intervals = self.grade_answers([("[0, 1]", questions[number]) for number in others])
         verdicts = dict(enumerate(numbers)) | dict(zip(others, intervals, strict=True))
         return [not verdict.undecided and verdict.reason != "empty_gold" for verdict in verdicts.values()]
-
-    def _grade_answers(self, items: Sequence[tuple[str | None, Question]]) -> list[Verdict]:
-        verdicts: list[Verdict | None] = [None] * len(items)
-        waiting: dict[tuple[Any, ...], list[int]] = {}
-        for number, (answer, question) in enumerate(items):
-            if not question.gold.strip():
-                verdicts[number] = Verdict(False, answer, "empty_gold")
-            elif answer is None or not answer.strip():
-                verdicts[number] = Verdict(False, answer, "no_answer")
-            else:
-                choices = tuple(sorted(question.choices.items())) if question.choices else ()
-                key = (question.gold, answer, choices, question.text)
-                if key in self._cache:
-                    self._cache.move_to_end(key)
-                    verdicts[number] = self._cache[key]
-                else:
-                    waiting.setdefault(key, []).append(number)
-        keys = list(waiting)
-        tasks = (
-            {"gold": gold, "answer": answer, "choices": dict(choices), "question": question}
-            for gold, answer, choices, question in keys
-        )
-        for number, outcome in self._pool.run(tasks):
-            key = keys[number]
-            answer = key[1]
-            if outcome.result is None:
-                verdict = Verdict(False, answer, outcome.failure, outcome.seconds)
-            else:
-                verdict = Verdict(outcome.result["correct"], answer, outcome.result["reason"], outcome.seconds)
-            first, *others = waiting[key]
-            verdicts[first] = verdict
-            repeated = Verdict(verdict.correct, answer, verdict.reason)
-            for other in others:
-                verdicts[other] = repeated
-            self._cache[key] = repeated
-            if len(self._cache) > _CACHED_PAIRS:
-                self._cache.popitem(last=False)
-        assert all(verdict is not None for verdict in verdicts)
-        return [verdict for verdict in verdicts if verdict is not None]
 
     def classes(
         self, answers: Sequence[str | None], verdicts: Sequence[Verdict], question: Question

@@ -3,16 +3,11 @@
 import re
 
 from circuitseer_trl.grading.asking import Asked
+from circuitseer_trl.grading.blanks import by_number, in_places, name_of_blank, numbers_of, with_names
 from circuitseer_trl.grading.reading import Reading, read
 from circuitseer_trl.grading.relations import Judgement, chain_of
 from circuitseer_trl.grading.single import compare_one, family, interval, same
 
-_NUMERALS = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "first": 1, "second": 2, "third": 3, "fourth": 4}
-_LABEL = re.compile(
-    r"(\d)\s*(?:[=:)]|\.(?!\d))\s*|\(\s*(\d|i{1,3}|iv)\s*\)\s*[=:.]?\s*"
-    r'|"(?:the )?(first|second|third|fourth)(?: (?:blank|part|one))?:?"\s*[=:]?\s*'
-)
-_IN_WORDS = re.compile(r'"(?!not?\b)([^"]*[^":为是])[:为是]?"\s*[=:]?\s*([^"=:\s].*)')
 _EXCLUSION = re.compile(r"(?<=\S)\s*[,;(]\s*([A-Za-z])\s*\\ne\s*[^,()]{1,20}\)?$")
 _MAX_ITEMS = 200
 
@@ -83,25 +78,13 @@ def numbered(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool |
 
     Right: `3, 4` for `1=3, 2=4`. Wrong: `4, 3` for `1=3, 2=4`.
     """
-    if _labels(ours) != list(range(1, len(ours) + 1)):
+    if numbers_of(ours) != list(range(1, len(ours) + 1)):
         return None
-    return all(map(same, _by_label(ours), _by_label(theirs)))
+    return _all_same(by_number(ours), by_number(theirs))
 
 
-def _labels(items: list[Reading]) -> list[int]:
-    """Numbers of the items that have one."""
-    found = [match for item in items if (match := _LABEL.match(item.text)) is not None]
-    words = [match[1] or match[2] or match[3] for match in found]
-    return [_NUMERALS.get(word) or int(word) for word in words]
-
-
-def _by_label(items: list[Reading]) -> list[Reading]:
-    """Items without their labels, and in the order of these where each has one of its own."""
-    labels = _labels(items)
-    bare = [read(_LABEL.sub("", item.text, count=1) if _LABEL.match(item.text) else item.text) for item in items]
-    if sorted(labels) != list(range(1, len(items) + 1)):
-        return bare
-    return [bare[labels.index(number)] for number in sorted(labels)]
+def _all_same(ours: list[Reading] | None, theirs: list[Reading] | None) -> bool:
+    return ours is not None and theirs is not None and all(map(same, ours, theirs))
 
 
 def named(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool | None:
@@ -109,13 +92,9 @@ def named(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool | No
 
     Right: `b=1, a=4` for `a=4, b=1`. Right: `4, 1` for `a=4, b=1`. Wrong: `a=1, b=4` for `a=4, b=1`.
     """
-    in_words = [[_IN_WORDS.fullmatch(item.text) for item in items] for items in (ours, theirs)]
-    if all(in_words[0]):  # mean 5, variance 2
-        ours, theirs = (
-            [read(f'"{each[1]}" = {each[2]}') for each in matches if each] if all(matches) else items
-            for matches, items in zip(in_words, (ours, theirs), strict=True)
-        )
-    names = [item.name for item in ours]
+    if (in_words := with_names(ours)) is not ours:
+        ours, theirs = in_words, with_names(theirs)
+    names = [name_of_blank(item) for item in ours]
     known = [name for name in names if name is not None]
     # One name before a list is that of all its values, x = 1, 2, 3, unless each is asked for by itself.
     if (
@@ -125,17 +104,7 @@ def named(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool | No
         or (len(known) == 1 and names[0] and not asked.orders(len(ours)))
     ):
         return None
-    placed: dict[int, Reading] = {}
-    rest = []
-    for item in theirs:
-        place = names.index(item.name) if item.name in known else None
-        if place is not None and place not in placed:
-            placed[place] = item
-        else:
-            rest.append(item)
-    free = [place for place in range(len(ours)) if place not in placed]
-    placed |= dict(zip(free, rest, strict=True))
-    return all(same(item, placed[place]) for place, item in enumerate(ours))
+    return _all_same(ours, in_places(names, theirs))
 
 
 def ordered(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool | None:
@@ -145,12 +114,11 @@ def ordered(ours: list[Reading], theirs: list[Reading], asked: Asked) -> bool | 
     """
     if not asked.orders(len(ours)):
         return None
-    if len(_labels(theirs)) == len(theirs):
-        theirs = _by_label(theirs)
-    names = [item.name or "" for item in theirs]
-    if sorted(names) == sorted(asked.names):  # b = 3, a = 5 where a and b are asked for
-        theirs = [theirs[names.index(name)] for name in asked.names]
-    return all(map(same, ours, theirs))
+    if len(numbers_of(theirs)) == len(theirs):
+        return _all_same(ours, by_number(theirs))
+    names = asked.names if len(asked.names) == len(ours) else (None,) * len(ours)
+    words = asked.words if len(asked.words) == len(ours) else ()
+    return _all_same(*(in_places(names, items, words) for items in (ours, theirs)))
 
 
 def _in_any_order(ours: list[Reading], theirs: list[Reading]) -> bool:
@@ -176,18 +144,15 @@ def _compare_with_tuple(gold: Reading, answer: Reading, ours: list[Reading], the
     """A list in the reference written as a tuple by the answer, or the other way round: the order then counts."""
     if r"\or" in gold.text or 1 not in (len(ours), len(theirs)):
         return _compare_pairs(ours, theirs)
-    parts, their_parts = (
-        items[0].point or (items[0].value.components if items[0].value is not None else None) or []
-        if len(items) == 1
-        else items
-        for items in (ours, theirs)
-    )
+    parts, their_parts = (items[0].places if len(items) == 1 else items for items in (ours, theirs))
     if len(parts) != len(their_parts) or len(parts) < 2 or gold.is_set or answer.is_set:
         return Judgement(False, "list_length")
-    names = [part.name or "" for part in their_parts]
-    if all(names) and len(set(names)) == len(names):  # y = 1, x = 3 for (3, 1)
-        their_parts = [part for _, part in sorted(zip(names, their_parts, strict=True), key=lambda pair: pair[0])]
-    return Judgement(all(map(same, parts, their_parts)), "tuple")
+    names, their_names = ([part.name or "" for part in items] for items in (parts, their_parts))
+    if all(their_names):  # y = 1, x = 3 for (3, 1)
+        return Judgement(
+            _all_same(parts, in_places(names if all(names) else sorted(their_names), their_parts)), "tuple"
+        )
+    return Judgement(_all_same(parts, their_parts), "tuple")
 
 
 def _compare_pairs(ours: list[Reading], theirs: list[Reading]) -> Judgement:

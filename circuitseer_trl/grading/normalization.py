@@ -51,36 +51,25 @@ _SPACES = re.compile(
 _DROPPED = re.compile(
     r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|rm|bf|it|mathop|mathord|mathrm|middle|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z])\s*|\$|\\[()\[\]](?!\])"
 )
+_COMMANDS = {
+    "dfrac": r"\frac", "tfrac": r"\frac", "cfrac": r"\frac", "leqslant": r"\le", "leq": r"\le", "leqq": r"\le",
+    "geqslant": r"\ge", "geq": r"\ge", "geqq": r"\ge", "neq": r"\ne", "lt": "<", "gt": ">", "lbrace": r"\{",
+    "rbrace": r"\}", "mid": "|", "vert": "|", "lvert": "|", "rvert": "|", "lparen": "(", "rparen": ")", "lbrack": "[",
+    "rbrack": "]", "langle": "(", "rangle": ")", "varnothing": r"\emptyset", "ast": "*", "varepsilon": r"\epsilon",
+    "vartheta": r"\theta", "varphi": r"\phi", "varrho": r"\rho", "varsigma": r"\sigma", "varpi": r"\pi",
+    "degree": r"^{\circ}", "textdegree": r"^{\circ}", "deg": r"^{\circ}", "lnot": "¬", "neg": "¬",
+    "backslash": r"\setminus", "smallsetminus": r"\setminus", "colon": ":",
+} | dict.fromkeys(("ldots", "cdots", "dotsc", "dotsb"), r"\dots")  # fmt: skip
+_COMMAND = re.compile(rf"\\({'|'.join(_COMMANDS)})(?![A-Za-z])")
 _RENAMED = [
-    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
-    (re.compile(r"\\(?:leqslant|leq|leqq)(?![A-Za-z])"), r"\\le"),
-    (re.compile(r"\\(?:geqslant|geq|geqq)(?![A-Za-z])"), r"\\ge"),
-    (re.compile(r"\\lt(?![A-Za-z])"), "<"),
-    (re.compile(r"\\gt(?![A-Za-z])"), ">"),
-    (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),
-    (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
-    (re.compile(r"\\(?:mid|vert|lvert|rvert)(?![A-Za-z])"), "|"),
-    (re.compile(r"\\(?:lparen)(?![A-Za-z])"), "("),
-    (re.compile(r"\\(?:rparen)(?![A-Za-z])"), ")"),
-    (re.compile(r"\\(?:lbrack)(?![A-Za-z])"), "["),
-    (re.compile(r"\\(?:rbrack)(?![A-Za-z])"), "]"),
-    (re.compile(r"\\(?:varnothing)(?![A-Za-z])"), r"\\emptyset"),
-    (re.compile(r"\\(?:ast)(?![A-Za-z])"), "*"),
-    (re.compile(r"\\var(epsilon|theta|phi|rho|sigma|pi)(?![A-Za-z])"), r"\\\1"),
-    (re.compile(r"\\(?:degree|textdegree|deg)(?![A-Za-z])"), r"^{\\circ}"),
     (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))"), r"^{\\circ}"),
     (re.compile(r"\\%|\\text\{\s*%\s*\}"), "%"),
-    (re.compile(r"\\(?:lnot|neg)(?![A-Za-z])"), "¬"),
     (re.compile(r"(?<![\\A-Za-z])(?:[Pp]ercent(?:age)?|pct)\b"), "%"),
     (re.compile(r"<="), r"\\le "),
     (re.compile(r">="), r"\\ge "),
     (re.compile(r"(?<!\d)!="), r"\\ne "),
-    (re.compile(r"\\neq(?![A-Za-z])"), r"\\ne"),
-    (re.compile(r"\\(?:langle)(?![A-Za-z])"), "("),
-    (re.compile(r"\\(?:rangle)(?![A-Za-z])"), ")"),
-    (re.compile(r"\\(?:backslash|smallsetminus)(?![A-Za-z])"), r"\\setminus"),
-    (re.compile(r"\\(?:ldots|cdots|dotsc|dotsb)(?![A-Za-z])|\.\.\.+"), r"\\dots"),
-    (re.compile(r"\\colon(?![A-Za-z])|\{:\}"), ":"),
+    (re.compile(r"\.\.\.+"), r"\\dots"),
+    (re.compile(r"\{:\}"), ":"),
     (re.compile(r"\^\s*\{?\s*\\prime\s*\}?"), "'"),
     (re.compile(r"(?<=\d)\^\s*\{?[oO]\}?(?![A-Za-z0-9])"), r"^{\\circ}"),
     (re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])"), r"\\cup "),
@@ -264,6 +253,7 @@ def normalize(text: str) -> str:
             break
     text = re.sub(r"\\(?:vec|bar|hat|mathbf|mathbb|mathrm|mathcal|boldsymbol)\s+([A-Za-z])(?![A-Za-z])", r"\1", text)
     text = _DROPPED.sub(" ", text)
+    text = _COMMAND.sub(lambda m: _COMMANDS[m[1]], text)
     for pattern, replacement in _RENAMED:
         text = pattern.sub(replacement, text)
     text = _of_lines(text)

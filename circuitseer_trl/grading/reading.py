@@ -85,6 +85,20 @@ class Reading:
         return _tuple(re.sub(r"^[A-Z](?=\s*\()", "", self.text))
 
     @cached_property
+    def places(self) -> "list[Reading]":
+        """Coordinates of a tuple, with the names that `(x, y) = (1, 2)` and `x = y = 1` give them; nothing for others."""
+        if self.point or self.value is None:
+            return self.point or []
+        values = self.value.components
+        names = _tuple(self.parts[0])
+        if values is None and len(self.parts) > 3 and set(self.parts[1::2]) == {"="}:
+            names = [read(part) for part in self.parts[:-1:2]]
+            values = [self.value] * len(names)
+        if values is None or names is None or len(names) != len(values):
+            return values or []
+        return [read(f"{name.text} = {value.text}") for name, value in zip(names, values, strict=True)]
+
+    @cached_property
     def cases(self) -> "list[list[Reading]] | None":
         """Values and conditions of a function defined by cases."""
         rows = case_rows(self.text)

@@ -54,16 +54,23 @@ def complement(sets: "list[RealSet | None]") -> RealSet | None:
 def same_sets(one: RealSet, other: RealSet) -> bool:
     """Whether two sets agree at every mark, between them and beyond."""
     with mpmath.workdps(40):
-        marks = sorted({*one.marks, *other.marks})
-        distinct = [mark for n, mark in enumerate(marks) if n == 0 or not close(mark, marks[n - 1])] or [mpmath.mpf(0)]
-        points = [*distinct, *(distinct[0] - step for step in (1e-9, 1, 1000)), *(distinct[-1] + 1e-9,)]
-        points += [distinct[-1] + step for step in (1, 1000)]
-        for low, high in pairwise(distinct):
-            points += [low + (high - low) * part for part in (mpmath.mpf(1e-9), mpmath.mpf(0.37), mpmath.mpf(0.81))]
         try:
-            return all(one.member(point) == other.member(point) for point in points)
+            return all(one.member(x) == other.member(x) for points in sample_points([one, other]) for x in points)
         except (ZeroDivisionError, OverflowError, ValueError):
             return False
+
+
+def sample_points(sets: list[RealSet]) -> tuple[list[mpmath.mpf], list[mpmath.mpf]]:
+    """The marks of all sets, and numbers between them and beyond."""
+    marks = sorted({mark for each in sets for mark in each.marks})
+    finite = [
+        mark for n, mark in enumerate(marks) if mpmath.isfinite(mark) and (n == 0 or not close(mark, marks[n - 1]))
+    ]
+    distinct = finite or [mpmath.mpf(0)]
+    between = [distinct[0] - step for step in (1e-9, 1, 1000)] + [distinct[-1] + step for step in (1e-9, 1, 1000)]
+    for low, high in pairwise(distinct):
+        between += [low + (high - low) * part for part in (mpmath.mpf(1e-9), mpmath.mpf(0.37), mpmath.mpf(0.81))]
+    return [*distinct, *(mark for mark in marks if mpmath.isinf(mark))], between
 
 
 def parse_real_set(text: str) -> RealSet | None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from circuitseer_trl.grading.workers import WorkerPool, default_workers
+from circuitseer_trl.grading.workers import Outcome, WorkerPool, default_workers
 
 SecondGrader = Literal["math_verify"]
 
@@ -34,14 +34,14 @@ def second_opinions(
     found: dict[tuple[str, str], Opinion] = {}
     try:
         tasks = ({"gold": gold, "answer": answer, "second": True} for gold, answer in distinct)
-        for number, outcome in pool.run(tasks):
-            found[distinct[number]] = _opinion(outcome.result, outcome.failure)
+        pool.run(tasks, lambda number, outcome: found.update({distinct[number]: _opinion(outcome)}))
     finally:
         pool.close()
     return [found[pair] for pair in pairs]
 
 
-def _opinion(result: dict[str, Any] | None, failure: str) -> Opinion:
+def _opinion(outcome: Outcome) -> Opinion:
+    result = outcome.result
     if result is None or result["reason"] != "math_verify":
-        return Opinion(None, failure if result is None else result["reason"])
+        return Opinion(None, outcome.failure if result is None else result["reason"])
     return Opinion(result["correct"], "math_verify")

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from circuitseer_trl.grading.families import same_families
 from circuitseer_trl.grading.nodes import Node, has, in_radians, symbols
-from circuitseer_trl.grading.phrases import OTHERWISE, same_phrase
+from circuitseer_trl.grading.phrases import same_phrase
+from circuitseer_trl.grading.piecewise import same_cases
 from circuitseer_trl.grading.reading import Reading, read
-from circuitseer_trl.grading.real_sets import complement, same_sets
+from circuitseer_trl.grading.real_sets import same_sets
 from circuitseer_trl.grading.relations import Judgement, compare_relations, is_curve, same_functions
 from circuitseer_trl.grading.structure import split_top_level
 from circuitseer_trl.grading.tokens import ParseError
@@ -36,37 +37,7 @@ def piecewise(gold: Reading, answer: Reading) -> bool | None:
     """
     if gold.cases is None and answer.cases is None:
         return None
-    ours, remaining = gold.cases or [], list(answer.cases or [])
-    if len(ours) != len(remaining):
-        return False
-    for row in ours:
-        found = next((each for each in remaining if _same_case(row, each, ours, answer.cases or [])), None)
-        if found is None:
-            return False
-        remaining.remove(found)
-    return True
-
-
-def _same_case(
-    row: list[Reading], other: list[Reading], rows: list[list[Reading]], others: list[list[Reading]]
-) -> bool:
-    if len(row) != len(other) or not row or not same(row[0], other[0]):
-        return False
-    return all(_same_condition(a, b, rows, others) for a, b in zip(row[1:], other[1:], strict=True))
-
-
-def _same_condition(one: Reading, other: Reading, rows: list[list[Reading]], others: list[list[Reading]]) -> bool:
-    if same_text(one, other):
-        return True
-    sets = []
-    for condition, table in ((one, rows), (other, others)):
-        if OTHERWISE.search(condition.text):
-            sets.append(complement([row[1].real_set for row in table if len(row) > 1 and row[1] is not condition]))
-        else:
-            sets.append(condition.real_set)
-    if sets[0] is not None and sets[1] is not None:
-        return same_sets(sets[0], sets[1])
-    return bool(OTHERWISE.search(one.text) and OTHERWISE.search(other.text)) or same(one, other)
+    return same_cases(gold.cases or [], answer.cases or [], same)
 
 
 def matrix(gold: Reading, answer: Reading) -> bool | None:
@@ -129,6 +100,11 @@ def tuple_(gold: Reading, answer: Reading) -> bool | None:
 
     Right: `(x,y)=(3,1)` for `(3,1)`. Right: `P(0.5,1)` for `(\\frac12,1)`. Wrong: `(1,3)` for `(3,1)`.
     """
+    named = [each.places if each.components is None else [] for each in (gold, answer)]
+    names, their_names = ([part.name for part in parts] for parts in named)
+    by_name = None not in names and {*names} == {*their_names} and len({*names}) == len(names) == len(their_names)
+    if names and by_name:
+        return all(map(same, named[0], (named[1][their_names.index(name)] for name in names)))  # (y,x)=(1,3)
     ours, theirs = gold.components, answer.components
     if (ours is None) != (theirs is None):
         ours, theirs = ours or gold.point, theirs or answer.point

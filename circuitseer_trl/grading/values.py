@@ -204,7 +204,7 @@ def irregular(row: int, column: int) -> mpmath.mpf:
     return 1 + 2 * mpmath.frac(mpmath.sqrt(2) * (row + 1) * 1.7 + mpmath.sqrt(3) * (column + 1) * 2.3)
 
 
-def _points(names: list[str], whole: set[str]) -> Iterator[dict[str, mpmath.mpf]]:
+def _points(names: list[str], whole: set[str], rows: int) -> Iterator[dict[str, mpmath.mpf]]:
     """Assignments of irregular values, positive ones first, then larger and smaller ones; whole numbers for what counts."""
     if whole:
         for row in range(40):
@@ -216,22 +216,24 @@ def _points(names: list[str], whole: set[str]) -> Iterator[dict[str, mpmath.mpf]
     if not names:
         yield {}
         return
-    for scale in (1, 5, mpmath.mpf(1) / 7):
+    for scale in (1, 5, mpmath.mpf(1) / 7):  # later rows have larger ratios between the symbols
         for signed in (False, True):
-            for row in range(4 if scale >= 1 else 1):
+            for row in range(rows if scale >= 1 else rows // 4):
                 yield {
-                    name: scale * irregular(row, column) * (-1 if signed and (row + column) % 2 == 0 else 1)
+                    name: scale
+                    * irregular(row, column) ** (1 + min(row // 4, 2))
+                    * (-1 if signed and (row + column) % 2 == 0 else 1)
                     for column, name in enumerate(names)
                 }
 
 
-def values_at_points(nodes: list[Node]) -> list[tuple[mpmath.mpf, ...]]:
+def values_at_points(nodes: list[Node], rows_of_points: int = 4) -> list[tuple[mpmath.mpf, ...]]:
     """Values of all nodes at common points; a point where one of them has none is left out."""
     names = sorted(set[str]().union(*map(symbols, nodes)))
     whole = set[str]().union(*map(_whole_names, nodes))
     rows = []
     with mpmath.workdps(_DIGITS):
-        for point in _points(names, whole):
+        for point in _points(names, whole, rows_of_points):
             try:
                 rows.append(tuple(evaluate(node, point) for node in nodes))
             except (ZeroDivisionError, OverflowError, ValueError) as error:
@@ -262,12 +264,18 @@ def _equal(one: Node, other: Node) -> bool:
     if differ:
         return False
     rows = values_at_points([one, other])
-    real = [row for row in rows if all(mpmath.im(value) == 0 for value in row)]
+    real = _real(rows)
+    if len(real) < 3 and len(real) < len(rows):  # it is real in few places, as a logarithm of a sine may be
+        real = _real(values_at_points([one, other], rows_of_points=40))
     with mpmath.workdps(_DIGITS):
         chosen = real if len(real) >= 3 or len(real) == len(rows) else rows
         if not chosen or not all(close(a, b) for a, b in chosen):
             return False
     return differ is False or bool(symbols(one) | symbols(other)) or _close_to_many_digits(one, other)
+
+
+def _real(rows: list[tuple[mpmath.mpf, ...]]) -> list[tuple[mpmath.mpf, ...]]:
+    return [row for row in rows if all(mpmath.im(value) == 0 for value in row)]
 
 
 def _close_to_many_digits(one: Node, other: Node) -> bool:

@@ -11,9 +11,11 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ _MEMORY_BYTES = 2 << 30
 _START_SECONDS = 120.0
 # A comparison is stopped by its processor time. The clock only finds processes that do not run at all.
 _CLOCK_PER_PROCESSOR = 20.0
-# Tasks sent ahead, so that no worker waits for the next one. They fit into a pipe, so that sending never blocks.
+# Most tasks that a worker takes at once. They fit into a pipe, so that sending never blocks.
 _AHEAD, _AHEAD_BYTES = 32, 48_000
 
 
@@ -50,15 +52,24 @@ class _Task:
 
 
 class _Worker:
+    """A place for one process, which starts at its first task and after it was killed."""
+
     def __init__(self, timeout: float) -> None:
-        python, environment = grading_python(), dict(os.environ)
-        if (
-            python == sys.executable
-        ):  # another Python has this package installed, and would find our packages before its own
+        self.timeout = timeout
+        self.process: subprocess.Popen[bytes] | None = None
+        self.tasks: deque[_Task] = deque()
+
+    def start(self) -> None:
+        """Starts a process, unless one is there."""
+        if self.process is not None and self.process.poll() is None:
+            return
+        self.kill()  # one that died while nobody used it
+        python, environment = grading_python(), os.environ | {"PYTHONHASHSEED": "0"}  # sympy follows the order of sets
+        if python == sys.executable:  # another Python has this package installed, and would find our packages first
             paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
             environment["PYTHONPATH"] = os.pathsep.join(paths)
         self.process = subprocess.Popen(
-            [python, "-m", "circuitseer_trl.grading.workers", str(timeout)],
+            [python, "-m", "circuitseer_trl.grading.workers", str(self.timeout)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -68,49 +79,74 @@ class _Worker:
         assert self.process.stdout is not None
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         os.set_blocking(self.stdout.fileno(), False)
-        self.timeout = timeout
-        self.tasks: deque[_Task] = deque()
-        self.ready = False
-        self.received = b""
+        self.ready, self.received = False, b""
+
+    def send(self, waiting: deque[_Task], most: int) -> None:
+        """Takes the first tasks of those that wait."""
+        num_bytes = 0
+        while (
+            waiting and len(self.tasks) < most and (not self.tasks or num_bytes + len(waiting[0].line) <= _AHEAD_BYTES)
+        ):
+            num_bytes += len(waiting[0].line)
+            self.tasks.append(waiting.popleft())
         self.since = time.monotonic()
-
-    def takes(self, task: _Task) -> bool:
-        """Whether another task may be sent."""
-        if not self.ready or len(self.tasks) >= _AHEAD:
-            return False
-        return not self.tasks or sum(len(each.line) for each in self.tasks) + len(task.line) <= _AHEAD_BYTES
-
-    def send(self, task: _Task) -> None:
-        if not self.tasks:
-            self.since = time.monotonic()
-        self.tasks.append(task)
         with contextlib.suppress(BrokenPipeError):  # its death is noticed when its answer is read
-            self.stdin.write(task.line)
+            self.stdin.write(b"".join(task.line for task in self.tasks))
             self.stdin.flush()
 
-    def receive(self) -> list[dict[str, Any]] | None:
-        """Whole lines that have arrived, or `None` at the end of a dead worker's output."""
-        chunk = os.read(self.stdout.fileno(), 1 << 16)
-        if not chunk:
-            return None
+    def receive(self) -> Iterator[tuple[int, Outcome]]:
+        """Outcomes that have arrived. The first task of a process that died has none but that."""
+        if not (chunk := os.read(self.stdout.fileno(), 1 << 16)):
+            yield self._ended()
+            return
         self.since = time.monotonic()
         *lines, self.received = (self.received + chunk).split(b"\n")
-        return [json.loads(line) for line in lines]
+        for line in map(json.loads, lines):
+            if self.ready:
+                yield self.tasks.popleft().number, Outcome(line, "", line.pop("seconds"))
+            elif line["missing"]:
+                raise ImportError(line["missing"])
+            self.ready = True
+
+    def _ended(self) -> tuple[int, Outcome]:
+        if not self.ready:
+            raise RuntimeError(
+                "A grading process ended while it started. Try `python -m circuitseer_trl.grading.workers 5` to see why."
+            )
+        assert self.process is not None
+        stopped = self.process.wait() == -getattr(signal, "SIGPROF", 0) != 0
+        return self.fail("timeout" if stopped else "crash")
+
+    def fail(self, failure: str) -> tuple[int, Outcome]:
+        """Kills the process, and gives the outcome of the task that it was at."""
+        if not self.ready:
+            raise RuntimeError(f"A grading process did not start within {_START_SECONDS:.0f} s.")
+        outcome = self.tasks.popleft().number, Outcome(None, failure, time.monotonic() - self.since)
+        self.kill()
+        return outcome
 
     @property
     def deadline(self) -> float:
         return self.since + (self.timeout * _CLOCK_PER_PROCESSOR if self.ready else _START_SECONDS)
 
+    @property
+    def dead(self) -> bool:
+        return self.process is None
+
     def kill(self) -> None:
+        """Ends the process. Its tasks stay."""
+        if self.process is None:
+            return
         self.process.kill()
         self.process.wait()
         with contextlib.suppress(BrokenPipeError):  # what a dead worker did not read
             self.stdin.close()
         self.stdout.close()
+        self.process = None
 
 
 class WorkerPool:
-    """A pool of worker processes. They start at their first task, and are replaced when they are killed.
+    """A pool of worker processes, lent to callers from any thread. A worker has tasks of one caller at a time.
 
     Args:
         num_workers: Most processes at a time.
@@ -118,93 +154,85 @@ class WorkerPool:
     """
 
     def __init__(self, num_workers: int, timeout: float) -> None:
-        self.num_workers, self.timeout = num_workers, timeout
-        self._workers: list[_Worker] = []
+        self.workers = [_Worker(timeout) for _ in range(num_workers)]
+        self._lock, self._closing = threading.Lock(), threading.Lock()
+        self._free = deque(self.workers)
+        self._queue: deque[Future[_Worker]] = deque()  # callers that have no worker yet, in their order
 
-    def run(self, tasks: Iterable[dict[str, Any]]) -> Iterator[tuple[int, Outcome]]:
-        """Yields (number of the task, its outcome) as they finish, taking tasks as workers become free."""
-        lines = (_Task(number, json.dumps(task).encode() + b"\n") for number, task in enumerate(tasks))
-        waiting: deque[_Task] = deque()  # the next task, and those that a killed worker had not begun
-        with selectors.DefaultSelector() as selector:
-            for worker in self._workers:
-                selector.register(worker.stdout, selectors.EVENT_READ, worker)
-            while True:
-                while (waiting or self._next(lines, waiting)) and (free := self._free(waiting[0])) is not None:
-                    free.send(waiting.popleft())
-                if waiting and len(self._workers) < self.num_workers and all(each.tasks for each in self._workers):
-                    self._start(selector)
-                busy = [worker for worker in self._workers if worker.tasks or not worker.ready]
-                if not waiting and not any(worker.tasks for worker in self._workers):
-                    return
-                wait = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
-                for key, _ in selector.select(wait):
-                    yield from self._read(key.data, selector, waiting)
-                now = time.monotonic()
-                for worker in [each for each in self._workers if each in busy and each.deadline <= now]:
-                    if not worker.ready:
-                        raise RuntimeError(f"A grading process did not start within {_START_SECONDS:.0f} s.")
-                    if worker.tasks:
-                        yield self._failed(worker, "timeout", selector, waiting)
+    def _spare(self) -> _Worker | None:
+        """A worker that no caller uses, if there is one."""
+        with self._lock:
+            return self._free.pop() if self._free else None
 
-    @staticmethod
-    def _next(lines: Iterator[_Task], waiting: deque[_Task]) -> bool:
-        task = next(lines, None)
-        if task is not None:
-            waiting.append(task)
-        return task is not None
+    def _borrow(self) -> _Worker:
+        """A worker that no other caller uses, after those who came before have had one."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            turn: Future[_Worker] = Future()
+            self._queue.append(turn)
+        try:
+            return turn.result()
+        except BaseException:  # Control-C
+            with self._lock:
+                if turn in self._queue:
+                    self._queue.remove(turn)
+            if turn.done():
+                self._give_back(turn.result())
+            raise
 
-    def _free(self, task: _Task) -> _Worker | None:
-        """The worker with the fewest tasks among those that take another one."""
-        return min((each for each in self._workers if each.takes(task)), key=lambda each: len(each.tasks), default=None)
-
-    def _start(self, selector: selectors.BaseSelector) -> None:
-        worker = _Worker(self.timeout)
-        self._workers.append(worker)
-        selector.register(worker.stdout, selectors.EVENT_READ, worker)
-
-    def _failed(
-        self, worker: _Worker, failure: str, selector: selectors.BaseSelector, waiting: deque[_Task]
-    ) -> tuple[int, Outcome]:
-        """The outcome of the task that a worker was at; those behind it wait for another worker."""
-        seconds = time.monotonic() - worker.since
-        selector.unregister(worker.stdout)
-        worker.kill()
-        self._workers.remove(worker)
-        task = worker.tasks.popleft()
-        waiting.extendleft(reversed(worker.tasks))
-        return task.number, Outcome(None, failure, seconds)
-
-    def _read(
-        self, worker: _Worker, selector: selectors.BaseSelector, waiting: deque[_Task]
-    ) -> Iterator[tuple[int, Outcome]]:
-        lines = worker.receive()
-        if lines is None:
-            if not worker.ready:
-                raise RuntimeError(
-                    "A grading process ended while it started. "
-                    "Try `python -m circuitseer_trl.grading.workers 5` to see why."
-                )
-            if worker.tasks:
-                stopped = worker.process.wait() == -getattr(signal, "SIGPROF", 0) != 0
-                yield self._failed(worker, "timeout" if stopped else "crash", selector, waiting)
+    def _give_back(self, worker: _Worker) -> None:
+        if worker.tasks:  # its caller was interrupted, and nobody reads these answers
+            worker.kill()
+            worker.tasks.clear()
+        with self._lock:
+            if self._queue:
+                self._queue.popleft().set_result(worker)
+            elif worker.dead:
+                self._free.appendleft(worker)  # one that runs is lent first
             else:
-                selector.unregister(worker.stdout)
-                worker.kill()
-                self._workers.remove(worker)
-            return
-        for line in lines:
-            if not worker.ready:
-                if line["missing"]:
-                    self.close()
-                    raise ImportError(line["missing"])
-                worker.ready = True
-            else:
-                yield worker.tasks.popleft().number, Outcome(line, "", line.pop("seconds"))
+                self._free.append(worker)
+
+    def run(self, tasks: Iterable[dict[str, Any]], done: Callable[[int, Outcome], None]) -> None:
+        """Calls `done` with the number of each task and its outcome, as they finish."""
+        waiting = deque(_Task(number, json.dumps(task).encode() + b"\n") for number, task in enumerate(tasks))
+        lent: list[_Worker] = []
+        try:
+            while waiting or lent:
+                while waiting and (worker := self._spare() if lent else self._borrow()):
+                    lent.append(worker)
+                    worker.start()
+                    worker.send(waiting, most=min(_AHEAD, -(-len(waiting) // len(self.workers))))
+                for number, outcome in _outcomes(lent):
+                    done(number, outcome)
+                for worker in [each for each in lent if each.dead or not each.tasks]:
+                    waiting.extendleft(reversed(worker.tasks))  # those behind the task at which it was killed
+                    worker.tasks.clear()
+                    lent.remove(worker)
+                    self._give_back(worker)
+        finally:
+            for worker in lent:
+                self._give_back(worker)
 
     def close(self) -> None:
-        for worker in self._workers:
-            worker.kill()
-        self._workers.clear()
+        """Ends the processes, each when no caller uses it."""
+        with self._closing:
+            workers = [self._borrow() for _ in self.workers]
+            for worker in workers:
+                worker.kill()
+                self._give_back(worker)
+
+
+def _outcomes(workers: list[_Worker]) -> list[tuple[int, Outcome]]:
+    """Waits for the next outcomes of workers, at most until one of them is killed because it takes too long."""
+    with selectors.DefaultSelector() as selector:
+        for worker in workers:
+            selector.register(worker.stdout, selectors.EVENT_READ, worker)
+        wait = max(0.0, min(worker.deadline for worker in workers) - time.monotonic())
+        outcomes = [each for key, _ in selector.select(wait) for each in key.data.receive()]
+    now = time.monotonic()
+    late = [worker for worker in workers if not worker.dead and worker.tasks and worker.deadline <= now]
+    return outcomes + [worker.fail("timeout") for worker in late]
 
 
 def _serve(timeout: float) -> None:

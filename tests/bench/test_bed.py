@@ -19,7 +19,7 @@ from trl import SFTConfig, SFTTrainer
 
 from bench.bed.choosing import Candidates, matched_order, order_by
 from bench.bed.plan import Plan, read_plan
-from bench.bed.run import base_reference, read_rows, rows_file, run_plan, run_unit
+from bench.bed.run import Replicate, base_reference, read_rows, rows_file, run_plan, run_unit
 from bench.bed.training import Settings, train, training_row
 from bench.bed.world import KINDS, make_world
 from circuitseer_trl.configs import SelectionConfig
@@ -29,7 +29,7 @@ from circuitseer_trl.scoring.combination import Combination
 from circuitseer_trl.selection.parts import make_parts
 from tests.conftest import ROOT
 
-SMALL = {"pool_size": 120, "num_problems": 12}
+SMALL = {"pool_size": 120, "num_problems": 12, "num_targets": 12}
 
 
 def evaluated(solution: str) -> bool:
@@ -135,7 +135,7 @@ def test_no_method_sees_the_true_steps(tmp_path: Path, monkeypatch: pytest.Monke
     parts = make_parts(SelectionConfig(output_dir="x", method="longest"))
     monkeypatch.setattr("bench.bed.choosing.make_parts", lambda _: replace(parts, combination=SteeredByDifficulty()))
     pool = make_world("clean", 0, **SMALL).pool()
-    candidates = Candidates(pool, [], *[np.arange(len(pool))] * 3)
+    candidates = Candidates(pool, *[np.arange(len(pool))] * 3)
     found = order_by({"name": "x", "method": "longest"}, candidates, base_reference("demo"), {}, 0, tmp_path)
     assert found.scores is not None
 
@@ -198,6 +198,54 @@ def test_rows_are_the_same_after_a_kill(tmp_path: Path, monkeypatch: pytest.Monk
     torch.set_num_threads(threads)
 
 
+def test_rows_that_a_method_starts_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bench.bed.run.make_world", lambda kind, number: make_world(kind, number, **SMALL))
+    to_targets = {"method": "gradient_similarity", "method_args": {"queries": "targets.jsonl"}}
+    methods = [
+        {"name": "random", "method": "random"},
+        {"name": "targets", "starts_with": "targets"},
+        {"name": "targets + random", "starts_with": "targets", "method": "random"},
+        {"name": "gradients", **to_targets},
+    ]
+    plan = write_plan(tmp_path, methods=methods)
+    replicate = Replicate(plan, "demo", "clean", 0, tmp_path, tmp_path / "scratch")
+    alone, both = (replicate.chosen(name, {"rows": 20}) for name in ("targets", "targets + random"))
+    assert alone.tolist() == both[:12].tolist() == list(range(120, 132))
+    assert both[12:].tolist() == replicate.chosen("random", {"rows": 8}).tolist()
+    texts = [{row["problem"] for row in rows} for rows in (replicate.world.rows, replicate.world.test)]
+    targets = {row["problem"] for row in replicate.truth[120:]}
+    assert len(targets) == 12
+    assert not targets & (texts[0] | texts[1])
+    row = replicate.row("targets + random", {"rows": 20})
+    assert (row["num_rows"], row["right_ratio"], row["distinct_ratio"]) == (20, 1.0, 1.0)
+    assert len(set(replicate.chosen("gradients", {"rows": 5}))) == 5
+    assert replicate.correlations("gradients")["steps"] is not None
+
+
+def test_rows_are_chosen_before_their_solutions_are_bought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bench.bed.run.make_world", lambda kind, number: make_world(kind, number, **SMALL))
+    methods = [
+        {"name": "random", "method": "random"},
+        {"name": "contrast", "method": "circuitseer", "sampling": "top_k", "heads": "contrast", "starts_with": "probe"},
+        {"name": "alike", "starts_with": "probe", "matched": {"to": "contrast", "by": "problem_length"}},
+        {"name": "longest solution", "method": "trace_length", "sampling": "top_k"},
+    ]
+    plan = write_plan(tmp_path, methods=methods, before_solutions=True)
+    replicate = Replicate(plan, "demo", "clean", 0, tmp_path, tmp_path / "scratch")
+    bought = replicate.starts["probe"].tolist()
+    found = json.loads((tmp_path / "heads-demo-clean-000.json").read_text())
+    assert (len(set(bought)), found["num_rows"], found["replicate"]) == (9, 9, 0)
+    chosen, alike = (replicate.chosen(name, {"rows": 20}).tolist() for name in ("contrast", "alike"))
+    assert chosen[:9] == alike[:9] == bought
+    assert len(set(chosen)) == len(set(alike)) == 20
+    best = [place for place in replicate.ordered("contrast").order.tolist() if place not in bought]
+    assert chosen[9:] == best[:11]
+    length = replicate.candidates.problem_length
+    assert sorted(length[alike[9:]]) == pytest.approx(sorted(length[chosen[9:]]), abs=12)
+    assert len(set(replicate.ordered("longest solution").scores)) == 1  # what a solution would tell is not there
+    assert replicate.row("contrast", {"rows": 20})["right_ratio"] == 1.0
+
+
 HOLDER = """
 import sys
 from circuitseer_trl.locks import writing_to
@@ -240,6 +288,11 @@ def test_a_training_that_fails_is_a_row(tmp_path: Path, monkeypatch: pytest.Monk
         (
             {"methods": [{"name": "x", "method": "circuitseer", "heads": "best"}]},
             "method 'x': `heads` must be one of loss",
+        ),
+        ({"methods": [{"name": "x", "starts_with": "probe"}]}, "`starts_with: probe` needs `before_solutions: true`"),
+        (
+            {"methods": [{"name": "x", "starts_with": "test"}]},
+            "method 'x': `starts_with` must be one of targets, probe",
         ),
         ({"methods": [{"name": "x", "truth": "answer"}]}, "method 'x': `truth` must be one of problem_length"),
         (

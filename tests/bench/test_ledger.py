@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.bed.differences import Family, paired_difference, read_families, with_differences
-from bench.bed.ledger import DOCS, claim, claims_of, family_table, method_table, verdict, write_ledger
+from bench.bed.differences import Family, holm_together, paired_difference, read_families, with_differences
+from bench.bed.grid import Grid, needed
+from bench.bed.ledger import DOCS, PLANS, claim, claims_of, family_table, method_table, strictest, verdict, write_ledger
+from bench.bed.plan import Plan, read_plan
 from circuitseer_trl.drawing.exhibits import Number
 from circuitseer_trl.evaluation.crossed_intervals import detectable_difference
 
@@ -60,6 +62,15 @@ def test_a_win_needs_both_measures():
     said = verdict([family])
     assert said.startswith("Of 2 declared comparisons with all their replicates, `a` win 1 on both measures.")
     assert said.endswith("They do not always beat `c`.")
+    both = with_differences(
+        FAMILY, [each | ({"loss": 1 + each["loss"]} if each["method"] == "a" else {}) for each in ROWS]
+    )
+    assert claim(both, "b").startswith("`a` are better in exact match, and worse in log of the loss, than `b`")
+    assert claim(both, "c").startswith("`a` are worse in log of the loss than `c`")
+    assert "In 2 they are worse on one or both." in verdict([both])
+    explored = Family(**vars(family) | {"explored": True})
+    assert claims_of(explored) == ["explored, so nothing is claimed; its table is below."]
+    assert verdict([explored, family]) == said
     unfinished = Family(**vars(family) | {"num_replicates": 9})
     assert claims_of(unfinished) == ["4 of 9 replicates so far. Nothing is claimed before the last."]
     assert claims_of(family) == [claim(family, name) for name in "bc"]
@@ -68,6 +79,72 @@ def test_a_win_needs_both_measures():
     )
     assert any(cell.strong for line in family_table(family, 1).rows for cell in line if isinstance(cell, Number))
     assert verdict([unfinished]) == "No declared hypothesis has all of its replicates yet."
+
+
+def test_families_are_adjusted_as_one():
+    family = with_differences(FAMILY, ROWS)
+    together = holm_together([family, family])
+    smallest = min(each.p for each in family.differences)
+    assert together[0].differences[0].p == family.differences[0].p
+    assert min(each.p_holm for each in together[0].differences) == pytest.approx(8 * smallest)
+    assert strictest([family]) == "Comparisons that hold with the 4 tests of all these families adjusted as one: 1."
+
+
+def grid(num_replicates: int) -> Grid:
+    """A grid of two methods: `longest` adds 2 to 5 points to random rows, and `contrast` nothing on average."""
+    methods = [{"name": "random", "method": "random"}, {"name": "longest", "method": "longest"}]
+    methods += [{"name": "contrast", "method": "circuitseer", "sampling": "top_k", "heads": "contrast"}]
+    plan = Plan("grid", methods, [{"rows": 3}, {"tokens": 9}], num_replicates)
+    added = {"random": [0, 0, 0], "longest": [0.049, 0.05, 0.051], "contrast": [-0.01, 0.01, 0.001]}
+    rho = {"steps": 0.5, "steps_given_problem_length": None, "steps_given_solution_length": -0.25}
+    rows = [
+        row(name, number, 0.5 + 0.1 * number + more, 0.04 + 0.01 * number, budget=budget, rho=rho)
+        for name, each in added.items()
+        for number, more in enumerate(each)
+        for budget in ("rows:3", "tokens:9")
+    ]
+    return Grid(plan, rows)
+
+
+def test_the_grid_compares_each_method_with_random_rows():
+    whole = grid(3)
+    longest = whole.differences["clean", "tokens:9"]["longest", "exact"]
+    # Two of the four tests have a p value: the loss does not vary between methods.
+    assert longest.p_holm == pytest.approx(2 * stats.ttest_1samp([0.049, 0.05, 0.051], 0).pvalue)
+    signals, exact, _ = whole.tables()
+    assert [cell if isinstance(cell, str) else cell.text for cell in signals.rows[1]] == [
+        "contrast",
+        "forward + sweep",
+        "83",
+        "+0.50",
+        "",
+        "-0.25",
+    ]
+    assert [cell.strong for line in exact.rows for cell in line[1:]] == [True, True, False, False]
+    assert exact.rows[0][1].text == "+5.0 [+4.8, +5.2]"
+    assert [line.label for line in whole.figure("exact").groups[0][1]] == ["longest", "contrast"]
+    assert whole.state.startswith("3 replicates. Explored, not confirmed")
+
+
+def test_an_unfinished_grid_claims_nothing():
+    part = grid(12)
+    assert part.state == "Unfinished: 3 of 12 replicates, nothing is claimed."
+    for table in part.tables():
+        assert table.note.startswith(part.state)
+        assert not any(cell.strong for line in table.rows for cell in line if isinstance(cell, Number))
+    assert Grid(part.plan, []).state.startswith("Unfinished: 0 of 12")
+    assert Grid(part.plan, []).tables()
+
+
+def test_what_the_methods_of_the_grid_need():
+    plan = read_plan(PLANS / "grid.yaml")
+    found = {str(method["name"]): needed(method) for method in plan.methods}
+    assert found["longest"] == found["longest solution"] == "text"
+    assert found["max loss"] == found["all heads"] == found["random heads"] == "forward"
+    assert found["circuitseer"] == "forward + sweep"
+    assert found["filter + dependence"] == "forward + ablated forward + sweep"
+    assert found["filter + random"] == "text + forward"
+    assert found["true steps"] == "the truth"
 
 
 def test_power_is_that_of_simulated_studies():

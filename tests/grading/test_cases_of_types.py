@@ -9,7 +9,7 @@ from circuitseer_trl.grading.equivalence import compare
 from circuitseer_trl.grading.extraction import extract_answer
 from circuitseer_trl.grading.grader import Question, boxes_of
 
-Case = tuple[str, str, str | None, str, bool]  # type, reference, question, answer or response, whether it is right
+Case = tuple[str, str, str | None, str, bool]  # type, reference, question, answer or response, whether it is accepted
 
 
 def cases() -> list[Case]:
@@ -25,7 +25,7 @@ def cases() -> list[Case]:
         elif mark == "?":
             question = text
         else:
-            found.append((kind, gold, question, text, mark == "+"))  # what is refused as yet is expected to be
+            found.append((kind, gold, question, text, mark in "+!"))  # what is misjudged as yet is expected to be
     return found
 
 

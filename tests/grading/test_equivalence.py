@@ -351,3 +351,11 @@ def test_damaged_references_and_answers_raise_nothing_and_end_soon(shared: Path)
         slowest = max(slowest, time.perf_counter() - start)
         assert all(verdict in (True, False) for verdict in verdicts)
     assert slowest < 10
+
+
+def test_functions_that_are_real_in_few_places_are_compared_there():
+    """At most points both are complex, and principal values differ by their sign."""
+    one = r"\ln(\sin(\sqrt{12x}))"
+    assert compare(one, r"\frac12\ln(\sin(\sqrt{12x})^2)").correct
+    assert not compare(one, r"\frac13\ln(\sin(\sqrt{12x})^2)").correct
+    assert not compare("ix", "-ix").correct

@@ -3,7 +3,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from circuitseer_trl.evaluation.grade_file import GradeConfig, grade_file
 from circuitseer_trl.evaluation.metrics import majority
 from circuitseer_trl.grading.extraction import extract_answer
 from circuitseer_trl.grading.grader import Grader, Question, Verdict
-from circuitseer_trl.grading.shared import equivalent, grade
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +44,7 @@ def grader() -> Iterator[Grader]:
         (r"\boxed{1}\boxed{2}", "1, 2"),
         (r"\boxed{1}$\boxed{1}$", "1"),
         ("\\boxed{1}\n\n\\boxed{2}", "2"),
-        (r"$a = \boxed{1}$ and $b = \boxed{2}$", "1, 2"),
+        (r"$a = \boxed{1}$ and $b = \boxed{2}$", "a=1, b=2"),
         (r"\boxed{1}, which gives $b = 3$ and \boxed{2}", "2"),
         (r"\boxed{28}\text{ percent}", r"28\%"),
         (r"\boxed{42}_8", "42_8"),
@@ -128,29 +126,6 @@ def test_golds_meet_themselves(grader: Grader, shared: Path):
         "gaokao2023en-167",
         "gaokao2023en-192",
     ]
-
-
-@pytest.mark.thorough
-def test_a_hang_is_killed_and_the_next_answer_graded():
-    with Grader(num_workers=1, timeout=0.2) as grader:
-        grader.grade([(r"\boxed{1}", Question("1.0"))])
-        (worker,) = grader._pool._workers
-        worker.process.send_signal(19)  # SIGSTOP: as good as a hang, and certain
-        start = time.perf_counter()
-        hung, following = grader.grade([(r"\boxed{2}", Question("2.0")), (r"\boxed{3}", Question("3.0"))])
-        assert (hung.correct, hung.reason) == (False, "timeout")
-        assert following.correct
-        assert time.perf_counter() - start < 30
-        assert worker.process.poll() is not None
-
-
-def test_a_dead_worker_is_replaced():
-    with Grader(num_workers=1) as grader:
-        grader.grade([(r"\boxed{1}", Question("1.0"))])
-        grader._pool._workers[0].process.kill()
-        grader._pool._workers[0].process.wait()
-        first, second = grader.grade([(r"\boxed{2}", Question("2.0")), (r"\boxed{3}", Question("3.0"))])
-        assert (first.reason, second.correct) == ("crash", True)
 
 
 @pytest.mark.parametrize(
@@ -274,17 +249,6 @@ def test_one_slow_answer_leaves_the_votes_of_the_others(first: str):
     assert grader.num_slow <= 2 * len(answers)  # of 435 pairs
 
 
-@pytest.mark.thorough
-def test_what_is_stopped_is_stopped_by_its_processor_time_and_those_behind_it_are_graded():
-    """Math-Verify takes about 0.3 s for this sum, beside its import, which is not counted."""
-    sums = (r"\sum_{k=1}^{n} k", Question(r"\frac{n(n+1)}{2}"))
-    with Grader(num_workers=1, timeout=0.04) as grader:
-        verdicts = grader.grade_answers([("1", Question("1.0")), sums, ("2", Question("2.0"))])
-    assert [verdict.correct for verdict in verdicts] == [True, False, True]
-    assert verdicts[1].reason == "timeout"
-    assert verdicts[1].undecided
-
-
 def test_a_vote_compares_an_answer_that_was_stopped_with_no_other():
     question = Question("7")
     answers = [f"x_{number}" for number in range(8)]
@@ -300,12 +264,3 @@ def test_a_vote_compares_an_answer_that_was_stopped_with_no_other():
         stopped = [Verdict(False, answer, "timeout") for answer in answers]
         assert grader.classes(answers, stopped, question) == list(range(8))
         assert compared == []
-
-
-def test_threads_share_one_grader_and_get_the_same_verdicts():
-    items = [(str(number), str(number + number % 2)) for number in range(60)]
-    with ThreadPoolExecutor(16) as threads:
-        verdicts = list(threads.map(lambda pair: equivalent(*pair), items))
-    assert verdicts == [one == other for one, other in items]
-    assert grade(r"so \boxed{\frac12}", "0.5").correct
-    assert not grade(r"so \boxed{A}", "B", choices={"A": "1", "B": "2"}).correct

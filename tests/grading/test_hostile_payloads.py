@@ -110,7 +110,11 @@ def check(count: int, folder: Path, *, algebra: bool) -> None:
     with Grader(num_workers=2) as grader:
         alone = grader.grade_answers(items)
         elapsed = time.monotonic() - start
-        memory = [psutil.Process(worker.process.pid).memory_info().rss >> 20 for worker in grader._pool._workers]
+        memory = [
+            psutil.Process(worker.process.pid).memory_info().rss >> 20
+            for worker in grader._pool.workers
+            if worker.process
+        ]
     with Grader(num_workers=2) as grader, ThreadPoolExecutor(64) as threads:
         together = list(threads.map(lambda item: grader.grade_answers([item])[0], items))
     seconds = sorted(verdict.seconds for verdict in alone)

@@ -33,7 +33,7 @@ def test_a_hundred_thousand_answers_in_constant_memory(shared: Path):
     with Grader(num_workers=2) as grader:
         for _ in range(100_000 // CHUNK):
             grader.grade([next(items) for _ in range(CHUNK)])
-            workers = [psutil.Process(worker.process.pid) for worker in grader._pool._workers]
+            workers = [psutil.Process(worker.process.pid) for worker in grader._pool.workers if worker.process]
             sizes.append(sum(process.memory_info().rss for process in [psutil.Process(), *workers]))
         cpu = time.process_time() - start + sum(sum(process.cpu_times()[:2]) for process in workers)
     print(f"{sizes[4] >> 20} MiB after {5 * CHUNK} answers, {sizes[-1] >> 20} MiB after {len(sizes) * CHUNK}")
