@@ -176,8 +176,8 @@ def heads_table(rows_folder: Path, plans: Sequence[str]) -> Table:
         "highest rise outside the first layer",
     ]
     note = (
-        "Layer and head, from 0, found on 150 rows of a pool of their own, or, with the number of a replicate, of its pool. "
-        "The last column, where it was kept: how often each contrast head is selected again when the rows are drawn with "
+        "Layer and head, from 0, found on 150 rows: of a pool of their own, or, with the number of a replicate, of its pool. The "
+        "last column, where it was kept: how often each contrast head is selected again when the rows are drawn with "
         "replacement."
     )
     return Table("heads", "Heads", [*heading, "selected again"], lines, note)
