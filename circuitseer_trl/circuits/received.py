@@ -24,7 +24,14 @@ class _EarlyExit(Exception):  # noqa: N818
     """Ends a forward after the deepest selected layer: later layers do not change the attention."""
 
 
-def _block_logits(call: AttentionCall, query: torch.Tensor, key: torch.Tensor, start: int) -> torch.Tensor:
+def check_causal_call(call: AttentionCall) -> None:
+    """Raises if the attention of a call is not causal."""
+    is_causal = call.options.get("is_causal")
+    if is_causal is False or (is_causal is None and not getattr(call.module, "is_causal", True)):
+        raise ValueError(f"{type(call.module).__name__} is not causal: scores are defined for causal language models.")
+
+
+def block_logits(call: AttentionCall, query: torch.Tensor, key: torch.Tensor, start: int) -> torch.Tensor:
     """Attention logits of a block of queries, of shape `(B, S, Q, T)`, as the kernel computes them; -inf where hidden."""
     options, stop = call.options, start + query.shape[2]
     scaling = options.get("scaling")
@@ -50,9 +57,7 @@ def _block_logits(call: AttentionCall, query: torch.Tensor, key: torch.Tensor, s
 
 def _column_sums(call: AttentionCall, heads: Sequence[int], lengths: torch.Tensor) -> torch.Tensor:
     """Attention that each token receives from all real queries, summed over `heads`; float64 of shape `(B, T)`."""
-    is_causal = call.options.get("is_causal")
-    if is_causal is False or (is_causal is None and not getattr(call.module, "is_causal", True)):
-        raise ValueError(f"{type(call.module).__name__} is not causal: scores are defined for causal language models.")
+    check_causal_call(call)
     dtype = torch.promote_types(call.query.dtype, torch.float32)
     group = call.query.shape[1] // call.key.shape[1]
     query = call.query[:, list(heads)].to(dtype)
@@ -63,7 +68,7 @@ def _column_sums(call: AttentionCall, heads: Sequence[int], lengths: torch.Tenso
     for start in range(0, num_tokens, size):
         stop = min(start + size, num_tokens)
         # Causal: no query of the block sees a key after the block.
-        weights = _block_logits(call, query[:, :, start:stop], key[:, :, :stop], start).softmax(dim=-1)
+        weights = block_logits(call, query[:, :, start:stop], key[:, :, :stop], start).softmax(dim=-1)
         # Queries of padding are left out, or a score would depend on its batch.
         real = torch.arange(start, stop, device=lengths.device) < lengths[:, None]
         sums[:, :stop] += (weights * real[:, None, :, None]).sum(dim=(1, 2), dtype=torch.float64)

@@ -98,8 +98,8 @@ def test_ablating_another_head_is_found(subject: Subject, monkeypatch: pytest.Mo
 
 def test_keys_scaled_with_the_query_are_found(subject: Subject, monkeypatch: pytest.MonkeyPatch):
     """A score from logits that are one percent off."""
-    real = received._block_logits
-    monkeypatch.setattr(received, "_block_logits", lambda *arguments: 1.01 * real(*arguments))
+    real = received.block_logits
+    monkeypatch.setattr(received, "block_logits", lambda *arguments: 1.01 * real(*arguments))
     assert "differs" in statuses(check_scores(subject))
 
 
