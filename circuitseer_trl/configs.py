@@ -22,7 +22,7 @@ Dtype = Literal["auto", "float32", "float64", "bfloat16", "float16"]
 TextFormat = Literal["plain", "chat"]
 ProbeStrategy = Literal["max_loss", "random"]
 HeadDetection = Literal["exact", "race"]
-HeadCriterion = Literal["loss", "contrast"]
+HeadCriterion = Literal["loss", "contrast", "retrieval"]
 PartBy = Literal["loss", "difficulty"]
 LossRise = Literal["difference", "ratio"]
 EntropyOf = Literal["top_sum", "top_mean", "sum"]
@@ -230,7 +230,8 @@ class SelectionConfig:
         default=None,
         metadata={
             "help": "How heads are compared. loss: the rise of the loss without the head (by default); contrast: its rise on the "
-            "hardest third of the probe over that on the easiest (by default for method circuitseer_contrast)."
+            "hardest third of the probe over that on the easiest (by default for method circuitseer_contrast); retrieval: the "
+            "share of an answer that the head copies, on `probe_size` texts of keys and values, not of the pool."
         },
     )
     part_by: PartBy = field(
@@ -328,7 +329,7 @@ class SelectionConfig:
         check_choice("reference_dtype", self.reference_dtype, Dtype)
         check_count("reference_max_length", self.reference_max_length, smallest=2)
         self.criterion = self.criterion or ("contrast" if self.method == "circuitseer_contrast" else "loss")
-        self.probe_strategy = self.probe_strategy or ("random" if self.criterion == "contrast" else "max_loss")
+        self.probe_strategy = self.probe_strategy or ("max_loss" if self.criterion == "loss" else "random")
         check_choice("criterion", self.criterion, HeadCriterion)
         check_choice("part_by", self.part_by, PartBy)
         check_positive("contrast_floor", self.contrast_floor)
@@ -343,6 +344,8 @@ class SelectionConfig:
                 "`head_detection: race` bounds means of the loss's rise, not the ratio of `criterion: contrast`. Set "
                 "`head_detection: exact`."
             )
+        if self.criterion == "retrieval":
+            self._check_retrieval()
         if self.method == "circuitseer_contrast" and self.criterion != "contrast":
             raise ValueError(
                 f"`method: circuitseer_contrast` needs `criterion: contrast`, got {self.criterion!r}. Set `method: circuitseer`."
@@ -385,6 +388,19 @@ class SelectionConfig:
         if self.max_batch_tokens is not None:
             check_count("max_batch_tokens", self.max_batch_tokens)
         check_choice("report_to", self.report_to, ReportTo)
+
+    def _check_retrieval(self) -> None:
+        """Raises where a key is set that retrieval probes do not use."""
+        if self.probe_strategy == "max_loss" or self.probe_candidates is not None:
+            raise ValueError(
+                "`criterion: retrieval` has probes of its own and takes no rows of the pool. Leave `probe_strategy` and "
+                "`probe_candidates` out."
+            )
+        if self.head_detection == "race":
+            raise ValueError(
+                "`head_detection: race` bounds means of the loss's rise, and `criterion: retrieval` takes one forward a probe "
+                "for all heads. Set `head_detection: exact`."
+            )
 
 
 @dataclass

@@ -18,11 +18,20 @@ from circuitseer_trl.digests import FINISHED_FILE, content_digest
 
 GPU_FILES = ("/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")  # of NVIDIA, of WSL, of AMD
 PLACES = ("output_dir", "benchmarks_dir")  # settings that say where files are; what is in the files counts
+_HEADS = ("heads.json", "importance.parquet", "probe.parquet", "retrieval.parquet")
 SELECTION_PRODUCTS = {
-    "find-heads": ("heads.json", "importance.parquet", "probe.parquet", "dropped.parquet"),
+    "find-heads": (*_HEADS, "dropped.parquet"),
     "score-pool": ("scores", "scores.manifest.json", "scores.json"),
     "select-data": (
-        *("heads.json", "importance.parquet", "probe.parquet", "scores", "scores.manifest.json", "scores.json"),
+        *(
+            "heads.json",
+            "importance.parquet",
+            "probe.parquet",
+            "retrieval.parquet",
+            "scores",
+            "scores.manifest.json",
+            "scores.json",
+        ),
         *("selection.parquet", "selection.json", "examples.json", "dropped.parquet"),
     ),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from circuitseer_trl.circuits.attention import Head
-from circuitseer_trl.circuits.head_card import read_heads_card
+from circuitseer_trl.circuits.head_card import UNITS, criterion_of, read_heads_card, selecting_values, values_of
 from circuitseer_trl.ranks import average_ranks
 
 
@@ -29,7 +29,8 @@ class HeadComparison:
         both, only_first, only_second: Selected heads, the most important first.
         by_chance: Mean number of heads that two random sets of these sizes share.
         jaccard: Heads of both over heads of any.
-        agreements: For each value that both cards have: `importance` (nats per token) and `contrast` (a ratio).
+        agreements: For each value that both cards have: `importance`, `contrast`, `retrieval`. Where there is none, for the
+            values that the two were selected by.
         differences: What the two cards differ in: model, criterion, probe, mode.
     """
 
@@ -43,25 +44,13 @@ class HeadComparison:
     differences: list[str]
 
 
-def values_of(card: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The values of all heads that a card has, each of shape `(layers, heads)`."""
-    values = {"importance": np.array(card["importance"], dtype=float)}
-    if "contrast" in card:
-        values["contrast"] = np.array(card["contrast"]["values"], dtype=float)
-    return values
-
-
-def criterion_of(card: Mapping[str, Any]) -> str:
-    return "contrast" if "contrast" in card else "loss"
-
-
 def read_detected(path: Path) -> dict[str, Any]:
     """Reads a `heads.json`, or that of a folder. Raises if its heads were not detected, so that only their names are known."""
     path = path / "heads.json" if path.is_dir() else path
     card = read_heads_card(path)
-    if "importance" not in card:
+    if not values_of(card):
         raise ValueError(
-            f"{path} has the names of its heads and no importances ({card.get('mode', 'no mode')}), so there is little to "
+            f"{path} has the names of its heads and no values ({card.get('mode', 'no mode')}), so there is little to "
             "compare. Give the `heads.json` of `circuitseer find-heads`."
         )
     return card
@@ -73,8 +62,7 @@ def compare_heads(first: Mapping[str, Any], second: Mapping[str, Any]) -> HeadCo
     Raises:
         ValueError: The models have other numbers of layers or heads.
     """
-    values = [values_of(card) for card in (first, second)]
-    grids = [each["importance"].shape for each in values]
+    grids = [selecting_values(card).values.shape for card in (first, second)]
     if grids[0] != grids[1]:
         (layers, width), (others, other_width) = grids
         raise ValueError(
@@ -85,17 +73,13 @@ def compare_heads(first: Mapping[str, Any], second: Mapping[str, Any]) -> HeadCo
     both = [head for head in chosen[0] if head in chosen[1]]
     num_any = len(set(chosen[0]) | set(chosen[1]))
     return HeadComparison(
-        grid=(grids[0][0], grids[0][1]),
+        grid=grids[0],
         both=both,
         only_first=[head for head in chosen[0] if head not in both],
         only_second=[head for head in chosen[1] if head not in both],
-        by_chance=len(chosen[0]) * len(chosen[1]) / values[0]["importance"].size,
+        by_chance=len(chosen[0]) * len(chosen[1]) / (grids[0][0] * grids[0][1]),
         jaccard=len(both) / num_any,
-        agreements={
-            name: agreement(*(each[name] for each in values))
-            for name in ("importance", "contrast")
-            if all(name in each for each in values)
-        },
+        agreements=_agreements(first, second),
         differences=_differences(first, second),
     )
 
@@ -107,6 +91,17 @@ def agreement(first: np.ndarray, second: np.ndarray) -> Agreement:
         return Agreement(None, None)
     ranks = np.corrcoef(average_ranks(left), average_ranks(right))
     return Agreement(float(ranks[0, 1]), float(np.corrcoef(left, right)[0, 1]))
+
+
+def _agreements(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Agreement]:
+    values = [values_of(card) for card in (first, second)]
+    shared = {
+        name: agreement(*(each[name].values for each in values))
+        for name in UNITS
+        if all(name in each for each in values)
+    }
+    both = selecting_values(first), selecting_values(second)
+    return shared or {f"{both[0].name} and {both[1].name}": agreement(both[0].values, both[1].values)}
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from circuitseer_trl.artifacts import library_versions, sealed, table_fingerprin
 from circuitseer_trl.circuits.attention import Head, check_attention, configured_grid
 from circuitseer_trl.circuits.attribution import head_attributions
 from circuitseer_trl.circuits.contrast import Contrast, check_parts, marked_difficulty
-from circuitseer_trl.circuits.head_card import first_layer_warning, read_heads_card
+from circuitseer_trl.circuits.head_card import first_layer_warning, read_heads_card, values_of
 from circuitseer_trl.circuits.head_ranking import (
     mean_increase,
     num_selected,
@@ -56,7 +56,7 @@ class HeadSet:
 
     @property
     def importance(self) -> np.ndarray:
-        """Mean increase of the response loss, in nats per token; shape `(layers, heads)`."""
+        """Mean increase of the response loss, in nats per token; shape `(layers, heads)`. Retrieval heads have none."""
         return np.array(self.card["importance"])
 
     @classmethod
@@ -75,8 +75,8 @@ class HeadSet:
                 "found again too."
             )
         grid = configured_grid(reference.config, reference.name)
-        if any(layer >= grid[0] or head >= grid[1] for layer, head in self.selected) or (
-            "importance" in self.card and self.importance.shape != grid
+        if any(layer >= grid[0] or head >= grid[1] for layer, head in self.selected) or any(
+            each.values.shape != grid for each in values_of(self.card).values()
         ):
             raise ValueError(
                 f"These heads are not those of {asked['name']}, which has {grid[0]} layers of {grid[1]} heads. Find the heads of "
@@ -114,12 +114,14 @@ def undetected_heads(
     return HeadSet(heads, card | {"selected": [list(head) for head in heads]})
 
 
-def increase_matrix(table: pa.Table, uids: Sequence[str], grid: tuple[int, int]) -> np.ndarray:
-    """Loss increases of shape `(examples, heads)` in the order of `uids`; NaN for a head that was not evaluated."""
+def increase_matrix(
+    table: pa.Table, uids: Sequence[str], grid: tuple[int, int], column: str = "loss_increase"
+) -> np.ndarray:
+    """A column by example and head, of shape `(examples, heads)`, in the order of `uids`; NaN for what was not evaluated."""
     place = {uid: index for index, uid in enumerate(uids)}
     rows = np.array([place[uid] for uid in table["uid"].to_pylist()])
     result = np.full((len(uids), grid[0] * grid[1]), np.nan)
-    result[rows, table["layer"].to_numpy() * grid[1] + table["head"].to_numpy()] = table["loss_increase"].to_numpy()
+    result[rows, table["layer"].to_numpy() * grid[1] + table["head"].to_numpy()] = table[column].to_numpy()
     return result
 
 

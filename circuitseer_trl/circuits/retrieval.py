@@ -20,7 +20,7 @@ from circuitseer_trl.modeling.losses import check_ready, last_hidden_states, log
 # H query heads, T tokens, D head dimension, A tokens of the answer
 INSTRUCTION = "Find the value of the key in this JSON object, and repeat it word for word.\n{"
 # The papers take sentences from the web; these words are ours, so that no file is needed.
-ADJECTIVES = [
+ADJECTIVES = (
     "old",
     "quiet",
     "northern",
@@ -31,13 +31,9 @@ ADJECTIVES = [
     "gentle",
     "heavy",
     "distant",
-    "yellow",
-    "careful",
-    "hidden",
-    "early",
     "wooden",
-]
-NOUNS = [
+)
+NOUNS = (
     "farmer",
     "river",
     "teacher",
@@ -50,30 +46,16 @@ NOUNS = [
     "doctor",
     "forest",
     "clock",
-    "painter",
-    "village",
-    "engine",
-]
-VERBS = [
-    "watched",
-    "carried",
-    "repaired",
-    "followed",
-    "visited",
-    "remembered",
-    "measured",
-    "painted",
-    "crossed",
-    "described",
-]
-PLACES = [
+)
+VERBS = ("watched", "carried", "repaired", "followed", "visited", "remembered", "measured", "painted", "described")
+PLACES = (
     "before the storm",
     "after the harvest",
     "near the station",
     "in the morning",
     "without a map",
     "for many years",
-]
+)
 LETTERS = np.array(list(string.ascii_letters + string.digits))
 
 
@@ -172,7 +154,8 @@ class Copies:
     """What each head copies of a probe's answer.
 
     Attributes:
-        copied_ratio (`np.ndarray` of shape `(layers, heads)`): R: the share of the answer's different tokens that the head copies.
+        copied_ratio (`np.ndarray` of shape `(layers, heads)`): R: the share of the answer's different tokens that a head
+            copies.
         answer_loss_nats: The mean loss of the answer's tokens.
         predicted_ratio: The share of the answer's tokens that the model holds for the likeliest.
     """

@@ -110,7 +110,7 @@ class HeadMap:
     """One value for each attention head, with a colour bar.
 
     Attributes:
-        values: Layers x heads, in nats per token.
+        values: Layers x heads, in `unit`.
         selected: Layer and head of the selected ones, which have a frame.
         standard_errors: Layers x heads; None where there are none.
     """
@@ -121,6 +121,7 @@ class HeadMap:
     selected: Sequence[tuple[int, int]]
     standard_errors: Sequence[Sequence[float]] | None = None
     note: str = ""
+    unit: str = "nats per token"
 
 
 @dataclass(frozen=True)

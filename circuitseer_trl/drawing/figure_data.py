@@ -45,7 +45,7 @@ def figure_table(figure: Figure) -> Table:
             for name, line, texts in zip(figure.names, figure.values, figure.texts, strict=True)
         ]
     elif isinstance(figure, HeadMap):
-        heading = ["layer", "head", "nats per token", "standard error", "selected"]
+        heading = ["layer", "head", figure.unit, "standard error", "selected"]
         chosen, errors = {tuple(head) for head in figure.selected}, figure.standard_errors
         rows = [
             [

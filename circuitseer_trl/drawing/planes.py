@@ -203,7 +203,7 @@ def heads_svg(exhibit: HeadMap) -> str:
     size = f'width="{left + num_heads * cell + 4}" height="{top + len(exhibit.values) * cell + 4}"'
     bar = (
         f'<div class="colours"><span>{-largest:.3g}</span><i></i><span>0</span><i></i><span>{largest:.3g}</span> '
-        "nats per token; a frame marks the selected heads</div>"
+        f"{exhibit.unit}; a frame marks the selected heads</div>"
     )
     drawn = f'<svg {size} role="img" aria-label="{html.escape(exhibit.title)}">{"".join(parts)}</svg>'
     return f'<div class="scroll" tabindex="0">{drawn}</div>{bar}'

@@ -134,7 +134,7 @@ def _heads(canvas: Canvas, figure: HeadMap) -> None:
         axis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("head")
     axes.set_ylabel("layer")
-    canvas.colorbar(drawn, label="nats per token")
+    canvas.colorbar(drawn, label=figure.unit)
     canvas.set_size_inches(WIDTH, 1 + 0.14 * max(8, len(figure.values)))
 
 

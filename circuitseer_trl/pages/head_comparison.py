@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from circuitseer_trl.circuits.head_comparison import HeadComparison, criterion_of, values_of
+from circuitseer_trl.circuits.head_card import criterion_of, selecting_values, shown_values
+from circuitseer_trl.circuits.head_comparison import HeadComparison
 from circuitseer_trl.drawing.exhibit_html import exhibit_html
 from circuitseer_trl.drawing.exhibits import Cell, Exhibit, HeadMap, Number, Scatter, Table
 from circuitseer_trl.drawing.html_pages import html_page
@@ -37,14 +38,13 @@ def head_tables(cards: Sequence[Card], names: Sequence[str], found: HeadComparis
         for layer, head in heads:
             line: list[Cell] = [f"layer {layer} head {head}", group]
             for card in cards:
-                values = values_of(card)["contrast" if criterion_of(card) == "contrast" else "importance"]
+                values = selecting_values(card).values
                 place = 1 + int((values > values[layer, head]).sum())
                 line += [Number(float(values[layer, head]), f"{values[layer, head]:.4f}"), Number(place, str(place))]
             lines.append(line)
     heading = ["head", "selected by"]
     for card, name in zip(cards, names, strict=True):
-        unit = "ratio" if criterion_of(card) == "contrast" else "nats per token"
-        heading += [f"{name}, {unit}", f"place in {name}"]
+        heading += [f"{name}, {selecting_values(card).unit}", f"place in {name}"]
     return [agreement, Table("heads", "Selected heads", heading, lines, f"Of {found.grid[0] * found.grid[1]} heads.")]
 
 
@@ -53,21 +53,22 @@ def head_page(cards: Sequence[Card], names: Sequence[str], found: HeadComparison
     for number, (card, name) in enumerate(zip(cards, names, strict=True), start=1):
         selected = [(layer, head) for layer, head in card["selected"]]
         note = f"Selected by {criterion_of(card)}."
-        values = values_of(card)["importance"].tolist()
+        each = shown_values(card)
+        values = each.values.tolist()
         exhibits.append(
-            HeadMap(f"map-{number}", f"{name}: importance", values, selected, card.get("standard_error"), note)
+            HeadMap(f"map-{number}", f"{name}: {each.name}", values, selected, each.standard_error, note, each.unit)
         )
     chosen = {"both": found.both, f"only {names[0]}": found.only_first, f"only {names[1]}": found.only_second}
     marked = {head for heads in chosen.values() for head in heads}
-    importance = [values_of(card)["importance"] for card in cards]
+    shown = [shown_values(card) for card in cards]
     grid = [(layer, head) for layer in range(found.grid[0]) for head in range(found.grid[1])]
     series = {"not selected": [head for head in grid if head not in marked]} | chosen
     points = {
-        name: [(float(importance[0][head]), float(importance[1][head])) for head in heads]
+        name: [(float(shown[0].values[head]), float(shown[1].values[head])) for head in heads]
         for name, heads in series.items()
         if heads
     }
-    across, up = (f"{name}, nats per token" for name in names)
-    exhibits.append(Scatter("scatter", "Importance of each head in both", points, across, up))
+    across, up = (f"{name}, {each.unit}" for name, each in zip(names, shown, strict=True))
+    exhibits.append(Scatter("scatter", "Each head in both", points, across, up))
     body = "".join(exhibit_html(exhibit, level=2) for exhibit in exhibits)
     return html_page(f"Heads: {names[0]} and {names[1]}", body)

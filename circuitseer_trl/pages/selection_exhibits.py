@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from circuitseer_trl.circuits.head_card import shown_values, values_of
 from circuitseer_trl.drawing.exhibits import Exhibit, HeadMap, Number, Table
 from circuitseer_trl.pages.overlap_tables import OVERLAP_HEADING, OVERLAP_TITLE, overlap_rows
 from circuitseer_trl.selection.overlaps import Overlap, overlaps
@@ -51,14 +52,15 @@ def overlap_tables(found: Sequence[Overlap]) -> list[Table]:
 def head_maps(name: str, cards: Mapping[str, Any]) -> list[HeadMap]:
     """The importance of heads if a selection has it, as of `read_step_cards`."""
     heads = cards.get("heads.json", {})
-    if "importance" not in heads:
+    if not values_of(heads):
         return []
+    shown = shown_values(heads)
     note = (
-        f"{len(heads['selected'])} of {sum(map(len, heads['importance']))} heads selected (framed). Colour: increase of the "
-        "response loss without the head, in nats per token; the warm colour is more."
+        f"{len(heads['selected'])} of {shown.values.size} heads selected (framed). Colour: {shown.meaning}, in {shown.unit}; the "
+        "warm colour is more."
     )
     selected = [(layer, head) for layer, head in heads["selected"]]
-    return [HeadMap(f"heads-{name}", "Heads", heads["importance"], selected, heads.get("standard_error"), note)]
+    return [HeadMap(f"heads-{name}", "Heads", shown.values.tolist(), selected, shown.standard_error, note, shown.unit)]
 
 
 def example_tables(name: str, cards: Mapping[str, Any]) -> list[Table]:

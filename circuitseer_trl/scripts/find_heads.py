@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 def describe(heads: "HeadSet") -> str:
+    if "retrieval" in heads.card:
+        return _describe_retrieval(heads)
     layers, width = heads.importance.shape
     lines = [
         f"{len(heads.selected)} reasoning heads of {layers * width}, by {heads.card['num_probe']} probe examples "
@@ -47,6 +49,21 @@ def describe(heads: "HeadSet") -> str:
         lines.append(
             f"By a race, with {race['row_tokens_ratio']:.0%} of the work of all heads on the whole probe; {sure}."
         )
+    return "\n".join(lines)
+
+
+def _describe_retrieval(heads: "HeadSet") -> str:
+    found, again = heads.card["retrieval"], heads.card["stability"]["selected"]
+    values, many = found["values"], "" if len(heads.selected) == 1 else "s"
+    lines = [
+        f"{len(heads.selected)} retrieval head{many} of {sum(map(len, values))}, by {heads.card['num_probe']} texts of keys and "
+        f"values (the model predicts {found['predicted_ratio']:.0%} of the answers' tokens):"
+    ]
+    lines += [
+        f"  layer {layer:2d} head {head:2d}  copies {values[layer][head]:.1%} of an answer  selected again in {share:.0%} of "
+        "draws"
+        for (layer, head), share in zip(heads.selected, again, strict=True)
+    ]
     return "\n".join(lines)
 
 

@@ -16,6 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from circuitseer_trl.artifacts import write_table
 from circuitseer_trl.circuits.heads import HeadSet, configured_grid
 from circuitseer_trl.circuits.model_race import sweep_cost
+from circuitseer_trl.circuits.retrieval import RetrievalProbes
+from circuitseer_trl.circuits.retrieval_heads import RetrievalWork, fitting_probes
 from circuitseer_trl.circuits.sweep import head_loss_increases
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.distributed.allocator import resident_bytes, reuse_freed_memory
@@ -141,6 +143,24 @@ def heads_cost(config: SelectionConfig, pool: Pool, reference: Reference) -> Ste
     )
 
 
+def retrieval_cost(config: SelectionConfig, reference: Reference) -> StepCost:
+    """Estimates the forwards on key-value probes, by one of them."""
+    work = RetrievalWork(
+        reference, fitting_probes(RetrievalProbes(config.probe_size, seed=config.head_seed), reference)
+    )
+    seconds, operations = timed(lambda: work.copies(0))
+    model, num_tokens = reference.model(), len(work.probes.make(reference.tokenizer, 0).encoded.input_ids)
+    return StepCost(
+        "heads",
+        f"{config.probe_size} key-value probes of {num_tokens:,} tokens",
+        seconds * config.probe_size,
+        operations * config.probe_size,
+        model.get_memory_footprint() + num_tokens * activation_bytes(model.config, model.dtype),
+        config.probe_size,
+        config.probe_size,
+    )
+
+
 def scores_cost(steps: SelectionSteps, pool: Pool) -> StepCost:
     """Estimates the scores of the pool, with the scorer's fit.
 
@@ -199,6 +219,8 @@ def size_of_files(table: pa.Table) -> FileSize:
 
 def estimate_heads(config: SelectionConfig, pool: Pool, reference: Reference) -> list[StepCost]:
     """Estimates the cost of finding the heads. Every rank runs the same work."""
+    if config.criterion == "retrieval":
+        return [retrieval_cost(config, reference)]
     costs = [heads_cost(config, pool, reference)]
     if config.probe_strategy == "max_loss" and config.probe_size < len(pool):
         costs.insert(0, loss_cost(config, pool, reference))

@@ -13,7 +13,15 @@ from circuitseer_trl.selection.examples import ranked
 from circuitseer_trl.selection.step_cards import read_step_cards
 from circuitseer_trl.selection.stored_selection import read_selection
 
-FILES = ("selection.parquet", "selection.json", "heads.json", "importance.parquet", "scores.json", "dropped.parquet")
+FILES = (
+    "selection.parquet",
+    "selection.json",
+    "heads.json",
+    "importance.parquet",
+    "retrieval.parquet",
+    "scores.json",
+    "dropped.parquet",
+)
 PIXELS = 12  # a cell of the heat map; a model has tens of layers and heads
 MAX_TEXT = 500  # characters of a problem in a table
 

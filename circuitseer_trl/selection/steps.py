@@ -17,6 +17,8 @@ from circuitseer_trl.circuits.contrast import Contrast
 from circuitseer_trl.circuits.head_card import first_layer_warning
 from circuitseer_trl.circuits.heads import HeadSet, find_heads, undetected_heads
 from circuitseer_trl.circuits.probe import Probe
+from circuitseer_trl.circuits.retrieval import RetrievalProbes
+from circuitseer_trl.circuits.retrieval_heads import find_retrieval_heads
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.distributed.only_writer import only_writer
 from circuitseer_trl.distributed.processes import on_main_rank
@@ -67,6 +69,9 @@ def detect_heads(config: SelectionConfig, pool: Pool, reference: Reference) -> H
     probe = Probe(config.probe_strategy, config.probe_size, config.probe_candidates, config.head_seed)
     contrast = Contrast(config.part_by, config.contrast_floor) if config.criterion == "contrast" else None
     with only_writer(config.output_dir):
+        if config.criterion == "retrieval":
+            probes = RetrievalProbes(config.probe_size, seed=config.head_seed)
+            return find_retrieval_heads(pool, reference, config.output_dir, probes, config.head_ratio)
         return find_heads(pool, reference, config.output_dir, probe, config.head_ratio, config.head_detection, contrast)
 
 

@@ -28,7 +28,7 @@ PATHS = (
     "noise_filter_model",
     *("model_name_or_path", "chat_template_path", "deepspeed"),
 )  # keys whose values may name files
-_HEADS = ("heads.json", "importance.parquet", "probe.parquet")
+_HEADS = ("heads.json", "importance.parquet", "probe.parquet", "retrieval.parquet")
 _SCORES = (
     "scores",
     "scores.manifest.json",

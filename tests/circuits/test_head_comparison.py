@@ -58,7 +58,7 @@ def test_the_command(tmp_path: Path, tiny_model: str, other_model: str, pool_fil
     text = page.read_text()
     assert "second: importance" in text
     assert text.count("<h1") == 1
-    assert "Importance of each head in both" in text
+    assert "Each head in both" in text
     (tmp_path / "named.json").write_text(json.dumps({"model": {}, "selected": [[0, 1]], "mode": "random"}))
-    with pytest.raises(ValueError, match="has the names of its heads and no importances"):
+    with pytest.raises(ValueError, match="has the names of its heads and no values"):
         compare_command([str(tmp_path / "named.json"), str(tmp_path / "base"), "--output", str(page)])

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 
-import numpy as np
-
-from circuitseer_trl.circuits.head_card import read_heads_card
+from circuitseer_trl.circuits.head_card import HeadValues, read_heads_card, shown_values
 from circuitseer_trl.drawing.exhibits import Cell, Exhibit, HeadMap, Matrix, Table
 from circuitseer_trl.pages.number_cells import number_cell
 from circuitseer_trl.pages.study_views.study_files import Record, StudyFiles
@@ -32,15 +30,16 @@ class FoundHeads:
     @property
     def probe(self) -> str:
         probe = self.card["probe"]
-        return f"{probe['strategy']} probe of {probe['size']} rows, seed {probe['seed']}"
+        kind = "texts" if probe["strategy"] == "retrieval" else "rows"
+        return f"{probe['strategy']} probe of {probe['size']} {kind}, seed {probe['seed']}"
 
     @property
     def selected(self) -> list[tuple[int, int]]:
         return [(int(layer), int(head)) for layer, head in self.card["selected"]]
 
     @property
-    def importance(self) -> list[list[float]]:
-        return [[nan if value is None else value for value in line] for line in self.card["importance"]]
+    def shown(self) -> HeadValues:
+        return shown_values(self.card)
 
 
 def found_heads(study: StudyFiles) -> list[FoundHeads]:
@@ -65,11 +64,12 @@ def head_exhibits(study: StudyFiles) -> list[Exhibit]:
         taken[name] = taken.get(name, 0) + 1
         name += f"-{taken[name]}" if taken[name] > 1 else ""
         note = (
-            f"Increase of the response loss without the head, in nats per token, over the {each.probe}. The "
+            f"{each.shown.meaning[0].upper()}{each.shown.meaning[1:]}, in {each.shown.unit}, over the {each.probe}. The "
             f"{len(each.selected)} selected heads have a frame."
         )
-        errors = each.card.get("standard_error")
-        found.append(HeadMap(name, f"Heads of {each.model}", each.importance, each.selected, errors, note))
+        shown = each.shown
+        title, values = f"Heads of {each.model}", shown.values.tolist()
+        found.append(HeadMap(name, title, values, each.selected, shown.standard_error, note, shown.unit))
     found.append(_table_of_sets(sets))
     by_model: dict[str, list[FoundHeads]] = {}
     for each in sets:
@@ -116,11 +116,11 @@ def _agreement(sets: Sequence[FoundHeads], suffix: str) -> list[Exhibit]:
     for place in range(size):
         texts[place][place] = f"{len(sets[place].selected)} heads"
     for one, other in itertools.combinations(range(size), 2):
-        rankings = (np.array(sets[place].importance, dtype=np.float64).ravel() for place in (one, other))
+        rankings = (sets[place].shown.values.ravel() for place in (one, other))
         correlation = rank_correlation(*rankings)
         agreement = nan if correlation is None else correlation
         both = len({*sets[one].selected} & {*sets[other].selected})
         values[one][other] = values[other][one] = agreement
         texts[one][other] = texts[other][one] = f"{agreement:+.2f}, {both} in both"
-    note = "Rank correlation of the importance of all heads, and the number of heads that are selected in both."
+    note = "Rank correlation of the values of all heads, and the number of heads that are selected in both."
     return [Matrix(f"head-agreement{suffix}", f"Agreement on the heads of {model}", names, values, texts, note), table]
