@@ -37,6 +37,9 @@ ReportTo = Literal["none", "wandb"]
 ExecutorName = Literal["ranks", "ray", "slurm"]
 Groups = Mapping[str, tuple[str, ...]]  # titles in the help, and the keys under each title
 
+# Methods that are another method with heads of another criterion.
+METHOD_CRITERIA: Mapping[str, HeadCriterion] = {"circuitseer_contrast": "contrast", "attention_influence": "retrieval"}
+
 
 TEXT_SOURCE_KEYS = ("dataset_name", "dataset_config", "dataset_split", "dataset_revision", "column")
 
@@ -231,7 +234,8 @@ class SelectionConfig:
         metadata={
             "help": "How heads are compared. loss: the rise of the loss without the head (by default); contrast: its rise on the "
             "hardest third of the probe over that on the easiest (by default for method circuitseer_contrast); retrieval: the "
-            "share of an answer that the head copies, on `probe_size` texts of keys and values, not of the pool."
+            "share of an answer that the head copies, on `probe_size` texts of keys and values, not of the pool (by default for "
+            "method attention_influence)."
         },
     )
     part_by: PartBy = field(
@@ -328,7 +332,7 @@ class SelectionConfig:
             raise ValueError(f"`method_args` must be a mapping of names to values, got {self.method_args!r}.")
         check_choice("reference_dtype", self.reference_dtype, Dtype)
         check_count("reference_max_length", self.reference_max_length, smallest=2)
-        self.criterion = self.criterion or ("contrast" if self.method == "circuitseer_contrast" else "loss")
+        self.criterion = self.criterion or METHOD_CRITERIA.get(self.method, "loss")
         self.probe_strategy = self.probe_strategy or ("max_loss" if self.criterion == "loss" else "random")
         check_choice("criterion", self.criterion, HeadCriterion)
         check_choice("part_by", self.part_by, PartBy)
@@ -346,9 +350,10 @@ class SelectionConfig:
             )
         if self.criterion == "retrieval":
             self._check_retrieval()
-        if self.method == "circuitseer_contrast" and self.criterion != "contrast":
+        if self.criterion != (needed := METHOD_CRITERIA.get(self.method, self.criterion)):
+            other = {"circuitseer_contrast": "circuitseer", "attention_influence": "dependence"}[self.method]
             raise ValueError(
-                f"`method: circuitseer_contrast` needs `criterion: contrast`, got {self.criterion!r}. Set `method: circuitseer`."
+                f"`method: {self.method}` needs `criterion: {needed}`, got {self.criterion!r}. Set `method: {other}`."
             )
         check_count("probe_size", self.probe_size)
         if self.probe_candidates is not None:

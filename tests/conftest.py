@@ -64,7 +64,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory, tokenizer: "PreTrained
     from tests.helpers.tiny_models import save_model
 
     folder = tmp_path_factory.mktemp("models")
-    wide: dict[str, Any] = {"max_position_embeddings": 512, "initializer_range": 0.3}
+    wide: dict[str, Any] = {"max_position_embeddings": 768, "initializer_range": 0.3}  # retrieval probes fit
     return [str(save_model(folder / f"seed{seed}", tokenizer, seed=seed, **wide)) for seed in (0, 1)]
 
 

@@ -36,10 +36,16 @@ def rank_in_length_bin(scores: np.ndarray, lengths: np.ndarray, num_bins: int = 
     result = np.full(len(scores), np.nan)
     scored = np.flatnonzero(_scored(scores, lengths))
     place = (average_ranks(lengths[scored]) + 0.5) / max(1, len(scored))
-    bins = np.floor(place * num_bins)
-    for number in np.unique(bins):
-        members = scored[bins == number]
-        result[members] = (average_ranks(scores[members]) + 0.5) / len(members)
+    result[scored] = _ranks_in_groups(scores[scored], np.floor(place * num_bins))
+    return result
+
+
+def _ranks_in_groups(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The rank of each score in its group, (rank + 1/2) / rows of the group. Equal scores have equal ranks."""
+    result = np.empty(len(scores))
+    for group in np.unique(groups):
+        members = groups == group
+        result[members] = (average_ranks(scores[members]) + 0.5) / members.sum()
     return result
 
 
@@ -79,7 +85,7 @@ class Combination(ABC):
         """Returns the scores to sample by, of shape `(N,)`; NaN for a row without a score.
 
         Args:
-            table: The score table.
+            table: The score table, with the pool's `category` if it has one.
             difficulty (`np.ndarray` of shape `(N,)`): The pool's `difficulty_column`; None if it has none.
         """
 
@@ -129,6 +135,18 @@ class MiddleRank(Combination):
 
     def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
         return 1 - np.abs(2 * weighted_ranks([table["score"].to_numpy()], [1.0]) - 1)
+
+
+@dataclass
+class CategoryRank(Combination):
+    """Scores a row by the rank of its score among the rows of its category, in (0, 1). A pool without categories is one."""
+
+    def combine(self, table: pa.Table, difficulty: np.ndarray | None) -> np.ndarray:
+        scores = table["score"].to_numpy()
+        names = table["category"].to_pylist() if "category" in table.column_names else [None] * len(scores)
+        result, scored = np.full(len(scores), np.nan), np.isfinite(scores)
+        result[scored] = _ranks_in_groups(scores[scored], np.array([str(name) for name in names])[scored])
+        return result
 
 
 @dataclass

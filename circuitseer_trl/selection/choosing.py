@@ -53,7 +53,12 @@ def choose(
         return _choose_in_one_pass(parts, pool, scores, size, tokens, seed)
     table = scores.table if noise is None else noise.of_table(scores.table)
     combination, sampler = parts.combination, parts.sampler
-    values = table["score"].to_numpy() if combination is None else combination.combine(table, pool.difficulty)
+    if combination is None:
+        values = table["score"].to_numpy()
+    else:
+        if "category" not in table.column_names and pool.figures.categories:
+            table = table.append_column("category", pa.array(pool.examples["category"], pa.string()))
+        values = combination.combine(table, pool.difficulty)
     if noise is not None:
         values = noise.of(values)
     controlled = control_length(config.length_control, values, scores.table["num_tokens"].to_numpy())

@@ -85,6 +85,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         ),
         "rsr": Method(f"{_SCORING}.rsr:RSRScorer", "top_k"),
         "dependence": Method(f"{_SCORING}.dependence:DependenceScorer", "top_k"),
+        # `SelectionConfig` gives this name another criterion of heads.
+        "attention_influence": Method(
+            f"{_SCORING}.dependence:DependenceScorer",
+            "top_k",
+            {"rise": "ratio"},
+            combination=f"{_SCORING}.combination:CategoryRank",
+        ),
         "quality": Method(f"{_SCORING}.quality:QualityScorer", "top_k"),
         "diversity": Method(f"{_SCORING}.category:CategoryScorer", "stratified"),
         "select2reason": Method(

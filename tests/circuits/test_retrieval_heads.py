@@ -95,9 +95,13 @@ def test_heads_that_copy_nothing_are_not_selected(
         ({"probe_strategy": "max_loss"}, "probes of its own and takes no rows of the pool"),
         ({"probe_candidates": 400}, "probes of its own and takes no rows of the pool"),
         ({"head_detection": "race"}, "one forward a probe for all heads"),
+        (
+            {"method": "attention_influence", "criterion": "loss"},
+            "needs `criterion: retrieval`, got 'loss'. Set `method: dep",
+        ),
         ({"method": "circuitseer_contrast"}, "needs `criterion: contrast`, got 'retrieval'"),
     ],
 )
 def test_settings_that_do_not_fit(values: dict, message: str):
     with pytest.raises(ValueError, match=message):
-        SelectionConfig(output_dir="out", criterion="retrieval", **values)
+        SelectionConfig(**{"output_dir": "out", "criterion": "retrieval"} | values)

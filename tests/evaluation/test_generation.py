@@ -136,14 +136,14 @@ def test_greedy_is_what_transformers_generates(name: str):
 
 
 def test_context_limit_cuts_and_is_told(tiny_model: str, tokenizer: PreTrainedTokenizerFast, caplog):
-    model = load_model(tiny_model, dtype="float32")  # 512 positions
-    wanted = [Request("long", (7,) * 508, "", True, 0), Request("too_long", (7,) * 512, "", True, 0)]
+    model = load_model(tiny_model, dtype="float32")  # 768 positions
+    wanted = [Request("long", (7,) * 764, "", True, 0), Request("too_long", (7,) * 768, "", True, 0)]
     chosen = SamplingSettings(max_new_tokens=24)
     groups = Decoder(model, tokenizer, chosen, set()).generate(wanted, batch_size=2)
     samples = {sample.id: sample for group in groups for sample in group}
     assert (samples["long"].num_tokens, samples["long"].finish_reason) == (4, "length")
     assert (samples["too_long"].num_tokens, samples["too_long"].finish_reason) == (0, "prompt_too_long")
-    assert "context of 512 tokens" in caplog.text
+    assert "context of 768 tokens" in caplog.text
 
 
 @pytest.mark.parametrize("greedy", [True, False])

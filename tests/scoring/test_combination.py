@@ -3,15 +3,24 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from circuitseer_trl.artifacts import read_json, read_table
+from circuitseer_trl.chat_settings import ChatSettings
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.pool.build import load_pool
 from circuitseer_trl.sampling.base import Selection
-from circuitseer_trl.scoring.combination import control_length, length_residual, rank_in_length_bin, weighted_scores
+from circuitseer_trl.scoring.combination import (
+    CategoryRank,
+    control_length,
+    length_residual,
+    rank_in_length_bin,
+    weighted_scores,
+)
 from circuitseer_trl.scoring.diagnostics import rank_correlation
 from circuitseer_trl.selection.plugin import CircuitSeerDataSelector
+from circuitseer_trl.selection.steps import SelectionSteps
 from tests.helpers.method_inputs import compute_scores, select_rows
 
 
@@ -168,3 +177,24 @@ def test_folders_that_cannot_be_combined_are_refused(tmp_path: Path, tiny_model:
         CircuitSeerDataSelector(method="combine", method_args={"folders": [folders[0], "none"]})
     with pytest.raises(ValueError, match="are of another pool"):
         combined(tmp_path / "run", {"folders": folders}, str(smaller))
+
+
+def test_ranks_within_categories_by_hand(tmp_path: Path, tiny_model: str, pool_file: str):
+    scores = np.array([5.0, -1, 3, np.nan, 8, 3])
+    plain = pa.table({"score": scores})
+    # One category: -1, 3 and 3, 5, 8 have the ranks 0, 1.5 twice, 3, 4 of five.
+    assert CategoryRank().combine(plain, None).tolist() == pytest.approx([0.7, 0.1, 0.4, np.nan, 0.9, 0.4], nan_ok=True)
+    named = plain.append_column("category", pa.array(["a", "a", "b", "b", "b", None]))
+    assert CategoryRank().combine(named, None).tolist() == pytest.approx(
+        [0.75, 0.25, 0.25, np.nan, 0.75, 0.5], nan_ok=True
+    )
+    pool = load_pool(pool_file, category_column="topic")
+    config = SelectionConfig(
+        str(tmp_path), method="attention_influence", reference_model=tiny_model, head_set="random", budget_size=3
+    )
+    chosen = SelectionSteps.from_config(config, ChatSettings()).select(pool)
+    # Ranks are at most 6.5 / 7, 3.5 / 4 and 0.5 / 1: both of the highest are stories.
+    ratios = dict(zip(pool.uids, chosen.scores.table["ratio"].to_pylist(), strict=True))
+    stories = sorted((ratios[each.uid] for each in pool if each.category == "story"), reverse=True)
+    sums = sorted((ratios[each.uid] for each in pool if each.category == "sum"), reverse=True)
+    assert [ratios[uid] for uid in chosen.selection.uids] == [stories[0], sums[0], stories[1]]

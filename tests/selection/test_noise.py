@@ -132,6 +132,11 @@ HASHED = {
     "aslec_casl": ('["scoring.aslec:ASLECScorer",{}]', '["scoring.aslec:StepLengthCorrection",{}]', TOP_K),
     "rsr": ('["scoring.rsr:RSRScorer",{}]', "null", TOP_K),
     "dependence": ('["scoring.dependence:DependenceScorer",{}]', "null", TOP_K),
+    "attention_influence": (
+        '["scoring.dependence:DependenceScorer",{"rise":"ratio"}]',
+        '["scoring.combination:CategoryRank",{}]',
+        TOP_K,
+    ),
     "quality": ('["scoring.quality:QualityScorer",{}]', "null", TOP_K),
     "diversity": ('["scoring.category:CategoryScorer",{}]', "null", '["sampling.stratified:StratifiedSampler",{}]'),
     "select2reason": ('["scoring.difficulty:DifficultyScorer",{}]', '["scoring.combination:JointRank",{}]', TOP_K),
@@ -157,6 +162,7 @@ HEADS = {
     "circuitseer": '["detected"]',
     "circuitseer_contrast": '["detected","contrast"]',
     "dependence": '["detected"]',
+    "attention_influence": '["detected","retrieval"]',
     "circuit_gradient_similarity": '["detected"]',
 }
 
