@@ -16,6 +16,9 @@ from circuitseer_trl.artifacts import write_table
 from circuitseer_trl.distributed.allocator import give_back_mapped_files
 from circuitseer_trl.pool.figures import COLUMNS, PoolFigures, pool_figures
 
+EXAMPLE_COLUMNS = ("row", "uid", "problem", "completion", "category", "difficulty")
+SCATTERED_ROWS = 1024  # read at once: a row far from the others brings 64 KB of its file into memory
+
 
 @dataclass(frozen=True)
 class Example:
@@ -70,15 +73,17 @@ class Pool:
             yield view[start : start + size]
             give_back_mapped_files()
 
-    def table(self, indices: Iterable[int]) -> pa.Table:
-        """The usable rows at the given positions."""
-        return self.examples.with_format("arrow")[indices if isinstance(indices, range) else list(indices)]
+    def pieces(self, indices: Sequence[int] | np.ndarray, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Some columns of the usable rows at the given positions, some rows at a time."""
+        view = self.examples.select_columns(list(columns)).with_format("arrow")
+        for start in range(0, len(indices), SCATTERED_ROWS):
+            some = indices[start : start + SCATTERED_ROWS]
+            yield view[some if isinstance(some, range) else list(some)]
+            give_back_mapped_files()
 
-    def take(self, indices: Iterable[int]) -> list[Example]:
+    def take(self, indices: Sequence[int] | np.ndarray) -> list[Example]:
         """The examples at the given positions among the usable rows."""
-        examples = [Example(**row) for row in self.table(indices).to_pylist()]
-        give_back_mapped_files()
-        return examples
+        return [Example(**row) for piece in self.pieces(indices, EXAMPLE_COLUMNS) for row in piece.to_pylist()]
 
     def uids_of(self, start: int, stop: int) -> list[str]:
         """The uids of the usable rows from `start` to `stop`."""

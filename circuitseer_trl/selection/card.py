@@ -75,7 +75,8 @@ def word_counts(pool: Pool, places: np.ndarray) -> dict[str, Any]:
     words = pool.figures.words
     edges = np.linspace(0, max(1.0, float(np.quantile(words, 0.99))), NUM_BINS + 1)
     found: dict[str, Any] = {"edges": edges.tolist()}
-    for name, each in (("pool", words), ("selected", num_words(pool.table(places)))):
+    selected = [num_words(piece) for piece in pool.pieces(places, ["problem", "completion"])]
+    for name, each in (("pool", words), ("selected", np.concatenate(selected))):
         counts = np.histogram(each, edges)[0].tolist()
         found[name] = {
             "counts": counts,
@@ -91,5 +92,7 @@ def category_shift(pool: Pool, places: np.ndarray) -> dict[str, dict[str, int]] 
     counts = pool.figures.categories
     if not counts:
         return None
-    selected = Counter(map(str, pool.table(places)["category"].to_pylist()))
+    selected = Counter(
+        str(each) for piece in pool.pieces(places, ["category"]) for each in piece["category"].to_pylist()
+    )
     return {name: {"pool": counts[name], "selected": selected[name]} for name in sorted(counts)}

@@ -90,7 +90,8 @@ def _with_categories(scores: ScoreTable, pool: Pool) -> Iterator[pa.Table]:
     start = 0
     for table in scores.shards.tables():
         if "category" not in table.column_names and pool.figures.categories:
-            table = table.append_column("category", pool.table(range(start, start + len(table)))["category"])
+            pieces = pool.pieces(range(start, start + len(table)), ["category"])
+            table = table.append_column("category", pa.concat_tables(pieces)["category"])
         start += len(table)
         yield table
 

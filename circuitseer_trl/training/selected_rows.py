@@ -55,7 +55,8 @@ def read_chosen_rows(selection_file: str | Path, pool: Pool) -> ChosenRows:
             "Give the data recipe that the selection was made with, or select again."
         )
     places = np.minimum(pool.places_of(rows), len(pool) - 1)
-    if pool.table(places).select(["row", "uid"]).to_pylist() != table.select(["row", "uid"]).to_pylist():
+    names = [row for piece in pool.pieces(places, ["row", "uid"]) for row in piece.to_pylist()]
+    if names != table.select(["row", "uid"]).to_pylist():
         raise ValueError(f"{path} has other positions in the dataset than the pool's rows. Select again.")
     weights = np.asarray(table["weight"].to_pylist(), dtype=np.float64)
     whole = np.rint(weights)
