@@ -259,7 +259,9 @@ class SelectionConfig:
     head_set: HeadSetName = field(
         default="detected", metadata={"help": "Heads to score with. random: as many heads as detected has."}
     )
-    heads_file: str | None = field(default=None, metadata={"help": "`heads.json` of an earlier run, to score with."})
+    heads_file: str | None = field(
+        default=None, metadata={"help": "`heads.json` of an earlier run, or a list of retrieval heads, to score with."}
+    )
     head_seed: int = field(default=0, metadata={"help": "Seed of random heads, probes and probe candidates."})
     score_format: TextFormat = field(
         default="plain", metadata={"help": "plain: the text alone, as in the paper; chat: in the chat template."}

@@ -9,6 +9,7 @@ import numpy as np
 
 from circuitseer_trl.circuits.attention import Head
 from circuitseer_trl.circuits.head_card import UNITS, criterion_of, read_heads_card, selecting_values, values_of
+from circuitseer_trl.circuits.retrieval_list import is_retrieval_list, read_retrieval_list
 from circuitseer_trl.ranks import average_ranks
 
 
@@ -45,8 +46,13 @@ class HeadComparison:
 
 
 def read_detected(path: Path) -> dict[str, Any]:
-    """Reads a `heads.json`, or that of a folder. Raises if its heads were not detected, so that only their names are known."""
+    """Reads a `heads.json`, that of a folder, or a published list of retrieval heads, with its top 5%.
+
+    Raises if its heads were not detected, so that only their names are known.
+    """
     path = path / "heads.json" if path.is_dir() else path
+    if is_retrieval_list(path):
+        return read_retrieval_list(path).card
     card = read_heads_card(path)
     if not values_of(card):
         raise ValueError(
@@ -106,7 +112,8 @@ def _agreements(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     found = []
-    if first["model"].get("fingerprint") != second["model"].get("fingerprint"):
+    models = [each["model"].get("fingerprint") or each["model"].get("name") for each in (first, second)]
+    if models[0] != models[1]:
         found.append(f"model: {first['model'].get('name')} and {second['model'].get('name')}, of other weights")
     if criterion_of(first) != criterion_of(second):
         found.append(f"criterion: {criterion_of(first)} and {criterion_of(second)}")

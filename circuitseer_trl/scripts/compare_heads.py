@@ -13,7 +13,12 @@ from circuitseer_trl.command_line import CommandParser, run_command
 
 def main(args: Sequence[str] | None = None) -> None:
     parser = CommandParser(prog="circuitseer compare-heads", description=__doc__)
-    parser.add_argument("heads", nargs=2, metavar="[NAME=]HEADS", help="A `heads.json`, or a folder with one.")
+    parser.add_argument(
+        "heads",
+        nargs=2,
+        metavar="[NAME=]HEADS",
+        help="A `heads.json`, a folder with one, or a published list of retrieval heads, head_score/<model>.json.",
+    )
     parser.add_argument("--output", default="compare_heads.html", help="The page to write.")
     options = parser.parse_args(args)
     from circuitseer_trl.artifacts import write_text

@@ -19,6 +19,7 @@ from circuitseer_trl.circuits.heads import HeadSet, find_heads, undetected_heads
 from circuitseer_trl.circuits.probe import Probe
 from circuitseer_trl.circuits.retrieval import RetrievalProbes
 from circuitseer_trl.circuits.retrieval_heads import find_retrieval_heads
+from circuitseer_trl.circuits.retrieval_list import heads_to_score_with
 from circuitseer_trl.configs import SelectionConfig
 from circuitseer_trl.distributed.only_writer import only_writer
 from circuitseer_trl.distributed.processes import on_main_rank
@@ -147,9 +148,7 @@ class SelectionSteps:
         config, reference = self.config, self.reference
         if self.parts.scorer.needs != "heads" or reference is None:
             return None
-        detected = HeadSet.read(config.heads_file) if config.heads_file else None
-        if detected is not None:
-            detected.check_model(reference)
+        detected = heads_to_score_with(config.heads_file, reference, config.head_ratio) if config.heads_file else None
         if config.head_set != "detected":
             size = len(detected.selected) if detected is not None else None
             return undetected_heads(reference, config.head_set, size, config.head_ratio, config.head_seed)
