@@ -23,6 +23,7 @@ TextFormat = Literal["plain", "chat"]
 ProbeStrategy = Literal["max_loss", "random"]
 HeadDetection = Literal["exact", "race"]
 HeadCriterion = Literal["loss", "contrast", "retrieval"]
+HeadAblation = Literal["uniform", "zero", "mean"]
 PartBy = Literal["loss", "difficulty"]
 LossRise = Literal["difference", "ratio"]
 EntropyOf = Literal["top_sum", "top_mean", "sum"]
@@ -169,7 +170,7 @@ class SelectionConfig:
         ),
         "probe and heads": (
             *("probe_strategy", "probe_size", "probe_candidates", "probe_format"),
-            *("criterion", "part_by", "contrast_floor"),
+            *("criterion", "ablation", "part_by", "contrast_floor"),
             *("head_ratio", "head_detection", "head_set", "heads_file", "head_seed"),
         ),
         "score": ("score_format", "score_on", "statistic", "sink_tokens", "length_control"),
@@ -236,6 +237,13 @@ class SelectionConfig:
             "hardest third of the probe over that on the easiest (by default for method circuitseer_contrast); retrieval: the "
             "share of an answer that the head copies, on `probe_size` texts of keys and values, not of the pool (by default for "
             "method attention_influence)."
+        },
+    )
+    ablation: HeadAblation = field(
+        default="uniform",
+        metadata={
+            "help": "What takes the place of a head while heads are found. uniform: its attention is undifferentiated; zero: its "
+            "output is 0; mean: its output is its mean over all tokens of the probe."
         },
     )
     part_by: PartBy = field(
@@ -337,6 +345,12 @@ class SelectionConfig:
         self.criterion = self.criterion or METHOD_CRITERIA.get(self.method, "loss")
         self.probe_strategy = self.probe_strategy or ("max_loss" if self.criterion == "loss" else "random")
         check_choice("criterion", self.criterion, HeadCriterion)
+        check_choice("ablation", self.ablation, HeadAblation)
+        if self.ablation != "uniform" and self.head_detection == "race":
+            raise ValueError(
+                f"`head_detection: race` bounds what uniform attention changes, not `ablation: {self.ablation}`. Set "
+                "`head_detection: exact`."
+            )
         check_choice("part_by", self.part_by, PartBy)
         check_positive("contrast_floor", self.contrast_floor)
         check_choice("probe_strategy", self.probe_strategy, ProbeStrategy)
@@ -402,6 +416,10 @@ class SelectionConfig:
             raise ValueError(
                 "`criterion: retrieval` has probes of its own and takes no rows of the pool. Leave `probe_strategy` and "
                 "`probe_candidates` out."
+            )
+        if self.ablation != "uniform":
+            raise ValueError(
+                f"`criterion: retrieval` silences no head, so `ablation: {self.ablation}` has no use. Leave it out."
             )
         if self.head_detection == "race":
             raise ValueError(

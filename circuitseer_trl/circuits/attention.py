@@ -212,12 +212,18 @@ def observe(
 
 
 @contextmanager
-def ablate(model: PreTrainedModel, ablations: Collection[Ablation]) -> Iterator[None]:
+def ablate(
+    model: PreTrainedModel, ablations: Collection[Ablation], outputs: torch.Tensor | None = None
+) -> Iterator[None]:
     """Makes the attention of some heads undifferentiated: every token attends equally to all tokens that it can see.
 
     The paper scales the query by a small number (CircuitSeer, equation 2). A query of zeros is the exact limit, with
     any mask, window, kernel and bias. Keys stay unchanged, because other heads read them under GQA. One block holds one
     forward.
+
+    Args:
+        outputs (`torch.Tensor` of shape `(layers, H, D)` or `(layers, H, 1)`): What a silenced head gives at every token, in
+            place of its own output. None makes its attention undifferentiated.
     """
     by_layer: dict[int, list[Ablation]] = {}
     for ablation in ablations:
@@ -230,5 +236,24 @@ def ablate(model: PreTrainedModel, ablations: Collection[Ablation]) -> Iterator[
             query[slice(None) if row is None else row, head] = 0
         return query
 
-    with observe(model, by_layer, visit):
+    def replace(layer: int, call: AttentionCall, kernel: Callable[[torch.Tensor], Any]) -> Any:
+        assert outputs is not None
+        result = kernel(call.query)
+        output = head_outputs(call, result).clone()
+        for _, head, row in by_layer[layer]:
+            output[slice(None) if row is None else row, :, head] = outputs[layer, head].to(output)
+        return (output, *result[1:])
+
+    with observe(model, by_layer, visit) if outputs is None else intercept(model, by_layer, replace):
         yield
+
+
+def head_outputs(call: AttentionCall, result: Any) -> torch.Tensor:
+    """What a kernel gives of each head, of shape `(B, T, H, D)`: the weighted sums of values, before the layer mixes heads."""
+    output = result[0]
+    if output.ndim != 4 or output.shape[:3] != (call.query.shape[0], call.query.shape[2], call.query.shape[1]):
+        raise ValueError(
+            f"The kernel {call.implementation} of {type(call.module).__name__} gives no output of each head (shape "
+            f"{tuple(output.shape)}). Set `ablation: uniform`."
+        )
+    return output

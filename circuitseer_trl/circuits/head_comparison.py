@@ -32,7 +32,7 @@ class HeadComparison:
         jaccard: Heads of both over heads of any.
         agreements: For each value that both cards have: `importance`, `contrast`, `retrieval`. Where there is none, for the
             values that the two were selected by.
-        differences: What the two cards differ in: model, criterion, probe, mode.
+        differences: What the two cards differ in: model, criterion, ablation, probe, mode.
     """
 
     grid: tuple[int, int]
@@ -117,6 +117,9 @@ def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[st
         found.append(f"model: {first['model'].get('name')} and {second['model'].get('name')}, of other weights")
     if criterion_of(first) != criterion_of(second):
         found.append(f"criterion: {criterion_of(first)} and {criterion_of(second)}")
+    ablations = [card.get("ablation", "uniform") for card in (first, second) if criterion_of(card) != "retrieval"]
+    if len(set(ablations)) > 1:
+        found.append(f"ablation: {ablations[0]} and {ablations[1]}")
     if first.get("pool", {}).get("fingerprint") != second.get("pool", {}).get("fingerprint"):
         found.append("pool: other rows")
     probes = [card.get("probe", {}) for card in (first, second)]

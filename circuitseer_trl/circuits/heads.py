@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from circuitseer_trl.artifacts import library_versions, sealed, table_fingerprint, write_card, write_table
 from circuitseer_trl.circuits.attention import Head, check_attention, configured_grid
@@ -23,10 +24,11 @@ from circuitseer_trl.circuits.head_ranking import (
     standard_error,
     top_heads,
 )
+from circuitseer_trl.circuits.mean_outputs import mean_outputs
 from circuitseer_trl.circuits.model_race import RacePlan, attributions_folder, rounding_nats, run_race
 from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
 from circuitseer_trl.circuits.sweep import head_loss_increases
-from circuitseer_trl.configs import HeadDetection
+from circuitseer_trl.configs import HeadAblation, HeadDetection
 from circuitseer_trl.distributed.processes import on_main_rank
 from circuitseer_trl.distributed.shard_folders import manifest_path, read_manifest
 from circuitseer_trl.distributed.shards import run_shards
@@ -143,16 +145,19 @@ class ProbeWork:
 
     Attributes:
         max_tokens: Rows x tokens of a sweep.
+        outputs: What a silenced head gives, as in `ablate`; None makes its attention undifferentiated.
     """
 
     reference: Reference
     encoded: Sequence[EncodedExample]
     max_tokens: int
+    outputs: np.ndarray | None = None
 
     def sweep(self, index: int, heads: Sequence[Head]) -> pa.Table:
         """The loss increases of some heads."""
         model, item = self.reference.checked_model(self.encoded), self.encoded[index]
-        return head_loss_increases(model, item, heads, self.max_tokens).table(item.uid, heads)
+        outputs = None if self.outputs is None else torch.from_numpy(self.outputs)
+        return head_loss_increases(model, item, heads, self.max_tokens, outputs).table(item.uid, heads)
 
     def attribute(self, index: int) -> pa.Table:
         """The base loss and the first-order reach of all heads."""
@@ -168,13 +173,15 @@ def find_heads(
     head_ratio: float = 0.05,
     head_detection: HeadDetection = "exact",
     contrast: Contrast | None = None,
+    ablation: HeadAblation = "uniform",
 ) -> HeadSet:
     """Finds the reasoning heads of a model (CircuitSeer, equations 2 and 3).
 
     The importance of a head is the increase of the mean response loss, averaged over the probe, when the head's attention is
     replaced by undifferentiated attention. Every rank of a launch calls this; each probe example is a shard of the folder
     `importance/`. With `head_detection="race"`, heads that are surely not among the best are not evaluated on the whole probe.
-    With `contrast`, heads are selected by it in place of their importance.
+    With `contrast`, heads are selected by it in place of their importance. `ablation` takes the place of a head: `uniform`
+    attention, an output of `zero`, or its `mean` output over the tokens of the whole probe (both ours).
 
     Returns:
         The heads. `heads.json`, `importance.parquet` and `probe.parquet` are written to `output_dir`.
@@ -206,13 +213,18 @@ def find_heads(
         reference, importance_folder if head_detection == "exact" else attributions_folder(output_dir)
     )
 
-    measured = ProbeWork(reference, encoded, max_tokens)
     made_from = {
         "pool": pool.fingerprint,
         "model": reference.describe(),
         "probe": probe_card | {"uids": [item.uid for item in encoded]},
         "max_tokens": max_tokens,
     }
+    if ablation != "uniform":
+        made_from["ablation"] = ablation
+    outputs = None if ablation == "uniform" else np.zeros((*grid, 1))
+    if ablation == "mean":
+        outputs = mean_outputs(reference, encoded, made_from, output_dir / "head_means", grid)
+    measured = ProbeWork(reference, encoded, max_tokens, outputs)
     raced = None
     if head_detection == "race":
         uids, lengths = [item.uid for item in encoded], [len(item.input_ids) for item in encoded]
@@ -253,6 +265,7 @@ def find_heads(
         "pool": pool.describe(),
         "probe": probe_card,
         "mode": head_detection,
+        "ablation": ablation,
         "num_probe": len(examples),
         "head_ratio": head_ratio,
         "selected": [list(head) for head in selected],

@@ -62,7 +62,9 @@ def _grow(num_rows: int) -> Callable[..., Any]:
     return hook
 
 
-def _group_losses(model: PreTrainedModel, example: EncodedExample, heads: Sequence[Head]) -> torch.Tensor:
+def _group_losses(
+    model: PreTrainedModel, example: EncodedExample, heads: Sequence[Head], outputs: torch.Tensor | None
+) -> torch.Tensor:
     """Mean response loss of shape `(R,)`: with no head silenced, then with each of `heads`, which are sorted."""
     layers = decoder_layers(model)
     plan = [Ablation(layer, head, row) for row, (layer, head) in enumerate(heads, start=1)]
@@ -72,7 +74,7 @@ def _group_losses(model: PreTrainedModel, example: EncodedExample, heads: Sequen
     ]
     ids = torch.tensor([example.input_ids], device=model.device)
     try:
-        with ablate(model, plan):
+        with ablate(model, plan, outputs):
             hidden = last_hidden_states(model, ids)
     finally:
         for hook in hooks:
@@ -89,6 +91,7 @@ def head_loss_increases(
     example: EncodedExample,
     heads: Sequence[Head] | None = None,
     max_tokens: int | None = None,
+    outputs: torch.Tensor | None = None,
 ) -> HeadSweep:
     """The increase of an example's mean response loss when a head's attention is undifferentiated, for each head.
 
@@ -101,6 +104,7 @@ def head_loss_increases(
         max_tokens: The largest number of rows x tokens in a batch, the unchanged row included. A batch has at least two
             rows. More heads take more forwards. None takes what memory holds (`sweep_tokens`). Groups depend on `heads`,
             `max_tokens` and the example's length only.
+        outputs: What a silenced head gives, as in `ablate`; None makes its attention undifferentiated.
 
     Returns:
         The losses; not finite where the model's own output is not.
@@ -122,7 +126,7 @@ def head_loss_increases(
     base_loss = None
     for start in range(0, max(1, len(ordered)), size):
         group = ordered[start : start + size]
-        losses = _group_losses(model, example, group)
+        losses = _group_losses(model, example, group, outputs)
         base_loss = losses[0].item() if base_loss is None else base_loss
         for (layer, head), loss in zip(group, losses[1:], strict=True):
             # Compared with the unchanged row of the same forward, which is rounded in the same way.

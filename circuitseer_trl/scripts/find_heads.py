@@ -37,6 +37,8 @@ def describe(heads: "HeadSet") -> str:
             f"  {parted['values'][layer][head]:.2f} times as much on hard rows{note}"
             for (layer, head), note in zip(heads.selected, notes or [""] * len(heads.selected), strict=True)
         ]
+    if (ablation := heads.card["ablation"]) != "uniform":
+        lines[0] = f"{lines[0][:-1]}, by ablation to {ablation}:"
     lines += [
         f"  layer {layer:2d} head {head:2d}  {heads.importance[layer, head]:+.4f} nats{note}"
         for (layer, head), note in zip(heads.selected, notes or [""] * len(heads.selected), strict=True)

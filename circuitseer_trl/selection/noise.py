@@ -52,7 +52,8 @@ def _default(item: Field[Any]) -> Any:
 
 def _head_set(config: SelectionConfig) -> list[Any]:
     criterion = [config.criterion] if config.head_set == "detected" and config.criterion != "loss" else []
-    return [config.head_set, *([config.head_seed] if config.head_set == "random" else []), *criterion]
+    ablation = [config.ablation] if config.head_set == "detected" and config.ablation != "uniform" else []
+    return [config.head_set, *([config.head_seed] if config.head_set == "random" else []), *criterion, *ablation]
 
 
 def noise_card(config: SelectionConfig, seed: int, selection: Selection) -> dict[str, Any] | None:

@@ -73,7 +73,8 @@ def detect_heads(config: SelectionConfig, pool: Pool, reference: Reference) -> H
         if config.criterion == "retrieval":
             probes = RetrievalProbes(config.probe_size, seed=config.head_seed)
             return find_retrieval_heads(pool, reference, config.output_dir, probes, config.head_ratio)
-        return find_heads(pool, reference, config.output_dir, probe, config.head_ratio, config.head_detection, contrast)
+        settings = config.head_ratio, config.head_detection, contrast, config.ablation
+        return find_heads(pool, reference, config.output_dir, probe, *settings)
 
 
 @dataclass(frozen=True)
