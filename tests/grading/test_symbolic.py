@@ -1,10 +1,10 @@
 """What Math-Verify says depends on the answer and the reference alone, and not on the answers before."""
 
 from circuitseer_trl.grading.equivalence import compare
-from circuitseer_trl.grading.symbolic import math_verify_alone
+from circuitseer_trl.grading.symbolic import math_verify_equal
 
 
-def test_random_points_of_sympy_change_no_verdict():
+def test_what_calculates_with_infinity_is_not_given_to_sympy():
     from sympy.core.cache import clear_cache
     from sympy.core.random import seed
 
@@ -12,8 +12,8 @@ def test_random_points_of_sympy_change_no_verdict():
     for number in range(30):  # sympy alone finds these two equal for about one state of its random numbers in fifteen
         clear_cache()
         seed(number)
-        verdicts.add(math_verify_alone(r"\sum_{k=1}^{9} k", r"\frac{\frac{\frac{inf}{2}}{2}}{2}"))
-    assert len(verdicts) == 1
+        verdicts.add(math_verify_equal(r"\sum_{k=1}^{9} k", r"\frac{\frac{\frac{inf}{2}}{2}}{2}"))
+    assert verdicts == {None}
 
 
 def test_infinity_is_a_bound_or_the_whole_answer():
