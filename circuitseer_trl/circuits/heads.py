@@ -24,7 +24,7 @@ from circuitseer_trl.circuits.head_ranking import (
     standard_error,
     top_heads,
 )
-from circuitseer_trl.circuits.mean_outputs import mean_outputs
+from circuitseer_trl.circuits.mean_outputs import outputs_instead
 from circuitseer_trl.circuits.model_race import RacePlan, attributions_folder, rounding_nats, run_race
 from circuitseer_trl.circuits.probe import Probe, choose_probe, probe_table
 from circuitseer_trl.circuits.sweep import head_loss_increases
@@ -221,9 +221,7 @@ def find_heads(
     }
     if ablation != "uniform":
         made_from["ablation"] = ablation
-    outputs = None if ablation == "uniform" else np.zeros((*grid, 1))
-    if ablation == "mean":
-        outputs = mean_outputs(reference, encoded, made_from, output_dir / "head_means", grid)
+    outputs = outputs_instead(ablation, reference, encoded, made_from, output_dir / "head_means")
     measured = ProbeWork(reference, encoded, max_tokens, outputs)
     raced = None
     if head_detection == "race":

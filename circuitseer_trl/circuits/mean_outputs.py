@@ -1,4 +1,4 @@
-"""What does a head give on average? Its mean output over all tokens of a probe, which takes its place in a mean ablation."""
+"""What takes the place of a head's output? Zero, or its mean over all tokens of a probe."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel
 
-from circuitseer_trl.circuits.attention import AttentionCall, head_grid, head_outputs, intercept
+from circuitseer_trl.circuits.attention import AttentionCall, configured_grid, head_grid, head_outputs, intercept
+from circuitseer_trl.configs import HeadAblation
 from circuitseer_trl.distributed.shards import run_shards
 from circuitseer_trl.modeling.encoding import EncodedExample
 from circuitseer_trl.modeling.losses import check_ready, last_hidden_states
@@ -49,18 +50,24 @@ class OutputWork:
         return pa.table({"uid": [item.uid], "sums": pa.array([found.ravel()], pa.list_(pa.float64()))})
 
 
-def mean_outputs(
+def outputs_instead(
+    ablation: HeadAblation,
     reference: Reference,
     encoded: Sequence[EncodedExample],
     made_from: dict[str, Any],
     folder: Path,
-    grid: tuple[int, int],
-) -> np.ndarray:
-    """The mean output of each head over all tokens of the probe, prompts and solutions; float64 of shape `(L, H, D)`.
+) -> np.ndarray | None:
+    """What a silenced head gives at every token: 0, of shape `(L, H, 1)`, or its mean over the probe, of shape `(L, H, D)`.
 
-    Every token counts once, so long examples count more. Examples whose outputs are not finite are left out; they are no part of
-    the importance either. Each example is a shard of the folder.
+    It is None for `uniform`, which changes the attention. The mean is over all tokens of the probe, prompts and solutions. Every
+    token counts once, so long examples count more. Examples whose outputs are not finite are left out; they are no part of the
+    importance either. Each example is a shard of the folder.
     """
+    if ablation == "uniform":
+        return None
+    grid = configured_grid(reference.config, reference.name)
+    if ablation == "zero":
+        return np.zeros((*grid, 1))
     work = OutputWork(reference, encoded)
     shards = run_shards(
         folder, len(encoded), made_from, work.sums, "Mean head outputs", uids=lambda shard: [encoded[shard].uid]

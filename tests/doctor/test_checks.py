@@ -91,7 +91,9 @@ def test_memory_and_speed_are_as_they_should_be():
 def test_ablating_another_head_is_found(subject: Subject, monkeypatch: pytest.MonkeyPatch):
     real = sweep.ablate
     monkeypatch.setattr(
-        sweep, "ablate", lambda model, plan: real(model, [Ablation(a.layer, (a.head + 1) % 4, a.row) for a in plan])
+        sweep,
+        "ablate",
+        lambda model, plan, *more: real(model, [Ablation(a.layer, (a.head + 1) % 4, a.row) for a in plan], *more),
     )
     assert "differs" in statuses(check_sweep(subject))
 
