@@ -25,12 +25,13 @@ class SlurmArray:
     num_tasks: int
 
     @classmethod
-    def of_this_job(cls, environment: Mapping[str, str] = os.environ) -> "SlurmArray":
+    def of_this_job(cls, environment: Mapping[str, str] | None = None) -> "SlurmArray":
         """The task that Slurm has started this process for.
 
         Raises:
             ValueError: It has not, or the numbers of the array have gaps.
         """
+        environment = os.environ if environment is None else environment
         try:
             number, first, last, count = (
                 int(environment[f"SLURM_ARRAY_TASK_{name}"]) for name in ("ID", "MIN", "MAX", "COUNT")
